@@ -1,1 +1,11 @@
-//! placeholder
+//! The path of a query: SQL -> plan over one cut of each table -> execute -> render; and every public endpoint.
+//!
+//! The [engine](engine::QueryEngine) turns a [request](request::QueryRequest) into a stream of Arrow batches that knows its
+//! cut. The HTTP side renders that stream and offers table management through [`admin::TableAdmin`], which the server
+//! implements: this crate never sees `ingest`.
+
+pub mod admin;
+pub mod error;
+pub mod request;
+
+pub use error::{QueryError, QueryErrorKind};
