@@ -9,13 +9,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{BatchProgress, LiveTable, PartitionProgress};
-use headwater_segment::mutable::{MutableSegment, SegmentWriter};
+use headwater_segment::mutable::{DeadLetter, MutableSegment, SegmentWriter};
 use headwater_segment::schema::TableSchema;
 use headwater_segment::spec::SealSpec;
-use headwater_segment::value::DeadLetter;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::DeadLetterTopic;
@@ -25,9 +23,6 @@ use crate::decide::{OpenState, SealReason, decide_seal};
 use crate::decode::JsonDecoder;
 use crate::error::Result;
 use crate::kafka::stream::RawMessage;
-
-/// A dead letter keeps at most this much of the message; the whole of it is still in Kafka.
-const DEAD_LETTER_BYTES_MAX: usize = 64 << 10;
 
 /// Where a sealed-to-be segment's result goes.
 pub(crate) type SealReply = oneshot::Sender<Result<SealOutcome>>;
@@ -135,16 +130,8 @@ impl PartitionIngest {
         if let Some(topic) = &self.letters {
             topic.send(message, payload, &reason);
         }
-        let kept = payload.len().min(DEAD_LETTER_BYTES_MAX);
-        self.writer.dead_letter(DeadLetter {
-            partition: self.partition,
-            offset: message.offset,
-            timestamp_ms: message.timestamp_ms,
-            reason,
-            payload: Bytes::copy_from_slice(&payload[..kept]),
-            truncated: kept < payload.len(),
-            key: message.key.map(|key| Bytes::copy_from_slice(&key[..key.len().min(DEAD_LETTER_BYTES_MAX)])),
-        });
+        let (offset, timestamp_ms) = (message.offset, message.timestamp_ms);
+        self.writer.dead_letter(DeadLetter::new(self.partition, offset, timestamp_ms, reason, payload, message.key));
     }
 
     /// Makes everything taken in so far visible. Returns whether there was anything.
