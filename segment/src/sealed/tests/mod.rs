@@ -13,7 +13,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::Field;
+use arrow::datatypes::{Field, Schema};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -215,7 +215,8 @@ async fn stored(meta: &SegmentMeta, bytes: Bytes) -> SegmentReaderFactory {
 async fn read(factory: &SegmentReaderFactory, meta: &SegmentMeta) -> Result<RecordBatch> {
     let reader = factory.reader(Arc::new(meta.clone()));
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(unwrapped)?;
-    let schema = builder.schema().clone();
+    // Without the footer's key-value entries, which Parquet hands through as metadata of the schema.
+    let schema = Arc::new(Schema::new(builder.schema().fields().clone()));
     let batches: Vec<RecordBatch> = builder.build()?.try_collect().await.map_err(unwrapped)?;
     Ok(concat_batches(&schema, &batches)?)
 }
