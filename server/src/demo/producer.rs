@@ -1,8 +1,8 @@
 //! Sends the generator's events to a topic at a steady pace.
 
 use std::f64::consts::TAU;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rdkafka::ClientContext;
@@ -123,7 +123,8 @@ impl Pace {
         let step = elapsed.saturating_sub(self.last).min(ARREARS_MAX).as_secs_f64();
         self.last = elapsed;
         let wave = 1.0 + WAVE_HEIGHT * (TAU * elapsed.as_secs_f64() / WAVE_SECONDS).sin();
-        self.owed = (self.owed + self.per_second * wave * step).min(self.per_second * ARREARS_MAX.as_secs_f64() + 1.0);
+        self.owed = (self.owed + self.per_second * wave * step)
+            .min(self.per_second * ARREARS_MAX.as_secs_f64() + 1.0);
         self.owed as usize
     }
 
@@ -150,7 +151,8 @@ mod tests {
     #[test]
     fn the_pace_keeps_its_mean_and_follows_the_wave() {
         let mut pace = Pace::new(333.0);
-        let quarters = [0, 150_000, 300_000, 450_000].map(|from| sent_between(&mut pace, from, from + 150_000));
+        let quarters =
+            [0, 150_000, 300_000, 450_000].map(|from| sent_between(&mut pace, from, from + 150_000));
         let total: usize = quarters.iter().sum();
         assert!((total as i64 - 333 * 600).abs() < 400, "{total}");
         assert!(quarters[0] > quarters[3] && quarters[1] > quarters[2], "{quarters:?}");

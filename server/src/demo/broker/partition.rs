@@ -184,7 +184,8 @@ impl Log {
     }
 
     fn append(&mut self, bytes: &[u8], header: &BatchHeader) -> io::Result<()> {
-        let full = |block: &Block| block.bytes() > 0 && (block.bytes() + bytes.len()) as u64 > self.block_bytes;
+        let full =
+            |block: &Block| block.bytes() > 0 && (block.bytes() + bytes.len()) as u64 > self.block_bytes;
         if self.blocks.back().is_none_or(full) {
             self.blocks.push_back(Block::create(self.dir.as_deref(), header.base_offset)?);
         }
