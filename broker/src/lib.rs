@@ -6,6 +6,8 @@
 
 pub mod admin;
 pub mod error;
+pub mod http;
+mod render;
 pub mod request;
 
 pub use error::{QueryError, QueryErrorKind};
