@@ -135,7 +135,29 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+
+    use super::super::broker::{EmbeddedBroker, TopicConfig};
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn events_arrive_at_the_asked_pace_until_cancelled() {
+        let topic = TopicConfig { name: "rides".into(), partitions: 3, retention_bytes: 64 << 20 };
+        let broker = EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), None, vec![topic]).await.unwrap();
+        let address = broker.addr().to_string();
+        let cancel = CancellationToken::new();
+        let stop = cancel.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            stop.cancel();
+        });
+        run(&address, "rides", 2_000, 1, cancel).await.unwrap();
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();
+        let counts =
+            [0, 1, 2].map(|p| consumer.fetch_watermarks("rides", p, Duration::from_secs(20)).unwrap().1);
+        assert!((3_000..5_000).contains(&counts.iter().sum::<i64>()), "{counts:?}");
+        assert!(counts.iter().all(|count| *count > 100), "keys spread over the partitions: {counts:?}");
+    }
 
     fn sent_between(pace: &mut Pace, from_ms: u64, to_ms: u64) -> usize {
         let mut sent = 0;

@@ -21,9 +21,11 @@ const literal = (text) => "'" + text.replaceAll("'", "''") + "'";
 
 // --- Talking to the server ---------------------------------------------------------------------------------
 
-// Numbers that JavaScript cannot hold as they were written (64-bit integers, decimals) stay text.
-function keepExact(_key, value, context) {
-  return typeof value === "number" && context && String(value) !== context.source ? context.source : value;
+// Numbers that JavaScript cannot hold as they were written (64-bit integers, 12.50) are read as text.
+function parseExactly(text) {
+  const token = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+  const exact = (part) => part[0] === '"' || String(Number(part)) === part;
+  return JSON.parse(text.replace(token, (part) => (exact(part) ? part : `"${part}"`)));
 }
 
 class SqlError extends Error {
@@ -43,7 +45,7 @@ async function query(sql, signal) {
   const text = await response.text();
   let answer;
   try {
-    answer = JSON.parse(text, keepExact);
+    answer = parseExactly(text);
   } catch {
     throw new SqlError({ kind: "http " + response.status, message: text.slice(0, 2000) || response.statusText });
   }
@@ -82,10 +84,10 @@ function bytes(value) {
   return rest.toFixed(1) + " TiB";
 }
 
-// The sum of what is known; unknown if nothing is.
+// A sum is unknown if a part of it is, or if there are no parts.
 function sum(rows, field) {
-  const values = rows.map((row) => row[field]).filter(known);
-  return values.length ? values.reduce((total, value) => total + Number(value), 0) : null;
+  if (!rows.length || !rows.every((row) => known(row[field]))) return null;
+  return rows.reduce((total, row) => total + Number(row[field]), 0);
 }
 
 function tile(id, value, unit) {
