@@ -7,5 +7,6 @@
 pub mod admin;
 pub mod error;
 pub mod request;
+pub mod sql;
 
 pub use error::{QueryError, QueryErrorKind};
