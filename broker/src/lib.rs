@@ -5,6 +5,8 @@
 //! implements: this crate never sees `ingest`.
 
 pub mod admin;
+pub(crate) mod catalog;
+pub mod engine;
 pub mod error;
 pub mod request;
 pub mod sql;

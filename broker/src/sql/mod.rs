@@ -16,6 +16,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 pub use names::KnownNames;
+pub(crate) use read_only::refused as not_read_only;
 pub use tokens::parse_error;
 
 use crate::{QueryError, QueryErrorKind};

@@ -17,7 +17,7 @@ use crate::{QueryError, QueryErrorKind};
 ///
 /// Chains such as `a + a + …` become left-deep trees that are dropped recursively, at some 200 bytes of stack per level:
 /// this many levels fit the stacks of the query threads (`engine::THREAD_STACK_BYTES`) many times over.
-const STRUCTURE_MAX: usize = 20_000;
+const STRUCTURE_MAX: usize = 10_000;
 
 const STREAM_COLUMN_NAMES: [&str; STREAM_COLUMNS] =
     [PARTITION_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN, KEY_COLUMN, HEADERS_COLUMN];
