@@ -136,3 +136,9 @@ pub(crate) fn known_names(tables: &Tables) -> KnownNames {
     let tables = tables.list();
     KnownNames::new(tables.iter().map(|table| (table.name().to_owned(), columns_of(&table.schema()))).collect())
 }
+
+/// Every table's name as SQL finds it, the system tables' too.
+pub(crate) fn table_names(tables: &Tables) -> Vec<String> {
+    let own = tables.list().into_iter().map(|table| table.name().to_owned());
+    own.chain(system_rows::TABLES.iter().map(|table| format!("{SYSTEM}.{}", table.name))).collect()
+}

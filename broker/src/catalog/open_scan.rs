@@ -171,6 +171,10 @@ impl ExecutionPlan for OpenSegmentExec {
         Ok(self)
     }
 
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let pieces = self.partitions.get(partition).map(Arc::clone);
         let pieces = pieces.ok_or_else(|| internal_datafusion_err!("OpenSegmentExec has no partition {partition}"))?;

@@ -12,7 +12,7 @@ use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statis
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use headwater_segment::log::LogSnapshot;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{ColumnStats, SegmentMeta, StatValue};
@@ -27,11 +27,10 @@ pub(super) fn surviving(
 ) -> Result<Vec<Arc<SegmentMeta>>> {
     let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(segments.to_vec()) };
     let expression = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(visible))?)?;
-    let predicate = PruningPredicate::try_new(expression, Arc::clone(visible))?;
-    if predicate.always_true() {
-        return Ok(segments.to_vec());
-    }
-    let keep = predicate.prune(&LogStatistics { full, segments })?;
+    // A filter that cannot be decided by statistics prunes nothing; whether it is an error shows when it runs.
+    let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(visible)).build(expression);
+    let keep = predicate.and_then(|predicate| predicate.prune(&LogStatistics { full, segments }).ok());
+    let Some(keep) = keep else { return Ok(segments.to_vec()) };
     Ok(segments.iter().zip(keep).filter(|(_, keep)| *keep).map(|(segment, _)| Arc::clone(segment)).collect())
 }
 

@@ -22,7 +22,7 @@ use super::registry::QueryEntry;
 use super::stream::{AnswerStream, Message, QueryGuard};
 use super::session::Sessions;
 use super::{Engine, parameters};
-use crate::catalog::{QueryCatalog, known_names};
+use crate::catalog::{QueryCatalog, known_names, table_names};
 use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
@@ -166,7 +166,7 @@ impl QueryTask {
     }
 
     fn explain(&self, error: &DataFusionError, prepared: &Prepared) -> QueryError {
-        let tables: Vec<String> = self.tables.list().iter().map(|table| table.name().to_owned()).collect();
+        let tables = table_names(&self.tables);
         self.name_budget(plan_error(error, prepared, &tables, self.sessions.functions()))
     }
 

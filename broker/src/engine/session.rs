@@ -65,10 +65,12 @@ impl Sessions {
             cache_manager: Arc::clone(&self.environment.cache_manager),
             object_store_registry: Arc::clone(&self.environment.object_store_registry),
         };
-        let state = SessionStateBuilder::new_from_existing(self.base.clone())
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
             .with_runtime_env(Arc::new(environment))
             .with_catalog_list(QueryCatalog::list(catalog)?)
             .build();
+        // Fixes the time that now() answers with.
+        state.mark_start_execution();
         Ok(state)
     }
 
