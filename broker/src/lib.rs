@@ -8,6 +8,8 @@ pub mod admin;
 pub(crate) mod catalog;
 pub mod engine;
 pub mod error;
+pub mod http;
+mod render;
 pub mod request;
 pub mod sql;
 
