@@ -27,8 +27,8 @@ use crate::{Result, SegmentError};
 
 /// Rows per row group: fine enough to prune by and to share among cores, coarse enough for the dictionary to pay.
 const ROW_GROUP_ROWS: usize = 262_144;
-/// Rows per data page, the unit of pruning inside a row group.
-const PAGE_ROWS: usize = 20_000;
+/// Rows per data page, the unit of pruning inside a row group; a multiple of the 1,024 that the writer counts by.
+const PAGE_ROWS: usize = 20_480;
 /// Rows that are reordered at a time.
 const SLICE_ROWS: usize = 16_384;
 const ZSTD_LEVEL: i32 = 3;

@@ -24,7 +24,7 @@ async fn assert_corrupt(meta: &SegmentMeta, bytes: Bytes, what: &str) -> String 
 
 #[tokio::test]
 async fn every_damaged_byte_is_found() {
-    let (sealed, _) = sealed(400).await;
+    let (sealed, _) = sealed(1500).await;
     assert!(sealed.meta.index_offset > 2 * 65_536, "several blocks");
     let length = sealed.bytes.len();
     let near = |position: u64| position.saturating_sub(40) as usize..(position as usize + 40).min(length);
@@ -56,7 +56,7 @@ async fn every_truncation_and_extension_is_found() {
 
 #[tokio::test]
 async fn an_object_cut_after_its_footer_was_cached_is_found() {
-    let (sealed, _) = sealed(400).await;
+    let (sealed, _) = sealed(1500).await;
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let location = sealed.meta.location(&Path::from("t"));
     store.put(&location, sealed.bytes.clone().into()).await.unwrap();

@@ -13,7 +13,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::Field;
+use arrow::datatypes::{Field, Schema};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
@@ -85,7 +85,11 @@ fn every_type(sort_key: &[&str]) -> TableSchema {
 /// One row of [`every_type`], without the stream columns.
 #[derive(Clone, Debug)]
 struct Row {
-    numbers: (Option<bool>, Option<i32>, Option<i64>, Option<f32>, Option<f64>),
+    flag: Option<bool>,
+    small: Option<i32>,
+    big: Option<i64>,
+    ratio: Option<f32>,
+    amount: Option<f64>,
     price: Option<i128>,
     total: Option<i128>,
     times: (Option<i64>, Option<i64>, Option<i32>),
@@ -136,16 +140,22 @@ fn row() -> impl Strategy<Value = Row> {
         maybe(prop::collection::vec(maybe(double()), 0..4)),
         maybe(text()),
     )
-        .prop_map(|(numbers, price, total, times, texts, tags, scores, headers)| Row {
-            numbers,
-            price,
-            total,
-            times,
-            texts,
-            tags,
-            scores,
-            headers,
-        })
+        .prop_map(
+            |((flag, small, big, ratio, amount), price, total, times, texts, tags, scores, headers)| Row {
+                flag,
+                small,
+                big,
+                ratio,
+                amount,
+                price,
+                total,
+                times,
+                texts,
+                tags,
+                scores,
+                headers,
+            },
+        )
 }
 
 /// Rows as a batch of [`every_type`]; partition 2, offsets as given.
@@ -166,11 +176,11 @@ fn batch(schema: &TableSchema, rows: &[Row], offsets: &[i64]) -> RecordBatch {
         Arc::new(rows.iter().map(|row| of(row).as_deref()).collect::<StringViewArray>())
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|row| row.numbers.0).collect::<BooleanArray>()),
-        Arc::new(rows.iter().map(|row| row.numbers.1).collect::<Int32Array>()),
-        Arc::new(rows.iter().map(|row| row.numbers.2).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| row.numbers.3).collect::<Float32Array>()),
-        Arc::new(rows.iter().map(|row| row.numbers.4).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|row| row.flag).collect::<BooleanArray>()),
+        Arc::new(rows.iter().map(|row| row.small).collect::<Int32Array>()),
+        Arc::new(rows.iter().map(|row| row.big).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| row.ratio).collect::<Float32Array>()),
+        Arc::new(rows.iter().map(|row| row.amount).collect::<Float64Array>()),
         Arc::new(decimal(rows.iter().map(|row| row.price).collect(), 9, 2)),
         Arc::new(decimal(rows.iter().map(|row| row.total).collect(), 38, 10)),
         Arc::new(instants(rows.iter().map(|row| row.times.0).collect())),
@@ -215,7 +225,8 @@ async fn stored(meta: &SegmentMeta, bytes: Bytes) -> SegmentReaderFactory {
 async fn read(factory: &SegmentReaderFactory, meta: &SegmentMeta) -> Result<RecordBatch> {
     let reader = factory.reader(Arc::new(meta.clone()));
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(unwrapped)?;
-    let schema = builder.schema().clone();
+    // Without the footer's key-value entries, which Parquet hands through as metadata of the schema.
+    let schema = Arc::new(Schema::new(builder.schema().fields().clone()));
     let batches: Vec<RecordBatch> = builder.build()?.try_collect().await.map_err(unwrapped)?;
     Ok(concat_batches(&schema, &batches)?)
 }

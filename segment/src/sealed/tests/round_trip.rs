@@ -90,7 +90,7 @@ async fn a_segment_of_several_row_groups_is_sorted_as_a_whole() {
     assert_eq!(metadata.row_group(0).num_rows(), 262_144);
     let sorting = metadata.row_group(0).sorting_columns().unwrap();
     assert_eq!(sorting.iter().map(|column| column.column_idx).collect::<Vec<_>>(), [0, 3]);
-    assert_eq!(metadata.offset_index().unwrap()[0][0].page_locations().len(), 262_144_usize.div_ceil(20_000));
+    assert_eq!(metadata.offset_index().unwrap()[0][0].page_locations().len(), 262_144_usize.div_ceil(20_480));
     assert_eq!(read(&factory, &sealed.meta).await.unwrap(), expected(&schema, &batches));
 }
 
@@ -157,7 +157,7 @@ async fn partial_reads_return_exactly_the_bytes_asked_for() {
     let data_end = sealed.meta.index_offset;
     let factory = stored(&sealed.meta, sealed.bytes.clone()).await;
     let mut reader = factory.reader(Arc::new(sealed.meta));
-    let ranges = vec![70_000..70_001, 4..200_000, data_end - 5..data_end, 9..9, 65_536..131_072, 5..10];
+    let ranges = vec![70_000..70_001, 4..131_073, data_end - 5..data_end, 9..9, 65_536..131_072, 5..10];
     let parts = reader.get_byte_ranges(ranges.clone()).await.unwrap();
     for (range, part) in ranges.into_iter().zip(parts) {
         assert_eq!(part, sealed.bytes.slice(range.start as usize..range.end as usize));
