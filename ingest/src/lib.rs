@@ -1,3 +1,4 @@
-//! The path of a row: message bytes are decoded straight into the columns of a mutable segment.
+//! The path of a row: Kafka fetch -> decode -> mutable segment -> visible -> seal -> upload -> commit.
 
 pub mod decode;
+pub mod infer;

@@ -1,1 +1,35 @@
-//! Stub.
+//! The sealed segment: rows at rest, immutable, in one Parquet object that checks itself.
+//!
+//! The format's grammar is in `segment/README.md`. [`encode`] sorts rows and writes the object; what the table log must
+//! know about it is its [`SegmentMeta`]; a [`VerifiedReader`] reads it back for any Parquet decoder.
+//!
+//! Invariants:
+//! - No byte of an object reaches a decoder before its checksum was compared, on a chain that starts in the table log.
+//! - Bounds in [`ColumnStats`] may be wider than the data, never narrower; a missing bound is unknown.
+//! - Encoding is a pure function of its request: no clock, no randomness, no I/O.
+
+mod dead_letters;
+mod encode;
+mod footer;
+mod index_block;
+mod meta;
+mod reader;
+mod sort;
+mod stats;
+mod stats_json;
+#[cfg(test)]
+mod tests;
+
+pub use dead_letters::{dead_letters_path, decode_dead_letters, encode_dead_letters};
+pub use encode::{EncodedSegment, SealRequest, encode};
+pub use footer::FooterCache;
+pub use meta::SegmentMeta;
+pub use reader::{SegmentReaderFactory, VerifiedReader};
+pub use stats::{ColumnStats, StatValue};
+
+/// The format version that this build writes, and the only one that it reads.
+pub const FORMAT_VERSION: u32 = 1;
+/// Most rows of a segment.
+pub const SEGMENT_ROWS_MAX: u64 = i32::MAX as u64;
+/// Largest object that is read or written, in bytes.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
