@@ -1,6 +1,7 @@
 //! The table spec: what a user writes to bind a topic to a table.
 //!
-//! The types are here; `parse` turns YAML or JSON into them and lists every fault at once, with its path.
+//! The types are here; [`parse_spec`] turns YAML or JSON into them and lists every fault at once, with its path:
+//! `document` reads text into a tree, `parse` and `stream` walk the tree, `faults` collects what they find.
 //! The spec is stored as JSON in the table log's metadata; secrets are stored as references (environment
 //! variable or file), never as values.
 
@@ -12,10 +13,20 @@ use serde::Serialize;
 
 use crate::schema::ColumnType;
 
+mod document;
+mod faults;
+mod names;
 mod parse;
 mod path;
+mod property;
+mod render;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod units;
 
-pub use parse::parse_spec;
+pub use names::{NAME_BYTES_MAX, check_column_name, check_table_name};
+pub use parse::{COLUMNS_MAX, parse_spec};
 pub use path::{FieldPath, PathStep};
 
 /// One fault of a spec: where, and what to do about it.
@@ -58,19 +69,18 @@ pub struct TableSpec {
     /// When an open segment is sealed.
     pub seal: SealSpec,
     /// Sealed segments whose newest row is older than this are removed.
-    #[serde(skip_serializing_if = "Option::is_none", with = "parse::optional_duration_text")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "units::optional_duration_text")]
     pub retention: Option<Duration>,
     /// Where undecodable messages go.
     pub dead_letters: DeadLetterTarget,
 }
 
-/// One column of a spec.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// One column of a spec. Written out, it leaves away what is the default.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ColumnSpec {
     /// Column name.
     pub name: String,
     /// Type.
-    #[serde(rename = "type")]
     pub data_type: ColumnType,
     /// Whether NULL (or a missing field) is allowed. Default true.
     pub nullable: bool,
@@ -117,7 +127,7 @@ pub enum StartPosition {
     /// Only messages produced from now on.
     Latest,
     /// The first message at or after this time, in milliseconds since the epoch.
-    Timestamp(i64),
+    Timestamp(#[serde(with = "units::instant_text")] i64),
 }
 
 /// What happens when the stream no longer has the offset to read next.
@@ -166,9 +176,10 @@ pub struct SealSpec {
     /// Rows. Default 5,000,000.
     pub rows_max: u64,
     /// Bytes in memory. Default 512 MiB.
+    #[serde(with = "units::size_text")]
     pub bytes_max: u64,
     /// Age of the oldest row. Default 1 hour.
-    #[serde(with = "parse::duration_text")]
+    #[serde(with = "units::duration_text")]
     pub age_max: Duration,
 }
 

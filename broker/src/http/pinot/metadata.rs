@@ -1,0 +1,112 @@
+//! Metadata reads: schema, sizes, brokers, health.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use headwater_segment::schema::{Column, ColumnType};
+use serde_json::{Map, Value, json};
+
+use super::super::error::ApiError;
+use super::super::{HttpState, TableFacts};
+use crate::render::types::pinot_column_type;
+
+/// `GET /health`.
+pub(super) async fn health() -> &'static str {
+    "OK"
+}
+
+/// The value under `REALTIME` in `GET /tables/{t}`.
+pub(in super::super) fn table_config(state: &HttpState, table: &str) -> Value {
+    let facts = state.runner.table_facts(table);
+    let time_column = facts
+        .as_ref()
+        .and_then(|facts| facts.schema.time_column().map(|index| facts.schema.columns()[index].name.clone()));
+    json!({
+        "tableName": format!("{table}_REALTIME"),
+        "tableType": "REALTIME",
+        "segmentsConfig": {"schemaName": table, "timeColumnName": time_column, "replication": "1"},
+        "tenants": {},
+        "tableIndexConfig": {},
+        "metadata": {},
+    })
+}
+
+fn facts_of(state: &HttpState, table: &str) -> Result<TableFacts, ApiError> {
+    let missing = || ApiError::not_found(format!("there is no table {table}"));
+    state.runner.table_facts(table).ok_or_else(missing)
+}
+
+/// `GET /tables/{t}/metadata`.
+pub(super) async fn sizes(
+    State(state): State<HttpState>,
+    Path(table): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let facts = facts_of(&state, &table)?;
+    Ok(Json(json!({
+        "tableName": table,
+        "diskSizeInBytes": facts.bytes,
+        "numSegments": facts.segments,
+        "numRows": facts.rows,
+    })))
+}
+
+/// `GET /tables/{t}/schema`: the spec's columns. Instants (and the time column) are date-times, fractional numbers metrics,
+/// everything else dimensions.
+pub(super) async fn schema(
+    State(state): State<HttpState>,
+    Path(table): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let schema = facts_of(&state, &table)?.schema;
+    let (mut dimensions, mut metrics, mut date_times) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, column) in schema.columns().iter().take(schema.spec_columns()).enumerate() {
+        let mut spec = field_spec(column);
+        let date_time = match column.data_type {
+            ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
+                Some(("TIMESTAMP", "1:MILLISECONDS"))
+            }
+            ColumnType::Date if schema.time_column() == Some(index) => {
+                Some(("SIMPLE_DATE_FORMAT|yyyy-MM-dd", "1:DAYS"))
+            }
+            _ => None,
+        };
+        match (&column.data_type, date_time) {
+            (_, Some((format, granularity))) => {
+                spec.insert("format".into(), format.into());
+                spec.insert("granularity".into(), granularity.into());
+                date_times.push(spec);
+            }
+            (ColumnType::Float | ColumnType::Double | ColumnType::Decimal(_, _), None) => metrics.push(spec),
+            _ => dimensions.push(spec),
+        }
+    }
+    Ok(Json(json!({
+        "schemaName": table,
+        "dimensionFieldSpecs": dimensions,
+        "metricFieldSpecs": metrics,
+        "dateTimeFieldSpecs": date_times,
+    })))
+}
+
+fn field_spec(column: &Column) -> Map<String, Value> {
+    let (data_type, is_array) = pinot_column_type(&column.data_type);
+    let mut spec = Map::new();
+    spec.insert("name".into(), column.name.clone().into());
+    spec.insert("dataType".into(), data_type.into());
+    spec.insert("notNull".into(), (!column.nullable).into());
+    if is_array {
+        spec.insert("singleValueField".into(), false.into());
+    }
+    spec
+}
+
+/// `GET /v2/brokers/tables`: every table is served by the address that the client has just called.
+pub(super) async fn brokers(State(state): State<HttpState>, headers: HeaderMap) -> Json<Value> {
+    let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let (host, port) = match authority.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(port))) => (host, port),
+        _ => (authority, 80),
+    };
+    let broker = json!([{"host": host, "port": port, "instanceName": format!("Broker_{host}_{port}")}]);
+    let tables = state.runner.table_names().into_iter().map(|table| (table, broker.clone()));
+    Json(Value::Object(tables.collect()))
+}

@@ -1,0 +1,194 @@
+//! `/sql` and `/queries/{id}`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::HttpState;
+use super::body::{query_parameters, read_text};
+use super::error::ApiError;
+use super::stream::AnswerChunks;
+use crate::render::{AnswerFacts, Format};
+use crate::request::QueryRequest;
+use crate::{QueryError, QueryErrorKind};
+
+/// Clients bound the size of all headers together, many at 8 KiB: a longer cut travels without its offsets.
+const CUT_HEADER_BYTES_MAX: usize = 4096;
+
+/// The body of `POST /sql`, and the options of its query string.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SqlBody {
+    sql: String,
+    #[serde(default)]
+    parameters: Vec<Value>,
+    format: Option<Format>,
+    deadline_ms: Option<u64>,
+    memory_bytes_max: Option<u64>,
+    rows_max: Option<u64>,
+    #[serde(default)]
+    min_offsets: BTreeMap<String, BTreeMap<i32, i64>>,
+    #[serde(default)]
+    sealed_only: bool,
+}
+
+/// `POST /sql`: a JSON body, or SQL as `text/plain` with the options in the query string.
+pub(super) async fn post_sql(State(state): State<HttpState>, request: Request) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let is_text = is_sql_text(&parts.headers)?;
+    let text = read_text(body, &state.limits).await?;
+    let mut options = query_parameters(parts.uri.query())?;
+    let body = if is_text {
+        if options.insert("sql".into(), Value::String(text)).is_some() {
+            return Err(ApiError::bad_request("the SQL text is both in the body and in the query string"));
+        }
+        from_query_string(options)?
+    } else {
+        if let Some(name) = options.keys().next() {
+            let message =
+                format!("with a JSON body, {name} belongs into the body and not into the query string");
+            return Err(ApiError::bad_request(message));
+        }
+        read_body(&text)?
+    };
+    answer(&state, body, &parts.headers, started).await
+}
+
+fn read_body(text: &str) -> Result<SqlBody, ApiError> {
+    serde_json::from_str(text).map_err(|error| {
+        let hint = match text.trim_start().starts_with('{') {
+            true => "",
+            false => "; send {\"sql\": \"…\"}, or SQL as text/plain",
+        };
+        ApiError::bad_request(format!("the body: {error}{hint}"))
+    })
+}
+
+/// `GET /sql?q=`: the same options in the query string.
+pub(super) async fn get_sql(
+    State(state): State<HttpState>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let mut options = query_parameters(query.as_deref())?;
+    let Some(sql) = options.remove("q") else {
+        return Err(ApiError::bad_request("the SQL text is missing: GET /sql?q=SELECT%201"));
+    };
+    if options.insert("sql".into(), sql).is_some() {
+        return Err(ApiError::bad_request("the SQL text is given twice, as q and as sql"));
+    }
+    answer(&state, from_query_string(options)?, &headers, started).await
+}
+
+/// Whether the body is SQL. Without a known type it is taken for JSON, which is what `curl -d` sends under a form's name.
+fn is_sql_text(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let declared = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence =
+        declared.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match essence.as_deref() {
+        None | Some("application/json" | "application/x-www-form-urlencoded") => Ok(false),
+        Some("text/plain" | "application/sql") => Ok(true),
+        Some(other) => {
+            let message =
+                format!("a body of type {other:?} is not read; send application/json or text/plain");
+            Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", message))
+        }
+    }
+}
+
+/// Options of a query string are JSON values, except those that are text.
+fn from_query_string(options: Map<String, Value>) -> Result<SqlBody, ApiError> {
+    let mut typed = Map::new();
+    for (name, value) in options {
+        let value = match (name.as_str(), &value) {
+            ("sql" | "format", _) => value,
+            (_, Value::String(text)) => serde_json::from_str(text).unwrap_or(value),
+            _ => value,
+        };
+        typed.insert(name, value);
+    }
+    serde_json::from_value(Value::Object(typed))
+        .map_err(|error| ApiError::bad_request(format!("the query string: {error}")))
+}
+
+async fn answer(
+    state: &HttpState,
+    body: SqlBody,
+    headers: &HeaderMap,
+    started: Instant,
+) -> Result<Response, ApiError> {
+    check_sql(&body.sql, state.limits.sql_bytes_max)?;
+    let accepted = headers.get(header::ACCEPT).and_then(|accept| Format::from_accept(accept.to_str().ok()?));
+    let format = body.format.or(accepted).unwrap_or_default();
+    let request = QueryRequest {
+        sql: body.sql,
+        parameters: body.parameters,
+        deadline: body.deadline_ms.map(Duration::from_millis),
+        memory_bytes_max: body.memory_bytes_max,
+        rows_max: body.rows_max,
+        min_offsets: body.min_offsets,
+        sealed_only: body.sealed_only,
+    };
+    let answer = state.runner.run(request).await?;
+    let facts = AnswerFacts::of(&answer, started);
+    let encoder = format.encoder(&answer.schema, facts.clone()).map_err(|error| {
+        QueryError::new(QueryErrorKind::Internal, format!("the answer's schema cannot be rendered: {error}"))
+    })?;
+    let mut chunks = AnswerChunks::new(answer.stream, encoder);
+    let first = chunks.next().await.transpose()?.unwrap_or_default();
+    let body = chunks.into_body(first, facts.id.clone(), state.limits.stall_time());
+    let mut response = body.into_response();
+    set_headers(response.headers_mut(), format, &facts);
+    Ok(response)
+}
+
+/// Refuses an empty and an oversized SQL text.
+pub(super) fn check_sql(sql: &str, bytes_max: usize) -> Result<(), QueryError> {
+    let fault = match sql.len() {
+        _ if sql.trim().is_empty() => "the SQL text is empty".to_string(),
+        bytes if bytes > bytes_max => {
+            format!("the SQL text has {bytes} bytes, more than the {bytes_max} allowed")
+        }
+        _ => return Ok(()),
+    };
+    Err(QueryError::new(QueryErrorKind::BadRequest, fault))
+}
+
+fn set_headers(headers: &mut HeaderMap, format: Format, facts: &AnswerFacts) {
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.insert(name, value);
+        }
+    };
+    set("content-type", format.content_type());
+    set("headwater-query-id", &facts.id);
+    if format == Format::Json {
+        return;
+    }
+    let cut = facts.cut_json(true).to_string();
+    match cut.len() <= CUT_HEADER_BYTES_MAX {
+        true => set("headwater-cut", &cut),
+        false => set("headwater-cut", &facts.cut_json(false).to_string()),
+    }
+    if let Some(freshness_ms) = facts.freshness_ms() {
+        set("headwater-freshness-ms", &freshness_ms.to_string());
+    }
+}
+
+/// `DELETE /queries/{id}`.
+pub(super) async fn cancel(
+    State(state): State<HttpState>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    match state.runner.cancel(&id) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::not_found(format!("no query {id} is running"))),
+    }
+}
