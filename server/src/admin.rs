@@ -31,7 +31,7 @@ impl TableAdmin for NodeTables {
             return Ok(Applied::Unchanged);
         }
         // The new spec counts from one offset on: what was read with the old one is sealed first.
-        present.check_spec(&spec).map_err(from_segment)?;
+        present.snapshot().check_spec(&spec).map_err(from_segment)?;
         if let Some(ingest) = ingests.remove(name) {
             ingest.stop(true).await;
         }
@@ -48,20 +48,20 @@ impl TableAdmin for NodeTables {
 
     async fn drop_table(&self, name: &str, purge: bool) -> Result<(), AdminError> {
         let mut ingests = self.ingests.lock().await;
-        let log = match self.tables.get(name) {
-            Some(live) => live.log().clone(),
-            None => TableLog::open(self.store.clone(), self.table_root(name))
-                .await
-                .map_err(from_segment)?
-                .ok_or_else(|| no_such_table(name))?,
-        };
+        let live = self.tables.get(name);
+        if live.is_none() && !purge {
+            return Err(no_such_table(name));
+        }
         if let Some(ingest) = ingests.remove(name) {
             ingest.stop(false).await;
         }
-        self.tables.remove(name);
-        log.drop_table().await.map_err(from_segment)?;
+        if let Some(live) = live {
+            live.log().drop_table().await.map_err(from_segment)?;
+            self.tables.remove(name);
+        }
         if purge {
-            log.purge().await.map_err(from_segment)?;
+            let deleted = TableLog::purge(self.store.clone(), self.table_root(name)).await.map_err(from_segment)?;
+            tracing::info!(table = name, objects = deleted, "the objects of a dropped table were deleted");
         }
         Ok(())
     }

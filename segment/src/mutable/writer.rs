@@ -230,19 +230,3 @@ impl RowSink for SegmentWriter {
         self.put(column, value);
     }
 }
-
-/// A message key as text: UTF-8 as it is, anything else as `\x` and lower-case hexadecimal.
-fn key_text(key: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(key) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            let mut text = String::with_capacity(2 + 2 * key.len());
-            text.push_str("\\x");
-            for byte in key {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            Cow::Owned(text)
-        }
-    }
-}

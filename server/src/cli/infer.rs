@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &InferArguments) -> Result<(), CliError> {
         )));
     }
     let table = arguments.table.clone().unwrap_or_else(|| table_name(&arguments.topic));
-    let inferred = infer_spec(&table, &stream, &samples);
+    let inferred = infer_spec(&table, &arguments.brokers, &arguments.topic, &samples);
     if inferred.undecodable == samples.len() {
         return Err(CliError::Answer(format!("none of {} messages is a JSON object", samples.len())));
     }
