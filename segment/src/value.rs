@@ -1,9 +1,6 @@
 //! One decoded value, and the sink that decoders write rows into.
 //!
-//! Decoders hand each value to a [`RowSink`] the moment it is parsed, so no row object is ever built. A message that
-//! cannot be decoded becomes a [`DeadLetter`] instead of a row.
-
-use bytes::Bytes;
+//! Decoders hand each value to a [`RowSink`] the moment it is parsed, so no row object is ever built.
 
 /// One value of a column, borrowed from the message that it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,23 +35,4 @@ pub enum Value<'a> {
 pub trait RowSink {
     /// Sets one column of the current row. The variant must be the one that the column's type names (or `Null`).
     fn set(&mut self, column: usize, value: Value<'_>);
-}
-
-/// A message that could not become a row, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Kafka partition.
-    pub partition: i32,
-    /// Kafka offset.
-    pub offset: i64,
-    /// Kafka timestamp in milliseconds since the epoch, if the message had one.
-    pub timestamp_ms: Option<i64>,
-    /// What did not fit, with the path of the field.
-    pub reason: String,
-    /// The message key.
-    pub key: Option<Bytes>,
-    /// The message, at most its first 64 KiB.
-    pub payload: Bytes,
-    /// Whether `payload` is only the beginning of the message.
-    pub truncated: bool,
 }
