@@ -17,12 +17,16 @@ impl TableAdmin for NodeTables {
     async fn apply(&self, name: &str, spec_text: &str) -> Result<Applied, AdminError> {
         let spec = parse_spec(spec_text).map_err(from_segment)?;
         if spec.name != name {
-            let fault = SpecFault { path: "name".into(), message: format!("is {:?}, but the request names {name:?}", spec.name) };
+            let fault = SpecFault {
+                path: "name".into(),
+                message: format!("is {:?}, but the request names {name:?}", spec.name),
+            };
             return Err(from_segment(SegmentError::Spec(vec![fault])));
         }
         let mut ingests = self.ingests.lock().await;
         let root = self.table_root(name);
-        let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)? else {
+        let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)?
+        else {
             let log = TableLog::create(self.store.clone(), root, &spec).await.map_err(from_segment)?;
             self.run_table(log, &mut ingests).map_err(from_ingest)?;
             return Ok(Applied::Created);
@@ -60,7 +64,8 @@ impl TableAdmin for NodeTables {
             self.tables.remove(name);
         }
         if purge {
-            let deleted = TableLog::purge(self.store.clone(), self.table_root(name)).await.map_err(from_segment)?;
+            let deleted =
+                TableLog::purge(self.store.clone(), self.table_root(name)).await.map_err(from_segment)?;
             tracing::info!(table = name, objects = deleted, "the objects of a dropped table were deleted");
         }
         Ok(())
@@ -105,7 +110,9 @@ impl TableAdmin for NodeTables {
                 let why = match partition.stage {
                     PartitionStage::Live | PartitionStage::Paused => continue,
                     PartitionStage::Starting => "is starting".to_string(),
-                    PartitionStage::CatchingUp => format!("is catching up, lag {}", partition.lag.unwrap_or_default()),
+                    PartitionStage::CatchingUp => {
+                        format!("is catching up, lag {}", partition.lag.unwrap_or_default())
+                    }
                     PartitionStage::Failed => format!("failed: {}", partition.last_error.unwrap_or_default()),
                 };
                 missing.push(format!("table {}: partition {} {why}", live.name(), partition.partition));
@@ -201,7 +208,9 @@ fn from_ingest(error: IngestError) -> AdminError {
     match error {
         IngestError::Segment(error) => from_segment(error),
         error @ IngestError::NoSuchPartition { .. } => AdminError::NotFound(error.to_string()),
-        error @ IngestError::Config { .. } => AdminError::Invalid { message: error.to_string(), faults: Vec::new() },
+        error @ IngestError::Config { .. } => {
+            AdminError::Invalid { message: error.to_string(), faults: Vec::new() }
+        }
         error => AdminError::Unavailable(error.to_string()),
     }
 }

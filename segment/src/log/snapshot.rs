@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::stream::{PartitionState, StreamState};
 use super::compatible::check_compatible;
-use crate::{Result, SegmentError};
+use super::stream::{PartitionState, StreamState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
+use crate::{Result, SegmentError};
 
 /// A table at one version of its log.
 #[derive(Clone, Debug)]
