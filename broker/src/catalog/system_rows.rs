@@ -200,14 +200,12 @@ fn gaps(table: &LiveTable) -> Vec<Row> {
     let partitions = snapshot.stream.partitions.iter();
     let gaps = partitions.flat_map(|(partition, state)| state.gaps.iter().map(move |gap| (*partition, gap)));
     let row = |(partition, gap): (i32, &headwater_segment::log::Gap)| {
-        let reason = serde_json::to_value(gap.reason).ok();
-        let reason = reason.as_ref().and_then(serde_json::Value::as_str);
         vec![
             text(Some(table.name())),
             ScalarValue::Int32(Some(partition)),
             ScalarValue::Int64(Some(gap.from)),
             ScalarValue::Int64(Some(gap.to)),
-            text(reason),
+            text(Some(gap.reason.name())),
             time_of_ms(Some(gap.at_ms)),
         ]
     };
