@@ -101,10 +101,11 @@ fn message(random: &mut StdRng, spec: &TableSpec, offset: i64) -> Message {
     if random.random_ratio(1, 5) {
         message.headers.push(("trace".into(), Some(b"x\"y".to_vec())));
     }
+    let text = render(random, &root);
     message.payload = match random.random_range(0..40) {
         0 => None,
-        1 => Some(broken(random, &render(random, &root))),
-        _ => Some(render(random, &root).into_bytes()),
+        1 => Some(broken(random, &text)),
+        _ => Some(text.into_bytes()),
     };
     message
 }
