@@ -156,8 +156,9 @@ impl<'m> Scanner<'m> {
         }
     }
 
-    /// Passes the value that comes next, whatever it is, inside `depth` containers.
-    #[inline]
+    /// Passes the value that comes next, whatever it is, inside `depth` containers. Inlined into each of its few callers:
+    /// a tenth of the time of a message of ten scalars is handing a [`Found`] over in memory.
+    #[inline(always)]
     pub(super) fn value(&mut self, depth: usize) -> Result<Found<'m>, Malformed> {
         let start = self.at;
         let kind = match self.peek() {
@@ -185,7 +186,8 @@ impl<'m> Scanner<'m> {
             }
             Err(right) => {
                 self.at += right;
-                Err(self.malformed("a number without leading zeros, with a digit after each `-`, `.` and `e`"))
+                Err(self
+                    .malformed("a number without leading zeros, with a digit after each `-`, `.` and `e`"))
             }
         }
     }
@@ -198,6 +200,7 @@ impl<'m> Scanner<'m> {
         Ok(kind)
     }
 
+    #[inline(never)]
     fn object(&mut self, depth: usize) -> Result<Kind<'m>, Malformed> {
         let mut has_member = self.open(b'}', depth)?;
         while has_member {
@@ -212,6 +215,7 @@ impl<'m> Scanner<'m> {
         Ok(Kind::Object)
     }
 
+    #[inline(never)]
     fn array(&mut self, depth: usize) -> Result<Kind<'m>, Malformed> {
         let mut has_member = self.open(b']', depth)?;
         while has_member {
