@@ -156,8 +156,9 @@ impl<'m> Scanner<'m> {
         }
     }
 
-    /// Passes the value that comes next, whatever it is, inside `depth` containers.
-    #[inline]
+    /// Passes the value that comes next, whatever it is, inside `depth` containers. Inlined into each of its few callers:
+    /// a tenth of the time of a message of ten scalars is handing a [`Found`] over in memory.
+    #[inline(always)]
     pub(super) fn value(&mut self, depth: usize) -> Result<Found<'m>, Malformed> {
         let start = self.at;
         let kind = match self.peek() {
@@ -199,6 +200,7 @@ impl<'m> Scanner<'m> {
         Ok(kind)
     }
 
+    #[inline(never)]
     fn object(&mut self, depth: usize) -> Result<Kind<'m>, Malformed> {
         let mut has_member = self.open(b'}', depth)?;
         while has_member {
@@ -213,6 +215,7 @@ impl<'m> Scanner<'m> {
         Ok(Kind::Object)
     }
 
+    #[inline(never)]
     fn array(&mut self, depth: usize) -> Result<Kind<'m>, Malformed> {
         let mut has_member = self.open(b']', depth)?;
         while has_member {

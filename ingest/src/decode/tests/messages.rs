@@ -20,21 +20,80 @@ fn a_malformed_message_fails_whatever_the_columns_want() {
     let deep_objects = nested(r#"{"x":"#, "1", "}", 129);
     let wanted_deep = format!(r#"{{"a":{deep}}}"#);
     let messages = [
-        "", " ", "nul", "{", "}", "[1]", "1", r#""a""#, "null", "{} x", "{}{}", "{},", "\u{feff}{}", "\u{a0}{}", "{\u{b}}",
-        r#"{"a"}"#, r#"{"a":}"#, r#"{"a" 1}"#, r#"{"a":1,}"#, r#"{,"a":1}"#, r#"{"a":1 "b":2}"#, r#"{'a':1}"#, "{a:1}",
-        r#"{"z":[1,]}"#, r#"{"z":[1 2]}"#, r#"{"z":[}"#, r#"{"z":{]}"#, r#"{"z":tru}"#, r#"{"z":True}"#, r#"{"z":NaN}"#,
-        r#"{"z":01}"#, r#"{"z":-}"#, r#"{"z":+1}"#, r#"{"z":1.}"#, r#"{"z":.1}"#, r#"{"z":1e}"#, r#"{"z":1e+}"#, r#"{"z":0x1}"#,
-        r#"{"a":01}"#, r#"{"a":1.}"#, r#"{"a":--1}"#, r#"{"a":1_000}"#, r#"{"a":12345678e}"#,
-        r#"{"z":"a}"#, r#"{"z":"\x"}"#, r#"{"z":"\u12"}"#, r#"{"z":"\u12g4"}"#, r#"{"z":"\"}"#, "{\"z\":\"\n\"}", "{\"z\":\"\0\"}",
-        r#"{"z":"\ud800"}"#, r#"{"z":"\udc00"}"#, r#"{"z":"\ud800\ud800"}"#, r#"{"z":"\ud800\u0041"}"#, r#"{"\ud800":1}"#,
-        r#"{"z":"\ud800x"}"#, r#"{"z":"\u+123"}"#, "{\"z\":\"a\u{1f}\"}", "{\"0123456789abcdef\u{1}\":1}", "/**/{}",
-        &wanted_deep, &deep_objects,
+        "",
+        " ",
+        "nul",
+        "{",
+        "}",
+        "[1]",
+        "1",
+        r#""a""#,
+        "null",
+        "{} x",
+        "{}{}",
+        "{},",
+        "\u{feff}{}",
+        "\u{a0}{}",
+        "{\u{b}}",
+        r#"{"a"}"#,
+        r#"{"a":}"#,
+        r#"{"a" 1}"#,
+        r#"{"a":1,}"#,
+        r#"{,"a":1}"#,
+        r#"{"a":1 "b":2}"#,
+        r#"{'a':1}"#,
+        "{a:1}",
+        r#"{"z":[1,]}"#,
+        r#"{"z":[1 2]}"#,
+        r#"{"z":[}"#,
+        r#"{"z":{]}"#,
+        r#"{"z":tru}"#,
+        r#"{"z":True}"#,
+        r#"{"z":NaN}"#,
+        r#"{"z":01}"#,
+        r#"{"z":-}"#,
+        r#"{"z":+1}"#,
+        r#"{"z":1.}"#,
+        r#"{"z":.1}"#,
+        r#"{"z":1e}"#,
+        r#"{"z":1e+}"#,
+        r#"{"z":0x1}"#,
+        r#"{"a":01}"#,
+        r#"{"a":1.}"#,
+        r#"{"a":--1}"#,
+        r#"{"a":1_000}"#,
+        r#"{"a":12345678e}"#,
+        r#"{"z":"a}"#,
+        r#"{"z":"\x"}"#,
+        r#"{"z":"\u12"}"#,
+        r#"{"z":"\u12g4"}"#,
+        r#"{"z":"\"}"#,
+        "{\"z\":\"\n\"}",
+        "{\"z\":\"\0\"}",
+        r#"{"z":"\ud800"}"#,
+        r#"{"z":"\udc00"}"#,
+        r#"{"z":"\ud800\ud800"}"#,
+        r#"{"z":"\ud800\u0041"}"#,
+        r#"{"\ud800":1}"#,
+        r#"{"z":"\ud800x"}"#,
+        r#"{"z":"\u+123"}"#,
+        "{\"z\":\"a\u{1f}\"}",
+        "{\"0123456789abcdef\u{1}\":1}",
+        "/**/{}",
+        &wanted_deep,
+        &deep_objects,
     ];
     for message in messages {
         let error = decode(&[long(&["a"])], message).expect_err(message);
         assert_eq!(error.path, "$", "{message}: {error}");
     }
-    for bytes in [&b"{\"z\":\"\xff\"}"[..], b"{\"z\":\"\xc3\"}", b"{\"z\":\"\xed\xa0\x80\"}", b"\xff\xfe{}", b"{}\xf0\x9f"] {
+    for bytes in [
+        &b"{\"z\":\"\xff\"}"[..],
+        b"{\"z\":\"\xc3\"}",
+        b"{\"z\":\"\xed\xa0\x80\"}",
+        b"\xff\xfe{}",
+        b"{}\xf0\x9f",
+    ] {
         let error = decode_with(&mut decoder(&[long(&["a"])]), bytes, None, &()).unwrap_err();
         assert!(error.to_string().starts_with("$: not UTF-8 at byte "), "{error}");
     }
@@ -74,14 +133,13 @@ fn nesting_is_allowed_up_to_128_levels() {
 
 #[test]
 fn paths_find_what_they_name() {
-    let index = |name: &str, index| PathStep::Field(name.into()).pipe(|field| vec![field, PathStep::Index(index)]);
-    let mut inside = index("list", 1);
-    inside.push(PathStep::Field("b".into()));
+    let list = |index| vec![PathStep::Field("list".into()), PathStep::Index(index)];
+    let inside = [list(1), vec![PathStep::Field("b".into())]].concat();
     let columns = [
         long(&["a", "b"]),
         column(field_path(&["a"]), ColumnType::Json),
         column(field_path(&["a", "b"]), ColumnType::String),
-        column(FieldPath::Payload(index("list", 0)), ColumnType::Long),
+        column(FieldPath::Payload(list(0)), ColumnType::Long),
         column(FieldPath::Payload(inside), ColumnType::Long),
         column(FieldPath::Payload(vec![]), ColumnType::Json),
         long(&["odd \"name\"\n"]),
@@ -105,13 +163,6 @@ fn paths_find_what_they_name() {
     assert_eq!(found[1], Cell::text(r#"[{"b":7}]"#));
     assert!(found[2..5].iter().all(|cell| *cell == Cell::Null));
 }
-
-trait Pipe: Sized {
-    fn pipe<T>(self, then: impl FnOnce(Self) -> T) -> T {
-        then(self)
-    }
-}
-impl<T> Pipe for T {}
 
 #[test]
 fn the_top_level_is_what_the_paths_step_into() {
@@ -179,7 +230,10 @@ fn errors_name_the_path_and_show_the_value() {
     let error = |payload: &str| decode(&[long(&["a", "b"]), long(&["c"])], payload).unwrap_err().to_string();
     assert_eq!(error(r#"{"c":[],"a":{"b":1.5}}"#), "a.b: `1.5` does not fit LONG: not an integer");
     assert_eq!(error(r#"{"a":tru}"#), "$: not valid JSON at byte 5: expected a value, found `tru}`");
-    assert_eq!(error("{\"a\":\n"), "$: not valid JSON at byte 6: expected a value, found the end of the message");
+    assert_eq!(
+        error("{\"a\":\n"),
+        "$: not valid JSON at byte 6: expected a value, found the end of the message"
+    );
     assert_eq!(error("[]"), "$: not valid JSON at byte 0: expected a JSON object, found `[]`");
     let clipped = format!("`\"{}…`", "é".repeat((EXCERPT_BYTES_MAX - 1) / 2));
     assert!(error(&format!(r#"{{"c":"{}"}}"#, "é".repeat(1000))).contains(&clipped));
@@ -204,7 +258,9 @@ fn key_and_headers_are_bytes_or_text() {
     let expected =
         vec![Cell::Bytes(vec![255]), Cell::I64(17), Cell::Null, Cell::text("[1,2]"), list, Cell::text("17")];
     assert_eq!(row, Ok(expected));
-    for (name, value) in [("id", &b"1\xff"[..]), ("id", b"1.5"), ("doc", b"[1"), ("doc", b"[1] 2"), ("doc", b"")] {
+    for (name, value) in
+        [("id", &b"1\xff"[..]), ("id", b"1.5"), ("doc", b"[1"), ("doc", b"[1] 2"), ("doc", b"")]
+    {
         let error = decode_with(&mut decoder, b"", None, &Headers(&[(name, value)])).unwrap_err();
         assert_eq!(error.path, format!("$headers.{name}"), "{error}");
     }

@@ -1,6 +1,5 @@
 //! The decoder against the reference, on messages made to hit the table's edges, whole and damaged.
 
-use headwater_segment::schema::ColumnType;
 use headwater_segment::spec::{ColumnSpec, FieldPath, OnError, PathStep};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -8,32 +7,111 @@ use proptest::sample::select;
 use super::{Cell, column_type, decode_with, decoder, reference};
 
 const TYPES: &[&str] = &[
-    "BOOLEAN", "INT", "LONG", "FLOAT", "DOUBLE", "DECIMAL(9,2)", "DECIMAL(38,10)", "TIMESTAMP(3)", "TIMESTAMP(6)",
-    "DATE", "STRING", "BYTES", "JSON", "UUID", "ARRAY<INT>", "ARRAY<STRING>", "ARRAY<JSON>", "ARRAY<UUID>", "ARRAY<BYTES>",
+    "BOOLEAN",
+    "INT",
+    "LONG",
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL(9,2)",
+    "DECIMAL(38,10)",
+    "TIMESTAMP(3)",
+    "TIMESTAMP(6)",
+    "DATE",
+    "STRING",
+    "BYTES",
+    "JSON",
+    "UUID",
+    "ARRAY<INT>",
+    "ARRAY<STRING>",
+    "ARRAY<JSON>",
+    "ARRAY<UUID>",
+    "ARRAY<BYTES>",
     "ARRAY<TIMESTAMP(3)>",
 ];
 
 /// Field names as paths mean them, and one way to write each in a message.
 const NAMES: &[(&str, &str)] = &[
-    ("a", "a"), ("a", "\\u0061"), ("b", "b"), ("bb", "bb"), ("", ""), ("é\"", "é\\\""), ("a name of 16 b..", "a name of 16 b.."),
+    ("a", "a"),
+    ("a", "\\u0061"),
+    ("b", "b"),
+    ("bb", "bb"),
+    ("", ""),
+    ("é\"", "é\\\""),
+    ("a name of 16 b..", "a name of 16 b.."),
     ("and one with more", "and one with more"),
 ];
 
 /// Values that some type takes in its own way.
 const VALUES: &[&str] = &[
-    "null", "true", "false", "0", "-0", "1", "-1", "7.0", "1.5", "1e3", "12e-1", "1e999", "-1e-999", "0e9999", "2147483647",
-    "2147483648", "-2147483649", "9223372036854775807", "9223372036854775808", "1760000000000", "253402300800000",
-    "12345678901234567890.12", "0.1", "0.12000000000000000000000", "123456789012345678901234567890", "3.4028236e38", "1e23",
-    r#""""#, r#""x""#, r#""true""#, r#""12""#, r#""-12.50""#, r#"" 1""#, r#""1e2""#, r#""+5""#, r#""007""#, r#""NaN""#,
-    r#""-Infinity""#, r#""2024-02-29""#, r#""2024-02-30""#, r#""2024-02-29T12:34:56.7891234Z""#, r#""2024-02-29 12:34""#,
-    r#""2024-02-29T12:34:56+05:30""#, r#""2024-02-29T12:34-0800""#, r#""2024-02-29T12:34:60Z""#, r#""1969-12-31T23:59:59.9999""#,
-    r#""9999-12-31T23:59:59-00:01""#, r#""00112233445566778899AABBCCDDEEFF""#, r#""00112233-4455-6677-8899-aabbccddeeff""#,
-    r#""AAEC""#, r#""AA==""#, r#""AA=""#, r#""A\/8""#, r#""\u0041\n\ud83d\ude00""#, r#""a \"quoted\" text that is longer than 16""#,
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "7.0",
+    "1.5",
+    "1e3",
+    "12e-1",
+    "1e999",
+    "-1e-999",
+    "0e9999",
+    "2147483647",
+    "2147483648",
+    "-2147483649",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1760000000000",
+    "253402300800000",
+    "12345678901234567890.12",
+    "0.1",
+    "0.12000000000000000000000",
+    "123456789012345678901234567890",
+    "3.4028236e38",
+    "1e23",
+    r#""""#,
+    r#""x""#,
+    r#""true""#,
+    r#""12""#,
+    r#""-12.50""#,
+    r#"" 1""#,
+    r#""1e2""#,
+    r#""+5""#,
+    r#""007""#,
+    r#""NaN""#,
+    r#""-Infinity""#,
+    r#""2024-02-29""#,
+    r#""2024-02-30""#,
+    r#""2024-02-29T12:34:56.7891234Z""#,
+    r#""2024-02-29 12:34""#,
+    r#""2024-02-29T12:34:56+05:30""#,
+    r#""2024-02-29T12:34-0800""#,
+    r#""2024-02-29T12:34:60Z""#,
+    r#""1969-12-31T23:59:59.9999""#,
+    r#""9999-12-31T23:59:59-00:01""#,
+    r#""00112233445566778899AABBCCDDEEFF""#,
+    r#""00112233-4455-6677-8899-aabbccddeeff""#,
+    r#""AAEC""#,
+    r#""AA==""#,
+    r#""AA=""#,
+    r#""A\/8""#,
+    r#""\u0041\n\ud83d\ude00""#,
+    r#""a \"quoted\" text that is longer than 16""#,
 ];
 
 fn scalar() -> BoxedStrategy<String> {
     let chosen = || select(VALUES).prop_map(str::to_string);
-    let instant = (0u32..10_000, 0u32..14, 0u32..33, 0u32..25, 0u32..61, 0u32..61, 0u32..1_000_000_000, select(&["", "Z", "+01:00", "-2359"][..]));
+    let instant = (
+        0u32..10_000,
+        0u32..14,
+        0u32..33,
+        0u32..25,
+        0u32..61,
+        0u32..61,
+        0u32..1_000_000_000,
+        select(&["", "Z", "+01:00", "-2359"][..]),
+    );
     prop_oneof![
         6 => chosen(),
         1 => any::<i64>().prop_map(|value| value.to_string()),
@@ -53,18 +131,19 @@ fn object(inner: BoxedStrategy<String>) -> BoxedStrategy<String> {
     let field = (select(NAMES), blank(), blank(), inner)
         .prop_map(|((_, name), before, after, value)| format!("\"{name}\"{before}:{after}{value}"));
     (prop::collection::vec(field, 0..7), blank(), blank())
-        .prop_map(|(fields, open, comma)| format!("{{{open}{}{open}}}", fields.join(&format!("{open},{comma}"))))
+        .prop_map(|(fields, open, comma)| {
+            format!("{{{open}{}{open}}}", fields.join(&format!("{open},{comma}")))
+        })
         .boxed()
 }
 
 fn value() -> BoxedStrategy<String> {
-    scalar()
-        .prop_recursive(4, 40, 6, |inner| {
-            let array = (prop::collection::vec(inner.clone(), 0..5), blank())
-                .prop_map(|(items, blank)| format!("[{blank}{}{blank}]", items.join(&format!("{blank},"))));
-            prop_oneof![2 => array, 3 => object(inner.boxed())]
-        })
-        .boxed()
+    let nested = scalar().prop_recursive(4, 40, 6, |inner| {
+        let array = (prop::collection::vec(inner.clone(), 0..5), blank())
+            .prop_map(|(items, blank)| format!("[{blank}{}{blank}]", items.join(&format!("{blank},"))));
+        prop_oneof![2 => array, 3 => object(inner.boxed())]
+    });
+    prop_oneof![2 => scalar(), 1 => nested].boxed()
 }
 
 /// A message: mostly an object; one in four is then damaged in one place.
@@ -176,5 +255,4 @@ fn the_message_generator_makes_rows_of_every_type() {
         }
     }
     assert!(set.iter().all(|count| *count >= 10), "{set:?}");
-    assert_eq!(column_type("LONG"), ColumnType::Long);
 }

@@ -32,17 +32,26 @@ enum Kind {
 }
 
 /// The row of a message, or the path that is at fault.
-pub(super) fn decode(columns: &[ColumnSpec], payload: &[u8], key: Option<&[u8]>) -> Result<Vec<Cell>, String> {
-    let paths = || columns.iter().filter_map(|column| match &column.path {
-        FieldPath::Payload(steps) => Some(steps),
-        _ => None,
-    });
+pub(super) fn decode(
+    columns: &[ColumnSpec],
+    payload: &[u8],
+    key: Option<&[u8]>,
+) -> Result<Vec<Cell>, String> {
+    let paths = || {
+        columns.iter().filter_map(|column| match &column.path {
+            FieldPath::Payload(steps) => Some(steps),
+            _ => None,
+        })
+    };
     let message = match paths().next() {
         None => None,
         Some(_) => {
             let doc = parse(payload).ok_or("$")?;
             let steps_into = |is: fn(&PathStep) -> bool| paths().any(|steps| steps.first().is_some_and(is));
-            let (fields, items) = (steps_into(|s| matches!(s, PathStep::Field(_))), steps_into(|s| matches!(s, PathStep::Index(_))));
+            let (fields, items) = (
+                steps_into(|s| matches!(s, PathStep::Field(_))),
+                steps_into(|s| matches!(s, PathStep::Index(_))),
+            );
             let fits = (!fields && !items)
                 || (fields && matches!(doc.kind, Kind::Object(_)))
                 || (items && matches!(doc.kind, Kind::Array(_)));
@@ -188,7 +197,9 @@ fn convert(data_type: &ColumnType, doc: &Doc) -> Option<Cell> {
             Cell::Bytes(BASE64_STANDARD_NO_PAD.decode(digits).ok()?)
         }
         ColumnType::Array(element) => match &doc.kind {
-            Kind::Array(items) => Cell::List(items.iter().map(|item| convert(element, item)).collect::<Option<_>>()?),
+            Kind::Array(items) => {
+                Cell::List(items.iter().map(|item| convert(element, item)).collect::<Option<_>>()?)
+            }
             _ => return None,
         },
     })
@@ -235,7 +246,10 @@ fn decimal(literal: &str, precision: usize, scale: usize) -> Option<i128> {
     if fraction.len() > scale || whole.len() + scale > precision && !whole.is_empty() {
         return None;
     }
-    format!("{whole}{fraction:0<scale$}0").parse::<i128>().ok().map(|value| sign * (value / 10))
+    format!("{whole}{fraction:0<scale$}0")
+        .parse::<i128>()
+        .ok()
+        .map(|value| sign * (value / 10))
         .or_else(|| format!("{whole}{fraction:0<scale$}").parse::<i128>().ok().map(|value| sign * value))
 }
 
@@ -263,7 +277,9 @@ fn instant(doc: &Doc, unit_micros: i64) -> Option<i64> {
         }
         _ => i64::try_from(integer(doc)?).ok()?.checked_mul(unit_micros)?,
     };
-    let year_seconds = |year| NaiveDate::from_ymd_opt(year, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc().timestamp();
+    let year_seconds = |year| {
+        NaiveDate::from_ymd_opt(year, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc().timestamp()
+    };
     let (first, end) = (year_seconds(1) * 1_000_000, year_seconds(10_000) * 1_000_000);
     (first..end).contains(&micros).then_some(micros)
 }
@@ -280,14 +296,16 @@ fn iso_micros(text: &str) -> Option<i64> {
     let mut shapes = shapes.chain((1..=9).map(|digits| format!("dd:dd:dd.{}", "d".repeat(digits))));
     let time = local.get(11..).filter(|time| shapes.any(|shape| shape == template(time)))?;
     matches!(local.as_bytes()[10], b'T' | b't' | b' ').then_some(())?;
-    let part = |range: std::ops::Range<usize>| time.get(range).map_or(Some(0), |text| text.parse::<u32>().ok());
+    let part =
+        |range: std::ops::Range<usize>| time.get(range).map_or(Some(0), |text| text.parse::<u32>().ok());
     (part(6..8)? < 60).then_some(())?;
     let nanos: u32 = format!("{:0<9}", time.get(9..).unwrap_or("")).parse().ok()?;
     let local = date(&local[..10])?.and_hms_nano_opt(part(0..2)?, part(3..5)?, part(6..8)?, nanos)?;
     let ahead = match template(zone).as_str() {
         "" | "Z" | "z" => 0,
         "+dd:dd" | "-dd:dd" | "+dddd" | "-dddd" => {
-            let (hours, minutes): (i64, i64) = (zone[1..3].parse().ok()?, zone[zone.len() - 2..].parse().ok()?);
+            let (hours, minutes): (i64, i64) =
+                (zone[1..3].parse().ok()?, zone[zone.len() - 2..].parse().ok()?);
             (hours < 24 && minutes < 60).then_some(())?;
             (hours * 60 + minutes) * if zone.starts_with('-') { -60 } else { 60 }
         }
