@@ -1,5 +1,8 @@
 //! The engine without tables: limits, errors, cancelling, parameters, system tables.
 
+// The helpers of a test are tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -176,6 +179,16 @@ async fn dropping_the_answer_or_cancelling_ends_the_query() {
     assert!(dropped.elapsed() < Duration::from_millis(500), "{:?}", dropped.elapsed());
     let state = format!("SELECT state FROM system.queries WHERE id = '{id}'");
     assert_eq!(text(&engine, sql(&state)).await, "cancelled");
+
+    let counting = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value > 0";
+    for statement in [ENDLESS, counting] {
+        let answer = engine.run(sql(statement)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        drop(answer);
+        let dropped = Instant::now();
+        assert_eq!(text(&engine, sql("SELECT 1")).await, "1");
+        assert!(dropped.elapsed() < Duration::from_millis(500), "{statement}: {:?}", dropped.elapsed());
+    }
 
     let mut answer = engine.run(sql(ENDLESS)).await.unwrap();
     assert!(engine.cancel(&answer.id) && !engine.cancel("nobody"));

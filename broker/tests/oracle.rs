@@ -1,9 +1,12 @@
 //! Queries over mixtures of open, sealing and sealed rows, beside plain DataFusion over the same rows in memory.
 
+// The helpers of a test are tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
