@@ -120,7 +120,7 @@ async fn a_spec_changes_only_as_its_segments_allow() {
     let id = "{name: id, type: LONG, nullable: false}";
     let city = "{name: city, type: STRING}";
     for (columns, word) in [
-        (format!("{id}"), "column city: it is missing"),
+        (id.to_string(), "column city: it is missing"),
         (format!("{city}, {id}"), "column id: it moved from place 1 to 2"),
         (format!("{id}, {{name: city, type: LONG}}"), "column city: its type is STRING"),
         (format!("{{name: id, type: LONG}}, {city}"), "column id: its nullability"),
