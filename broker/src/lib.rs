@@ -5,9 +5,12 @@
 //! implements: this crate never sees `ingest`.
 
 pub mod admin;
+pub(crate) mod catalog;
+pub mod engine;
 pub mod error;
 pub mod http;
 mod render;
 pub mod request;
+pub mod sql;
 
 pub use error::{QueryError, QueryErrorKind};

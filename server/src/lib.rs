@@ -1,2 +1,14 @@
-//! placeholder
+//! The `headwater` process: configuration, the composition of its parts, the page, and the demo.
+//!
+//! [`node::Node`] opens a store, consumes its tables through `headwater_ingest` and answers queries through
+//! `headwater_broker`; this crate is the only one that sees both.
+
+mod admin;
+pub mod config;
 pub mod demo;
+pub mod demo_run;
+mod gauges;
+pub mod node;
+pub mod page;
+pub mod store;
+pub mod telemetry;

@@ -55,9 +55,19 @@ pub(super) async fn post_sql(State(state): State<HttpState>, request: Request) -
                 format!("with a JSON body, {name} belongs into the body and not into the query string");
             return Err(ApiError::bad_request(message));
         }
-        serde_json::from_str(&text).map_err(|error| ApiError::bad_request(format!("the body: {error}")))?
+        read_body(&text)?
     };
     answer(&state, body, &parts.headers, started).await
+}
+
+fn read_body(text: &str) -> Result<SqlBody, ApiError> {
+    serde_json::from_str(text).map_err(|error| {
+        let hint = match text.trim_start().starts_with('{') {
+            true => "",
+            false => "; send {\"sql\": \"…\"}, or SQL as text/plain",
+        };
+        ApiError::bad_request(format!("the body: {error}{hint}"))
+    })
 }
 
 /// `GET /sql?q=`: the same options in the query string.

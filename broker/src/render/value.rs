@@ -252,7 +252,7 @@ struct PinotTimes<'a, T: ArrowPrimitiveType>(&'a PrimitiveArray<T>, fn(i64) -> O
 impl<T: ArrowPrimitiveType<Native = i64>> Encoder for PinotTimes<'_, T> {
     fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
         let raw = self.0.value(row);
-        let instant = (self.1)(raw).and_then(|micros| DateTime::from_timestamp_micros(micros));
+        let instant = (self.1)(raw).and_then(DateTime::from_timestamp_micros);
         let text = match instant {
             Some(instant) => {
                 let fraction = format!("{:06}", instant.timestamp_subsec_micros());

@@ -48,7 +48,8 @@ impl<T: ArrowNativeType> Region<T> {
     /// The first `count` elements, shared.
     ///
     /// # Panics
-    /// If more is asked for than was committed: callers learn `count` from what the writer published after it committed.
+    /// If more is asked for than was committed: callers learn `count` from what the writer published after it
+    /// committed.
     pub(crate) fn prefix(self: &Arc<Self>, count: usize) -> ScalarBuffer<T> {
         assert!(count <= self.committed(), "only a committed prefix is ever asked for");
         let owner: Arc<Self> = Arc::clone(self);

@@ -1,14 +1,15 @@
 //! Byte strings as Arrow views (16 bytes each), appended to by one writer while readers hold prefixes.
 //!
 //! A value of up to 12 bytes lives in its view; a longer one in a data block that the view points into. Blocks
-//! double from 4 KiB to 1 MiB; a value too long to share a block has one of its own. Bytes are committed the moment they
-//! are copied, always before a view that points to them can be; a value that is overwritten before its view
-//! is committed leaves its bytes behind, unused.
+//! double from 4 KiB to 1 MiB; a value too long to share a block has one of its own. Bytes are committed the
+//! moment they are copied, always before a view that points to them can be; a value that is overwritten before
+//! its view is committed leaves its bytes behind, unused.
 //!
 //! **Invariant** (every [`ViewSnapshot`] relies on it): each committed view is either inline or points to
-//! committed bytes of the block that it names, holds those bytes' first four, and in a text store was made from a whole `&str`. It holds
-//! because views come only from [`ViewWriter::make_view`], values enter a text store only as `&str`, a view never
-//! leaves its store, and a snapshot takes the views first and the blocks after, whose list only grows.
+//! committed bytes of the block that it names, holds those bytes' first four, and in a text store was made from
+//! a whole `&str`. It holds because views come only from [`ViewWriter::make_view`], values enter a text store only
+//! as `&str`, a view never leaves its store, and a snapshot takes the views first and the blocks after, whose
+//! list only grows.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -244,6 +245,7 @@ pub(crate) struct ViewSnapshot {
 
 impl ViewSnapshot {
     /// How many values there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.views.len()
     }
@@ -253,7 +255,8 @@ impl ViewSnapshot {
         self.array_of(self.views.slice(range.start, range.len()), nulls)
     }
 
-    /// One value per code as an array; only views are copied. `nulls` is as long as `codes`, and every code is below [`len`](Self::len).
+    /// One value per code as an array; only views are copied. `nulls` is as long as `codes`, and every code is
+    /// that of a value in this snapshot.
     pub(crate) fn gather(&self, codes: &[u32], nulls: Option<NullBuffer>) -> ArrayRef {
         let views = &self.views[..];
         let gathered: Vec<u128> = codes.iter().map(|code| views[*code as usize]).collect();

@@ -65,6 +65,12 @@ impl ColumnChunk {
         Self { nulls, values }
     }
 
+    /// How the values are held.
+    #[cfg(test)]
+    pub(super) fn values(&self) -> &ChunkValues {
+        &self.values
+    }
+
     /// Rows `range`, which must be committed, as an array of the column's type.
     pub(super) fn array(
         &self,

@@ -1,9 +1,9 @@
 //! The dictionary of one column of one mutable segment: each distinct value once, numbered in order of arrival.
 //!
-//! The hash table belongs to the writer alone; readers need only the entries. An entry is immutable and readable from the moment it is
-//! interned, so any code that a committed row holds can be resolved by any snapshot taken after that row was seen.
-//! Code 0 is the empty value: it stands under rows that are NULL, so that every code in a chunk resolves.
-//! Values of rows that were abandoned stay in the dictionary; nothing points to them.
+//! The hash table belongs to the writer alone; readers need only the entries. An entry is immutable and readable
+//! from the moment it is interned, so any code that a committed row holds can be resolved by any snapshot taken
+//! after that row was seen. Code 0 is the empty value: it stands under rows that are NULL, so that every code in
+//! a chunk resolves. Values of rows that were abandoned stay in the dictionary; nothing points to them.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -16,8 +16,9 @@ use crate::kernel::view_store::{ByteValue, ViewKind, ViewReader, ViewWriter};
 
 /// Rows before a dictionary is first judged: few rows say little about a column.
 const JUDGED_VALUES_MIN: u64 = 4 * 8192;
-/// A hash table beyond this is out of every cache, and each row would wait for memory more than once.
-const TABLE_BYTES_MAX: u64 = 32 << 20;
+/// A hash table beyond this (half a million values and more) is out of most caches, so that each row would wait
+/// for memory more than once, and the row that makes it grow for some milliseconds.
+const TABLE_BYTES_MAX: u64 = 8 << 20;
 
 /// An entry of the hash table. The hash is kept so that growing the table reads no values.
 struct Slot {

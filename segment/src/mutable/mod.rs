@@ -1,14 +1,15 @@
 //! The mutable segment: the open, in-memory, append-only columns of one partition, queryable row by row.
 //!
-//! [`SegmentWriter`] is the one writer; a decoder sets a row's values through [`RowSink`](crate::value::RowSink),
-//! the consumer finishes the row and now and then publishes. [`MutableSegment`] is what any number of readers share. Rows are
-//! held in chunks; every column of a chunk becomes an Arrow array without copying values (null flags, booleans
-//! and dictionary codes are turned into Arrow's layout on the way).
+//! [`SegmentWriter`] is the one writer; a decoder sets a row's values through
+//! [`RowSink`](crate::value::RowSink), the consumer finishes the row and now and then publishes.
+//! [`MutableSegment`] is what any number of readers share. Rows are held in chunks; every column of a chunk becomes
+//! an Arrow array without copying values (null flags, booleans and dictionary codes are turned into Arrow's
+//! layout on the way).
 //!
 //! **Architecture Invariant:** readers take no lock and the writer waits for nobody. A reader loads
-//! `next_offset` or `visible_rows` once and sees exactly that prefix, which never changes; the writer stores them, in
-//! the order rows, `visible_rows`, `next_offset`, only after everything below them is committed in the columns.
-//! No row is ever changed or removed. There is no row limit: the consumer seals by rows, [bytes](MutableSegment::bytes) and age.
+//! `next_offset` or `visible_rows` once and sees exactly that prefix, which never changes; the writer stores
+//! `visible_rows` once the rows are committed in the columns, and `next_offset` after it. No row is ever changed
+//! or removed. There is no row limit: the consumer seals by rows, [bytes](MutableSegment::bytes) and age.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -45,6 +46,8 @@ mod dead_letter;
 mod dictionary;
 mod writer;
 
+#[cfg(test)]
+mod tests;
 
 pub use batches::Batches;
 pub use dead_letter::{DEAD_LETTER_BYTES_MAX, DeadLetter};

@@ -2,11 +2,9 @@
 //!
 //! A row is set column by column, then finished or abandoned; finished rows become visible together when the
 //! writer publishes. A row that cannot be held as it was set (see `Fault`; a decoder that keeps to
-//! [`RowSink`]'s contract causes none but absurd sizes) becomes a dead letter when it is finished: it is never stored as
-//! something else, and its offset is never lost.
+//! [`RowSink`]'s contract causes none but absurd sizes) becomes a dead letter when it is finished: it is never
+//! stored as something else, and its offset is never lost.
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -14,12 +12,13 @@ use std::time::SystemTime;
 use super::column_writer::{ColumnWriter, Fault};
 use super::{Chunk, DeadLetter, MutableSegment, NO_TIMESTAMP, chunk_capacity};
 use crate::budget::Charge;
-use crate::value::{RowSink, Value};
+use crate::value::{RowSink, Value, bytes_as_text};
 
 /// Appends rows to a [`MutableSegment`].
 pub struct SegmentWriter {
     segment: Arc<MutableSegment>,
     columns: Vec<ColumnWriter>,
+    offset_column: usize,
     /// Row number of the present chunk's first row.
     chunk_start: usize,
     chunk_capacity: usize,
@@ -53,6 +52,7 @@ impl SegmentWriter {
             row_columns[index / 64] |= 1 << (index % 64);
         }
         let mut writer = Self {
+            offset_column: schema.offset_column(),
             chunk_start: 0,
             chunk_capacity: capacity,
             chunks: 0,
@@ -70,8 +70,8 @@ impl SegmentWriter {
         writer
     }
 
-    /// Finishes the current row: columns that were not set are NULL. Offsets must ascend. The row is visible after the
-    /// next [`publish`](Self::publish). The current row is a new one then.
+    /// Finishes the current row: columns that were not set are NULL. Offsets must ascend. The row is visible
+    /// after the next [`publish`](Self::publish).
     ///
     /// A timestamp beyond what TIMESTAMP can hold (year 294,000) stands at that bound.
     pub fn finish_row(
@@ -81,23 +81,21 @@ impl SegmentWriter {
         key: Option<&[u8]>,
         headers_json: Option<&str>,
     ) {
-        let schema = Arc::clone(&self.segment.schema);
+        let offset_column = self.offset_column;
         let timestamp_us = timestamp_ms.map(|ms| ms.saturating_mul(1000));
-        self.put(schema.offset_column(), Value::I64(offset));
-        self.put(schema.timestamp_column(), timestamp_us.map_or(Value::Null, Value::I64));
-        let key_text = key.map(key_text);
-        self.put(schema.key_column(), key_text.as_deref().map_or(Value::Null, Value::Str));
-        self.put(schema.headers_column(), headers_json.map_or(Value::Null, Value::Str));
+        self.put(offset_column, Value::I64(offset));
+        // `$timestamp`, `$key` and `$headers` follow `$offset`.
+        self.put(offset_column + 1, timestamp_us.map_or(Value::Null, Value::I64));
+        let key_text = key.map(bytes_as_text);
+        self.put(offset_column + 2, key_text.as_deref().map_or(Value::Null, Value::Str));
+        self.put(offset_column + 3, headers_json.map_or(Value::Null, Value::Str));
         self.put_missing();
         if offset <= self.last_offset {
-            self.fault = Some((schema.offset_column(), Fault::Disorder));
+            self.fault = Some((offset_column, Fault::Disorder));
         }
         if let Some((column, fault)) = self.fault {
-            let name = schema.columns().get(column).map_or("(none)", |column| &column.name);
-            let reason = format!("column {name}: {fault}");
-            let partition = self.segment.partition;
-            self.dead_letter(DeadLetter::new(partition, offset, timestamp_ms, reason, &[], key));
-            return self.abandon_row();
+            self.refuse_row(column, fault, offset, timestamp_ms, key);
+            return;
         }
         self.set_columns.fill(0);
         self.last_offset = offset;
@@ -154,10 +152,28 @@ impl SegmentWriter {
         &self.segment
     }
 
+    #[cold]
+    fn refuse_row(
+        &mut self,
+        column: usize,
+        fault: Fault,
+        offset: i64,
+        timestamp_ms: Option<i64>,
+        key: Option<&[u8]>,
+    ) {
+        let name = self.segment.schema.columns().get(column).map_or("(none)", |column| &column.name);
+        let reason = format!("column {name}: {fault}");
+        // The message itself is not known here; its partition and offset say which it was.
+        let letter = DeadLetter::new(self.segment.partition, offset, timestamp_ms, reason, &[], key);
+        self.dead_letter(letter);
+        self.abandon_row();
+    }
+
     #[inline]
     fn put(&mut self, column: usize, value: Value<'_>) {
         let Some(writer) = self.columns.get_mut(column) else {
-            return self.fault = Some((column, Fault::Unfit));
+            self.fault = Some((column, Fault::Unfit));
+            return;
         };
         match writer.set(self.rows_in_chunk, value) {
             Ok(()) => self.set_columns[column / 64] |= 1 << (column % 64),
@@ -210,21 +226,5 @@ impl RowSink for SegmentWriter {
     #[inline]
     fn set(&mut self, column: usize, value: Value<'_>) {
         self.put(column, value);
-    }
-}
-
-/// A message key as text: UTF-8 as it is, anything else as `\x` and lower-case hexadecimal.
-fn key_text(key: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(key) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            let mut text = String::with_capacity(2 + 2 * key.len());
-            text.push_str("\\x");
-            for byte in key {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            Cow::Owned(text)
-        }
     }
 }

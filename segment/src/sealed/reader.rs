@@ -223,16 +223,16 @@ mod tests {
 
     #[test]
     fn ranges_are_widened_to_blocks_and_merged() {
-        let cases: [(&[Range<u64>], &[Range<u64>]); 6] = [
-            (&[0..1], &[0..64 * K]),
-            (&[64 * K..64 * K + 1, 63 * K..64 * K], &[0..128 * K]),
-            (&[10..20, 70 * K..80 * K, 1..2], &[0..128 * K]),
-            (&[10..20, 130 * K..131 * K], &[0..64 * K, 128 * K..192 * K]),
-            (&[199 * K..200 * K], &[192 * K..200 * K]),
-            (&[5..5, 0..200 * K], &[0..200 * K]),
-        ];
-        for (wanted, expected) in cases {
-            assert_eq!(aligned_and_merged(wanted, 200 * K), expected);
-        }
+        let check = |wanted: &[(u64, u64)], expected: &[(u64, u64)]| {
+            let wanted: Vec<Range<u64>> = wanted.iter().map(|(start, end)| *start..*end).collect();
+            let merged = aligned_and_merged(&wanted, 200 * K);
+            assert_eq!(merged.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>(), expected);
+        };
+        check(&[(0, 1)], &[(0, 64 * K)]);
+        check(&[(64 * K, 64 * K + 1), (63 * K, 64 * K)], &[(0, 128 * K)]);
+        check(&[(10, 20), (70 * K, 80 * K), (1, 2)], &[(0, 128 * K)]);
+        check(&[(10, 20), (130 * K, 131 * K)], &[(0, 64 * K), (128 * K, 192 * K)]);
+        check(&[(199 * K, 200 * K)], &[(192 * K, 200 * K)]);
+        check(&[(5, 5), (0, 200 * K)], &[(0, 200 * K)]);
     }
 }

@@ -8,7 +8,7 @@
 //! step  = "." bare | "[" digits "]" | "[" JSON string "]"
 //! bare  = one or more characters but `.`, `[`, `]`, `"`, `\`, blanks and controls
 //! ```
-//! A path that begins with a bare step does not begin with `$`: that field is written `$["$name"]`.
+//! A field whose name begins with `$` is written `$.$name` at the top of the message.
 
 use std::fmt;
 
@@ -66,7 +66,8 @@ impl FieldPath {
         match rest.strip_prefix("headers").filter(|header| header.starts_with(['.', '['])) {
             Some(header) => parse_header(header).map_err(fault),
             None => Err(fault(format!(
-                "after `$` comes nothing, `.field`, `[...]`, `key` or `headers.name`; a field of this name is $[{text:?}]"
+                "after `$` comes nothing, `.field`, `[...]`, `key` or `headers.name`; a field of this name is written $[{}]",
+                quoted(text)
             ))),
         }
     }
@@ -75,7 +76,7 @@ impl FieldPath {
 fn parse_header(text: &str) -> Result<FieldPath, String> {
     match parse_steps(text)?.as_slice() {
         [PathStep::Field(name)] => Ok(FieldPath::Header(name.clone())),
-        _ => Err(format!("a header has one name; if it is {:?}, write $headers[...] around it", &text[1..])),
+        _ => Err("a header has one name; one with dots is written $headers[\"a.b\"]".into()),
     }
 }
 

@@ -2,11 +2,11 @@
 
 /// A city, and what a ride there is paid in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct City {
+pub(super) struct City {
     /// Name, in UTF-8 and without characters that JSON escapes.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// ISO 3166-1 code of its country.
-    pub country: &'static str,
+    pub(super) country: &'static str,
 }
 
 /// ISO 4217 code of a country's currency, and roughly what the first kilometre costs in it.
@@ -85,7 +85,7 @@ const fn city(name: &'static str, country: &'static str) -> City {
 
 /// Cities by falling number of rides.
 #[rustfmt::skip]
-pub const CITIES: &[City] = &[
+pub(super) const CITIES: &[City] = &[
     city("New York", "US"), city("Mumbai", "IN"), city("São Paulo", "BR"), city("Los Angeles", "US"),
     city("London", "GB"), city("Berlin", "DE"), city("Shanghai", "CN"), city("Paris", "FR"),
     city("Mexico City", "MX"), city("Chicago", "US"), city("Delhi", "IN"), city("Madrid", "ES"),

@@ -31,11 +31,22 @@ const RECENT: usize = 64;
 const DRIVERS_PER_CITY: u64 = 5_000;
 const RIDERS: u64 = 2_000_000;
 
-const VEHICLES: [(&str, f64, f64); 5] =
-    [("economy", 0.62, 1.0), ("moto", 0.14, 0.6), ("comfort", 0.13, 1.4), ("xl", 0.08, 1.8), ("premium", 0.03, 2.6)];
+const VEHICLES: [(&str, f64, f64); 5] = [
+    ("economy", 0.62, 1.0),
+    ("moto", 0.14, 0.6),
+    ("comfort", 0.13, 1.4),
+    ("xl", 0.08, 1.8),
+    ("premium", 0.03, 2.6),
+];
 const PAYMENTS: [(&str, f64); 4] = [("card", 0.55), ("cash", 0.25), ("wallet", 0.17), ("voucher", 0.03)];
-const TAGS: [(&str, f64); 6] =
-    [("surge", 0.12), ("airport", 0.06), ("pool", 0.05), ("scheduled", 0.04), ("pet", 0.01), ("accessible", 0.01)];
+const TAGS: [(&str, f64); 6] = [
+    ("surge", 0.12),
+    ("airport", 0.06),
+    ("pool", 0.05),
+    ("scheduled", 0.04),
+    ("pet", 0.01),
+    ("accessible", 0.01),
+];
 
 /// One message for the topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +84,11 @@ pub struct Generator {
 impl Generator {
     /// The stream of that seed.
     pub fn new(seed: u64) -> Self {
-        Self { random: SmallRng::seed_from_u64(seed), orders: Vec::new(), recent: VecDeque::with_capacity(RECENT) }
+        Self {
+            random: SmallRng::seed_from_u64(seed),
+            orders: Vec::new(),
+            recent: VecDeque::with_capacity(RECENT),
+        }
     }
 
     /// The next event, as of `now_ms` (milliseconds since the epoch).
@@ -149,7 +164,8 @@ impl Generator {
         let currency = currency_of(country).0;
         let rider_id = order.rider_id;
         // Writing to memory cannot fail.
-        let _ = write!(out, r#"{{"order_id":"{id}","event_time":"{time}","city":"{name}","country":"{country}""#);
+        let _ =
+            write!(out, r#"{{"order_id":"{id}","event_time":"{time}","city":"{name}","country":"{country}""#);
         let _ = write!(out, r#","vehicle":"{vehicle}","status":"{status}","distance_km":{distance_km:.1}"#);
         let _ = write!(out, r#","fare":{fare:.2},"currency":"{currency}","rider_id":{rider_id}"#);
         if let Some(driver_id) = order.driver_id {

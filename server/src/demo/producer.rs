@@ -1,8 +1,8 @@
 //! Sends the generator's events to a topic at a steady pace.
 
 use std::f64::consts::TAU;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rdkafka::ClientContext;
@@ -123,7 +123,8 @@ impl Pace {
         let step = elapsed.saturating_sub(self.last).min(ARREARS_MAX).as_secs_f64();
         self.last = elapsed;
         let wave = 1.0 + WAVE_HEIGHT * (TAU * elapsed.as_secs_f64() / WAVE_SECONDS).sin();
-        self.owed = (self.owed + self.per_second * wave * step).min(self.per_second * ARREARS_MAX.as_secs_f64() + 1.0);
+        self.owed = (self.owed + self.per_second * wave * step)
+            .min(self.per_second * ARREARS_MAX.as_secs_f64() + 1.0);
         self.owed as usize
     }
 
@@ -134,7 +135,29 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+
+    use super::super::broker::{EmbeddedBroker, TopicConfig};
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn events_arrive_at_the_asked_pace_until_cancelled() {
+        let topic = TopicConfig { name: "rides".into(), partitions: 3, retention_bytes: 64 << 20 };
+        let broker = EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), None, vec![topic]).await.unwrap();
+        let address = broker.addr().to_string();
+        let cancel = CancellationToken::new();
+        let stop = cancel.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            stop.cancel();
+        });
+        run(&address, "rides", 2_000, 1, cancel).await.unwrap();
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", &address).create().unwrap();
+        let counts =
+            [0, 1, 2].map(|p| consumer.fetch_watermarks("rides", p, Duration::from_secs(20)).unwrap().1);
+        assert!((3_000..5_000).contains(&counts.iter().sum::<i64>()), "{counts:?}");
+        assert!(counts.iter().all(|count| *count > 100), "keys spread over the partitions: {counts:?}");
+    }
 
     fn sent_between(pace: &mut Pace, from_ms: u64, to_ms: u64) -> usize {
         let mut sent = 0;
@@ -150,7 +173,8 @@ mod tests {
     #[test]
     fn the_pace_keeps_its_mean_and_follows_the_wave() {
         let mut pace = Pace::new(333.0);
-        let quarters = [0, 150_000, 300_000, 450_000].map(|from| sent_between(&mut pace, from, from + 150_000));
+        let quarters =
+            [0, 150_000, 300_000, 450_000].map(|from| sent_between(&mut pace, from, from + 150_000));
         let total: usize = quarters.iter().sum();
         assert!((total as i64 - 333 * 600).abs() < 400, "{total}");
         assert!(quarters[0] > quarters[3] && quarters[1] > quarters[2], "{quarters:?}");

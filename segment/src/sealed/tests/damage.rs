@@ -2,17 +2,22 @@
 
 use super::*;
 
+fn schema() -> TableSchema {
+    every_type(&["city"])
+}
+
 async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
-    let schema = every_type(&["city"]);
+    let schema = schema();
+
     let offsets: Vec<i64> = (0..rows as i64).map(|nth| 100 + nth).collect();
     let sealed = encode(request(&schema, vec![batch(&schema, &sample_rows(rows), &offsets)])).unwrap();
-    let whole = read(&stored(&sealed.meta, sealed.bytes.clone()).await, &sealed.meta).await.unwrap();
+    let whole = read(&stored(&sealed.meta, sealed.bytes.clone()).await, &sealed.meta, &schema).await.unwrap();
     (sealed, whole)
 }
 
 /// Fails unless the object `bytes`, read as `meta` describes it, is reported as corrupt.
 async fn assert_corrupt(meta: &SegmentMeta, bytes: Bytes, what: &str) -> String {
-    match read(&stored(meta, bytes).await, meta).await {
+    match read(&stored(meta, bytes).await, meta, &schema()).await {
         Err(SegmentError::Corrupt(message)) => {
             assert!(message.contains(&meta.path), "{what}: {message}");
             message
@@ -24,7 +29,7 @@ async fn assert_corrupt(meta: &SegmentMeta, bytes: Bytes, what: &str) -> String 
 
 #[tokio::test]
 async fn every_damaged_byte_is_found() {
-    let (sealed, _) = sealed(400).await;
+    let (sealed, _) = sealed(1500).await;
     assert!(sealed.meta.index_offset > 2 * 65_536, "several blocks");
     let length = sealed.bytes.len();
     let near = |position: u64| position.saturating_sub(40) as usize..(position as usize + 40).min(length);
@@ -56,15 +61,18 @@ async fn every_truncation_and_extension_is_found() {
 
 #[tokio::test]
 async fn an_object_cut_after_its_footer_was_cached_is_found() {
-    let (sealed, _) = sealed(400).await;
+    let (sealed, _) = sealed(1500).await;
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let location = sealed.meta.location(&Path::from("t"));
     store.put(&location, sealed.bytes.clone().into()).await.unwrap();
     let factory = SegmentReaderFactory::new(store.clone(), Path::from("t"), FooterCache::new(1 << 20));
-    read(&factory, &sealed.meta).await.unwrap();
+    read(&factory, &sealed.meta, &schema()).await.unwrap();
     for cut in [0, 5, 70_000] {
         store.put(&location, sealed.bytes.slice(..cut).into()).await.unwrap();
-        assert!(matches!(read(&factory, &sealed.meta).await, Err(SegmentError::Corrupt(_))), "cut at {cut}");
+        assert!(
+            matches!(read(&factory, &sealed.meta, &schema()).await, Err(SegmentError::Corrupt(_))),
+            "cut at {cut}"
+        );
     }
 }
 
@@ -98,7 +106,7 @@ async fn a_missing_object_is_the_stores_error() {
     let (sealed, _) = sealed(10).await;
     let factory =
         SegmentReaderFactory::new(Arc::new(InMemory::new()), Path::from("t"), FooterCache::new(1 << 20));
-    let error = read(&factory, &sealed.meta).await.unwrap_err();
+    let error = read(&factory, &sealed.meta, &schema()).await.unwrap_err();
     assert!(
         matches!(error, SegmentError::Store { source: object_store::Error::NotFound { .. }, .. }),
         "{error}"
@@ -114,7 +122,7 @@ async fn a_full_footer_cache_forgets_and_reads_again() {
         store.put(&sealed.meta.location(&Path::from("t")), sealed.bytes.clone().into()).await.unwrap();
         let factory = SegmentReaderFactory::new(store, Path::from("t"), FooterCache::new(bytes_max));
         for _ in 0..3 {
-            assert_eq!(read(&factory, &sealed.meta).await.unwrap(), whole);
+            assert_eq!(read(&factory, &sealed.meta, &schema()).await.unwrap(), whole);
         }
     }
 }

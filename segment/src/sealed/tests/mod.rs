@@ -20,6 +20,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::errors::ParquetError;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -85,7 +86,11 @@ fn every_type(sort_key: &[&str]) -> TableSchema {
 /// One row of [`every_type`], without the stream columns.
 #[derive(Clone, Debug)]
 struct Row {
-    numbers: (Option<bool>, Option<i32>, Option<i64>, Option<f32>, Option<f64>),
+    flag: Option<bool>,
+    small: Option<i32>,
+    big: Option<i64>,
+    ratio: Option<f32>,
+    amount: Option<f64>,
     price: Option<i128>,
     total: Option<i128>,
     times: (Option<i64>, Option<i64>, Option<i32>),
@@ -136,16 +141,22 @@ fn row() -> impl Strategy<Value = Row> {
         maybe(prop::collection::vec(maybe(double()), 0..4)),
         maybe(text()),
     )
-        .prop_map(|(numbers, price, total, times, texts, tags, scores, headers)| Row {
-            numbers,
-            price,
-            total,
-            times,
-            texts,
-            tags,
-            scores,
-            headers,
-        })
+        .prop_map(
+            |((flag, small, big, ratio, amount), price, total, times, texts, tags, scores, headers)| Row {
+                flag,
+                small,
+                big,
+                ratio,
+                amount,
+                price,
+                total,
+                times,
+                texts,
+                tags,
+                scores,
+                headers,
+            },
+        )
 }
 
 /// Rows as a batch of [`every_type`]; partition 2, offsets as given.
@@ -166,11 +177,11 @@ fn batch(schema: &TableSchema, rows: &[Row], offsets: &[i64]) -> RecordBatch {
         Arc::new(rows.iter().map(|row| of(row).as_deref()).collect::<StringViewArray>())
     };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|row| row.numbers.0).collect::<BooleanArray>()),
-        Arc::new(rows.iter().map(|row| row.numbers.1).collect::<Int32Array>()),
-        Arc::new(rows.iter().map(|row| row.numbers.2).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| row.numbers.3).collect::<Float32Array>()),
-        Arc::new(rows.iter().map(|row| row.numbers.4).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|row| row.flag).collect::<BooleanArray>()),
+        Arc::new(rows.iter().map(|row| row.small).collect::<Int32Array>()),
+        Arc::new(rows.iter().map(|row| row.big).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| row.ratio).collect::<Float32Array>()),
+        Arc::new(rows.iter().map(|row| row.amount).collect::<Float64Array>()),
         Arc::new(decimal(rows.iter().map(|row| row.price).collect(), 9, 2)),
         Arc::new(decimal(rows.iter().map(|row| row.total).collect(), 38, 10)),
         Arc::new(instants(rows.iter().map(|row| row.times.0).collect())),
@@ -211,13 +222,18 @@ async fn stored(meta: &SegmentMeta, bytes: Bytes) -> SegmentReaderFactory {
     SegmentReaderFactory::new(store, root, FooterCache::new(1 << 20))
 }
 
-/// All rows of a segment through the verified reader, as one batch.
-async fn read(factory: &SegmentReaderFactory, meta: &SegmentMeta) -> Result<RecordBatch> {
+/// All rows of a segment through the verified reader, as one batch of the table's schema.
+async fn read(
+    factory: &SegmentReaderFactory,
+    meta: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<RecordBatch> {
     let reader = factory.reader(Arc::new(meta.clone()));
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(unwrapped)?;
-    let schema = builder.schema().clone();
+    let options = ArrowReaderOptions::new().with_schema(schema.arrow().clone());
+    let builder =
+        ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(unwrapped)?;
     let batches: Vec<RecordBatch> = builder.build()?.try_collect().await.map_err(unwrapped)?;
-    Ok(concat_batches(&schema, &batches)?)
+    Ok(concat_batches(schema.arrow(), &batches)?)
 }
 
 /// The segment error inside a Parquet error, as callers find it.

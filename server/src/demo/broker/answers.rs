@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -44,7 +46,11 @@ pub(super) fn api_versions(supported: bool) -> ApiVersionsResponse {
 }
 
 /// `address` is where the asking client reached us, so it is where it finds the node again.
-pub(super) fn metadata(shared: &Shared, address: SocketAddr, asked: Option<Vec<TopicName>>) -> MetadataResponse {
+pub(super) fn metadata(
+    shared: &Shared,
+    address: SocketAddr,
+    asked: Option<Vec<TopicName>>,
+) -> MetadataResponse {
     let topics = match asked {
         None => shared.topics.all().iter().map(|topic| topic_metadata(topic)).collect(),
         Some(names) => names.into_iter().map(|name| named_topic_metadata(shared, name)).collect(),
@@ -105,14 +111,17 @@ pub(super) fn produce(
     let responses = topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
             let appended = refused.map_or_else(|| append(shared, &topic.topic, asked), Err);
-            let answer = PartitionProduceResponse::default().with_index(asked.partition).with_log_append_time_ms(-1);
+            let answer =
+                PartitionProduceResponse::default().with_index(asked.partition).with_log_append_time_ms(-1);
             match appended {
                 Ok((base_offset, start)) => answer.with_base_offset(base_offset).with_log_start_offset(start),
                 Err(error) => answer.with_error_code(error.code()).with_base_offset(-1),
             }
         });
         let partitions = partitions.collect();
-        TopicProduceResponse::default().with_name(text(topic.topic).into()).with_partition_responses(partitions)
+        TopicProduceResponse::default()
+            .with_name(text(topic.topic).into())
+            .with_partition_responses(partitions)
     });
     ProduceResponse::default().with_responses(responses.collect())
 }
@@ -185,4 +194,3 @@ pub(super) fn find_coordinator(transactional: bool) -> FindCoordinatorResponse {
         .with_node_id(BrokerId(-1))
         .with_port(-1)
 }
-

@@ -58,7 +58,8 @@ impl BatchHeader {
             return Err(BatchFault::Format(magic));
         }
         let length = i32::from_be_bytes(field(bytes, 8));
-        let total = usize::try_from(length).map_err(|_| BatchFault::Malformed("negative length"))? + LENGTH_END;
+        let total =
+            usize::try_from(length).map_err(|_| BatchFault::Malformed("negative length"))? + LENGTH_END;
         if total < HEADER_BYTES {
             return Err(BatchFault::Malformed("shorter than its own header"));
         }

@@ -44,7 +44,8 @@ impl Block {
             Some(dir) => {
                 // 20 digits: names sort as offsets do.
                 let path = dir.join(format!("{base_offset:020}.log"));
-                let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
+                let file =
+                    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path)?;
                 Store::File { file, path }
             }
         };
@@ -54,7 +55,10 @@ impl Block {
     /// Opens a block file, calls `seen` for each whole batch, and cuts off whatever follows the last one.
     pub(super) fn open(path: &Path, mut seen: impl FnMut(&BatchHeader)) -> io::Result<Self> {
         let base_offset = base_offset_of(path).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} is not named by an offset", path.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{} is not named by an offset", path.display()),
+            )
         })?;
         let contents = std::fs::read(path)?;
         let file = OpenOptions::new().read(true).write(true).open(path)?;
@@ -67,7 +71,8 @@ impl Block {
                     block.note(&header);
                 }
                 other => {
-                    let reason = other.map_or_else(|fault| fault.to_string(), |_| "not the next offset".into());
+                    let reason =
+                        other.map_or_else(|fault| fault.to_string(), |_| "not the next offset".into());
                     tracing::warn!(
                         file = %path.display(), kept_bytes = block.bytes, cut_bytes = contents.len() - block.bytes,
                         reason, "a torn tail was cut off"

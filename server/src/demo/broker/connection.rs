@@ -68,14 +68,20 @@ fn is_goodbye(error: &io::Error) -> bool {
 }
 
 /// The answer's frame; None where the client wants none (a produce without acknowledgement).
-async fn answer(shared: &Shared, address: SocketAddr, frame: Frame) -> Result<Option<Bytes>, ConnectionError> {
+async fn answer(
+    shared: &Shared,
+    address: SocketAddr,
+    frame: Frame,
+) -> Result<Option<Bytes>, ConnectionError> {
     let Frame { correlation_id, version, request } = frame;
     let encoded = match request {
         // A newer client reads version 0 and chooses again.
         Request::ApiVersions { supported } => {
             encode(correlation_id, if supported { version } else { 0 }, &answers::api_versions(supported))
         }
-        Request::Metadata(asked) => encode(correlation_id, version, &answers::metadata(shared, address, asked)),
+        Request::Metadata(asked) => {
+            encode(correlation_id, version, &answers::metadata(shared, address, asked))
+        }
         Request::Produce { transactional, acks, topics } => {
             let produced = answers::produce(shared, transactional, acks, topics);
             if acks == 0 {
@@ -84,7 +90,9 @@ async fn answer(shared: &Shared, address: SocketAddr, frame: Frame) -> Result<Op
             encode(correlation_id, version, &produced)
         }
         Request::Fetch(request) => encode(correlation_id, version, &fetch::fetch(shared, request).await),
-        Request::ListOffsets(topics) => encode(correlation_id, version, &answers::list_offsets(shared, topics)),
+        Request::ListOffsets(topics) => {
+            encode(correlation_id, version, &answers::list_offsets(shared, topics))
+        }
         Request::InitProducerId { transactional } => {
             encode(correlation_id, version, &answers::init_producer_id(shared, transactional))
         }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::select_all;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::FetchResponse;
@@ -31,7 +32,8 @@ pub(super) async fn fetch(shared: &Shared, request: FetchRequest) -> FetchRespon
             .filter_map(|(topic, asked)| shared.topics.partition(topic, asked.partition))
             .collect();
         // A `Notified` hears every `notify_waiters` from its creation on.
-        let appends: Vec<_> = partitions.iter().map(|partition| Box::pin(partition.changed.notified())).collect();
+        let appends: Vec<_> =
+            partitions.iter().map(|partition| Box::pin(partition.changed.notified())).collect();
         if appends.is_empty() || is_due(shared, &request) {
             return collect(shared, &request);
         }
@@ -69,12 +71,20 @@ fn collect(shared: &Shared, request: &FetchRequest) -> FetchResponse {
             data
         });
         let partitions = partitions.collect();
-        FetchableTopicResponse::default().with_topic(text(topic.topic.as_str()).into()).with_partitions(partitions)
+        FetchableTopicResponse::default()
+            .with_topic(text(topic.topic.as_str()).into())
+            .with_partitions(partitions)
     });
     FetchResponse::default().with_responses(responses.collect())
 }
 
-fn read(shared: &Shared, topic: &str, asked: &FetchPartition, budget: usize, at_least_one: bool) -> PartitionData {
+fn read(
+    shared: &Shared,
+    topic: &str,
+    asked: &FetchPartition,
+    budget: usize,
+    at_least_one: bool,
+) -> PartitionData {
     let bytes_max = usize::try_from(asked.bytes_max).unwrap_or(0).min(budget);
     let (bounds, records) = match shared.topics.partition(topic, asked.partition) {
         Some(partition) => partition.read(asked.offset, bytes_max, at_least_one),
@@ -87,6 +97,7 @@ fn read(shared: &Shared, topic: &str, asked: &FetchPartition, budget: usize, at_
         .with_log_start_offset(bounds.start);
     match records {
         Ok(records) => data.with_records(Some(records)),
-        Err(error) => data.with_error_code(error.code()).with_records(None),
+        // Empty, not null: librdkafka takes a null for a broken answer and asks again.
+        Err(error) => data.with_error_code(error.code()).with_records(Some(Bytes::new())),
     }
 }

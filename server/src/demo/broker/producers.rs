@@ -94,7 +94,8 @@ impl Producers {
     }
 
     fn forget_one(&mut self) {
-        let last_offset = |producer: &Producer| producer.recent.back().map_or(-1, |stored| stored.base_offset);
+        let last_offset =
+            |producer: &Producer| producer.recent.back().map_or(-1, |stored| stored.base_offset);
         let oldest = self.by_id.iter().min_by_key(|(_, producer)| last_offset(producer)).map(|(id, _)| *id);
         if let Some(id) = oldest {
             self.by_id.remove(&id);

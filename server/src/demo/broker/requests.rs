@@ -231,7 +231,10 @@ impl Reader {
         Ok(self.nullable_array(element)?.unwrap_or_default())
     }
 
-    fn nullable_array<T>(&mut self, mut element: impl FnMut(&mut Self) -> Parsed<T>) -> Parsed<Option<Vec<T>>> {
+    fn nullable_array<T>(
+        &mut self,
+        mut element: impl FnMut(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Option<Vec<T>>> {
         let count = if self.flexible { i64::from(self.varint()?) - 1 } else { i64::from(self.i32()?) };
         let Ok(count) = usize::try_from(count) else { return Ok(None) };
         if count > self.rest.len() {
@@ -323,7 +326,8 @@ mod tests {
 
     #[test]
     fn unknown_apis_and_versions_are_named() {
-        let head = |api: i16, version: i16| [api.to_be_bytes(), version.to_be_bytes(), [0; 2], [0; 2]].concat();
+        let head =
+            |api: i16, version: i16| [api.to_be_bytes(), version.to_be_bytes(), [0; 2], [0; 2]].concat();
         assert!(matches!(Frame::parse(head(19, 0).into()), Err(RequestFault::Api(19))));
         assert!(matches!(Frame::parse(head(999, 0).into()), Err(RequestFault::Api(999))));
         assert!(matches!(Frame::parse(head(1, 13).into()), Err(RequestFault::Version { version: 13, .. })));

@@ -28,7 +28,10 @@ fn client(broker: &EmbeddedBroker) -> ClientConfig {
     config
 }
 
-fn producer(broker: &EmbeddedBroker, properties: &[(&str, &str)]) -> ThreadedProducer<DefaultProducerContext> {
+fn producer(
+    broker: &EmbeddedBroker,
+    properties: &[(&str, &str)],
+) -> ThreadedProducer<DefaultProducerContext> {
     let mut config = client(broker);
     config.set("linger.ms", "5");
     properties.iter().for_each(|(name, value)| {
@@ -55,11 +58,17 @@ fn consumer(broker: &EmbeddedBroker, partitions: &[(i32, Offset)]) -> BaseConsum
     consumer
 }
 
-fn send(producer: &ThreadedProducer<DefaultProducerContext>, partition: i32, payloads: impl Iterator<Item = u64>) {
+fn send(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    partition: i32,
+    payloads: impl Iterator<Item = u64>,
+) {
     for number in payloads {
         let payload = number.to_be_bytes();
         let mut record = BaseRecord::<(), [u8; 8]>::to("t").partition(partition).payload(&payload);
-        while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) = producer.send(record) {
+        while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) =
+            producer.send(record)
+        {
             std::thread::sleep(Duration::from_millis(5));
             record = back;
         }
@@ -77,7 +86,8 @@ fn next(consumer: &BaseConsumer) -> BorrowedMessage<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_messages_arrive_in_order_with_exact_offsets() {
-    for properties in [&[("enable.idempotence", "true")][..], &[("compression.type", "zstd"), ("acks", "1")]] {
+    for properties in [&[("enable.idempotence", "true")][..], &[("compression.type", "zstd"), ("acks", "1")]]
+    {
         let broker = start(None, topic(4)).await;
         let producer = producer(&broker, properties);
         let consumer = consumer(&broker, &[0, 1, 2, 3].map(|p| (p, Offset::Offset(0))));
@@ -130,7 +140,8 @@ async fn key_headers_and_timestamp_are_preserved_and_timestamps_are_found() {
             .insert(Header { key: "h", value: Some("wert") })
             .insert(Header { key: "null", value: None::<&str> });
         let key = format!("k{index}");
-        let record = BaseRecord::to("t").key(&key).payload("p").timestamp(1_000 + index * 10).headers(headers);
+        let record =
+            BaseRecord::to("t").key(&key).payload("p").timestamp(1_000 + index * 10).headers(headers);
         producer.send(record).unwrap();
         if index % 7 == 0 {
             producer.flush(WAIT).unwrap(); // many batches
@@ -144,9 +155,12 @@ async fn key_headers_and_timestamp_are_preserved_and_timestamps_are_found() {
     assert_eq!((headers.get(0).key, headers.get(0).value), ("h", Some(&b"wert"[..])));
     assert_eq!((headers.get(1).key, headers.get(1).value), ("null", None));
 
-    for (timestamp, expected) in
-        [(0, Offset::Offset(0)), (1_501, Offset::Offset(51)), (1_990, Offset::Offset(99)), (1_991, Offset::End)]
-    {
+    for (timestamp, expected) in [
+        (0, Offset::Offset(0)),
+        (1_501, Offset::Offset(51)),
+        (1_990, Offset::Offset(99)),
+        (1_991, Offset::End),
+    ] {
         let mut asked = TopicPartitionList::new();
         asked.add_partition_offset("t", 0, Offset::Offset(timestamp)).unwrap();
         let found = consumer.offsets_for_times(asked, WAIT).unwrap();
@@ -199,21 +213,26 @@ async fn new_partitions_topics_and_a_recreated_topic_are_seen() {
     let consumer = consumer(&broker, &[(2, Offset::Beginning)]);
     assert_eq!(number(&next(&consumer)), 0);
     let metadata = consumer.fetch_metadata(None, WAIT).unwrap();
-    let topics: Vec<_> = metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect();
+    let topics: Vec<_> =
+        metadata.topics().iter().map(|topic| (topic.name(), topic.partitions().len())).collect();
     assert_eq!(topics, [("t", 3), ("u", 3)]);
 
     broker.recreate_topic("t").unwrap();
     assert_ne!(broker.shared.topics.get("t").unwrap().id, id);
     assert_eq!(consumer.fetch_watermarks("t", 2, WAIT).unwrap(), (0, 0));
     let missing = consumer.fetch_metadata(Some("nobody"), WAIT).unwrap();
-    assert_eq!(missing.topics()[0].error().map(RDKafkaErrorCode::from), Some(RDKafkaErrorCode::UnknownTopicOrPartition));
+    assert_eq!(
+        missing.topics()[0].error().map(RDKafkaErrorCode::from),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_closes_one_connection_and_nothing_else() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let broker = start(None, topic(1)).await;
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 99], &[0xff; 64], &[0, 0, 0, 1, 0]] {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0, 0, 0, 4, 0, 0, 0, 99], &[0xff; 64], &[0, 0, 0, 1, 0]]
+    {
         let mut stream = tokio::net::TcpStream::connect(broker.addr()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let mut rest = Vec::new();

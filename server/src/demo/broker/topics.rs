@@ -132,7 +132,8 @@ impl Topics {
 
     fn with_partitions(&self, mut topic: Topic, total: i32) -> io::Result<Topic> {
         if !(1..=PARTITIONS_MAX).contains(&total) {
-            let message = format!("topic {}: {total} partitions; 1 to {PARTITIONS_MAX} are allowed", topic.name);
+            let message =
+                format!("topic {}: {total} partitions; 1 to {PARTITIONS_MAX} are allowed", topic.name);
             return Err(refused(io::ErrorKind::InvalidInput, message));
         }
         for partition in topic.partitions.len()..total as usize {

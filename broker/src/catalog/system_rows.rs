@@ -1,0 +1,260 @@
+//! The system tables: their columns and their rows.
+
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::error::{DataFusionError, Result};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use headwater_segment::SegmentError;
+use headwater_segment::live::LiveTable;
+use headwater_segment::mutable::DeadLetter;
+use headwater_segment::schema::TableSchema;
+use headwater_segment::sealed::{
+    FORMAT_VERSION, SegmentMeta, StatValue, dead_letters_path, decode_dead_letters,
+};
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+
+use super::CatalogSources;
+use super::prune::scalar;
+use super::system::Kind::{Bool, Bytes, Double, Int, Long, Text, Time};
+use super::system::{Row, SystemTable, count, text, time_of_ms, time_of_us};
+use crate::request::QueryStats;
+
+/// Every system table.
+pub(super) const TABLES: &[SystemTable] = &[
+    SystemTable {
+        name: "segments",
+        columns: &[
+            ("table_name", Text),
+            ("path", Text),
+            ("id", Text),
+            ("partition", Int),
+            ("from_offset", Long),
+            ("to_offset", Long),
+            ("rows", Long),
+            ("size_bytes", Long),
+            ("format_version", Int),
+            ("sealed_at", Time),
+            ("state", Text),
+            ("min_time", Time),
+            ("max_time", Time),
+        ],
+        rows: |sources| async move { Ok(of_tables(&sources, segments)) }.boxed(),
+    },
+    SystemTable {
+        name: "partitions",
+        columns: &[
+            ("table_name", Text),
+            ("partition", Int),
+            ("state", Text),
+            ("first_offset", Long),
+            ("committed_offset", Long),
+            ("visible_offset", Long),
+            ("latest_offset", Long),
+            ("lag", Long),
+            ("rows_per_second", Double),
+            ("freshness_ms", Long),
+            ("dead_letters", Long),
+            ("tombstones", Long),
+            ("last_error", Text),
+        ],
+        rows: |sources| async move { Ok(of_tables(&sources, partitions)) }.boxed(),
+    },
+    SystemTable {
+        name: "queries",
+        columns: &[
+            ("id", Text),
+            ("sql", Text),
+            ("state", Text),
+            ("started_at", Time),
+            ("elapsed_ms", Double),
+            ("rows_returned", Long),
+            ("error", Text),
+        ],
+        rows: |sources| async move { Ok(queries(&sources)) }.boxed(),
+    },
+    SystemTable {
+        name: "gaps",
+        columns: &[
+            ("table_name", Text),
+            ("partition", Int),
+            ("from_offset", Long),
+            ("to_offset", Long),
+            ("reason", Text),
+            ("recorded_at", Time),
+        ],
+        rows: |sources| async move { Ok(of_tables(&sources, gaps)) }.boxed(),
+    },
+    SystemTable {
+        name: "dead_letters",
+        columns: &[
+            ("table_name", Text),
+            ("partition", Int),
+            ("offset", Long),
+            ("timestamp", Time),
+            ("reason", Text),
+            ("payload", Bytes),
+            ("truncated", Bool),
+            ("key", Bytes),
+        ],
+        rows: dead_letters,
+    },
+];
+
+fn of_tables(sources: &CatalogSources, rows: fn(&LiveTable) -> Vec<Row>) -> Vec<Row> {
+    sources.tables.list().iter().flat_map(|table| rows(table)).collect()
+}
+
+fn segments(table: &LiveTable) -> Vec<Row> {
+    let read = table.read();
+    let sealed =
+        read.log.segments.iter().map(|segment| sealed_segment(table.name(), &read.log.schema, segment));
+    let open = read.open.iter().map(|slice| {
+        let segment = &slice.segment;
+        let state = if slice.sealing { "sealing" } else { "open" };
+        vec![
+            text(Some(table.name())),
+            text(None::<String>),
+            text(None::<String>),
+            ScalarValue::Int32(Some(segment.partition())),
+            ScalarValue::Int64(Some(segment.start_offset())),
+            ScalarValue::Int64(Some(segment.next_offset())),
+            count(slice.rows.len() as u64),
+            count(segment.bytes()),
+            ScalarValue::Int32(None),
+            time_of_us(None),
+            text(Some(state)),
+            time_of_us(None),
+            time_of_us(None),
+        ]
+    });
+    sealed.chain(open).collect()
+}
+
+fn sealed_segment(table: &str, schema: &TableSchema, segment: &SegmentMeta) -> Row {
+    let time = schema.time_column().unwrap_or(schema.timestamp_column());
+    let data_type = schema.arrow().field(time).data_type();
+    let known = segment.columns.get(time);
+    let bound = |value: Option<&StatValue>| {
+        let known = value.and_then(|value| scalar(value, data_type));
+        known.and_then(|known| known.cast_to(&Time.data_type()).ok()).unwrap_or_else(|| time_of_us(None))
+    };
+    let state = if segment.format_version == FORMAT_VERSION { "sealed" } else { "corrupt" };
+    vec![
+        text(Some(table)),
+        text(Some(segment.path.as_str())),
+        text(Some(segment.id.to_string())),
+        ScalarValue::Int32(Some(segment.partition)),
+        ScalarValue::Int64(Some(segment.from)),
+        ScalarValue::Int64(Some(segment.to)),
+        count(segment.rows),
+        count(segment.size_bytes),
+        ScalarValue::Int32(i32::try_from(segment.format_version).ok()),
+        time_of_ms(Some(segment.sealed_at_ms)),
+        text(Some(state)),
+        bound(known.and_then(|stats| stats.min.as_ref())),
+        bound(known.and_then(|stats| stats.max.as_ref())),
+    ]
+}
+
+fn partitions(table: &LiveTable) -> Vec<Row> {
+    let row = |progress: headwater_segment::live::ProgressSnapshot| {
+        vec![
+            text(Some(table.name())),
+            ScalarValue::Int32(Some(progress.partition)),
+            text(Some(progress.stage.name())),
+            ScalarValue::Int64(progress.first),
+            ScalarValue::Int64(progress.committed),
+            ScalarValue::Int64(progress.visible),
+            ScalarValue::Int64(progress.latest),
+            ScalarValue::Int64(progress.lag),
+            ScalarValue::Float64(Some(progress.rows_per_second)),
+            ScalarValue::Int64(progress.freshness_ms),
+            count(progress.dead_letters),
+            count(progress.tombstones),
+            text(progress.last_error),
+        ]
+    };
+    table.progress().into_iter().map(row).collect()
+}
+
+fn queries(sources: &CatalogSources) -> Vec<Row> {
+    let row = |query: &Arc<crate::engine::registry::QueryEntry>| {
+        vec![
+            text(Some(query.id.as_str())),
+            text(Some(query.sql.as_str())),
+            text(Some(query.state())),
+            time_of_us(Some(query.started_at_us)),
+            ScalarValue::Float64(Some(query.elapsed().as_secs_f64() * 1000.0)),
+            count(QueryStats::get(&query.stats.rows_returned)),
+            text(query.error().map(ToString::to_string)),
+        ]
+    };
+    sources.registry.list().iter().map(row).collect()
+}
+
+fn gaps(table: &LiveTable) -> Vec<Row> {
+    let snapshot = table.snapshot();
+    let partitions = snapshot.stream.partitions.iter();
+    let gaps = partitions.flat_map(|(partition, state)| state.gaps.iter().map(move |gap| (*partition, gap)));
+    let row = |(partition, gap): (i32, &headwater_segment::log::Gap)| {
+        vec![
+            text(Some(table.name())),
+            ScalarValue::Int32(Some(partition)),
+            ScalarValue::Int64(Some(gap.from)),
+            ScalarValue::Int64(Some(gap.to)),
+            text(Some(gap.reason.name())),
+            time_of_ms(Some(gap.at_ms)),
+        ]
+    };
+    gaps.map(row).collect()
+}
+
+fn dead_letters(sources: Arc<CatalogSources>) -> BoxFuture<'static, Result<Vec<Row>>> {
+    async move {
+        let mut rows = Vec::new();
+        for table in sources.tables.list() {
+            let read = table.read();
+            let sealed = read.log.segments.iter().filter(|segment| segment.dead_letters > 0);
+            for segment in sealed {
+                let letters = sealed_letters(&table, segment).await;
+                let letters = letters.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                rows.extend(letters.into_iter().map(|letter| dead_letter(table.name(), letter)));
+            }
+            for partition in read.cut.offsets.keys() {
+                let committed = read.log.committed(*partition).unwrap_or(i64::MIN);
+                let open = table.segments(*partition).into_iter().flat_map(|segment| segment.dead_letters());
+                let open = open.filter(|letter| letter.offset >= committed);
+                rows.extend(open.map(|letter| dead_letter(table.name(), letter)));
+            }
+        }
+        Ok(rows)
+    }
+    .boxed()
+}
+
+async fn sealed_letters(
+    table: &LiveTable,
+    segment: &SegmentMeta,
+) -> headwater_segment::Result<Vec<DeadLetter>> {
+    let path = dead_letters_path(segment.partition, segment.from, segment.to, segment.id);
+    let path: Path = table.root().parts().chain(Path::from(path).parts()).collect();
+    let failed = |error| SegmentError::store(format!("reading dead letters {path}"), error);
+    let object = table.store().get(&path).await.map_err(failed)?;
+    decode_dead_letters(object.bytes().await.map_err(failed)?)
+}
+
+fn dead_letter(table: &str, letter: DeadLetter) -> Row {
+    vec![
+        text(Some(table)),
+        ScalarValue::Int32(Some(letter.partition)),
+        ScalarValue::Int64(Some(letter.offset)),
+        time_of_ms(letter.timestamp_ms),
+        text(Some(letter.reason)),
+        ScalarValue::Binary(Some(letter.payload.to_vec())),
+        ScalarValue::Boolean(Some(letter.truncated)),
+        ScalarValue::Binary(letter.key.map(|key| key.to_vec())),
+    ]
+}

@@ -1,0 +1,140 @@
+//! The query engine: from a [request](crate::request::QueryRequest) to a stream of batches at one cut of each table.
+//!
+//! ```text
+//! run -> admit -> wait for minimum offsets -> | parse -> plan -> execute | -> bounded channel -> AnswerStream
+//!        (caller's runtime)                     (the engine's own threads)    (caller's runtime)
+//! ```
+//!
+//! Query CPU work runs on the engine's own threads, so a heavy query delays neither ingestion nor a health check.
+//!
+//! Invariants: a query ends exactly once, with one outcome ([`registry`]); it ends when its answer is dropped, at its
+//! deadline, and when its task panics, and the process lives on; its memory never exceeds its budget unnoticed.
+
+mod admission;
+mod config;
+mod errors;
+mod parameters;
+pub(crate) mod registry;
+mod run;
+mod session;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_segment::live::Tables;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+use crate::request::{QueryAnswer, QueryRequest};
+use crate::{QueryError, QueryErrorKind};
+use admission::Admission;
+use registry::Registry;
+use session::Sessions;
+use stream::QueryGuard;
+
+pub use config::EngineConfig;
+pub use errors::error_of;
+
+/// Stack of a query thread. Address space, not memory: only the pages that a deep statement touches are real.
+const THREAD_STACK_BYTES: usize = 64 << 20;
+
+/// How often [`QueryEngine::drain`] looks whether the queries have ended.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+
+/// The query engine of a process. Clones share it.
+#[derive(Clone)]
+pub struct QueryEngine {
+    inner: Arc<Engine>,
+}
+
+struct Engine {
+    config: EngineConfig,
+    tables: Arc<Tables>,
+    admission: Admission,
+    registry: Arc<Registry>,
+    sessions: Arc<Sessions>,
+    /// None only while the engine is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.registry.cancel_all();
+        if let Some(runtime) = self.runtime.take() {
+            // A plain drop would block, which async code must not do.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl QueryEngine {
+    /// Starts the engine's threads. Fails with `Internal` if they or the spill directory cannot be had.
+    pub fn new(config: EngineConfig, tables: Arc<Tables>) -> Result<Self, QueryError> {
+        let internal = |what: &str, error: &dyn std::fmt::Display| {
+            QueryError::new(QueryErrorKind::Internal, format!("{what}: {error}"))
+        };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(config.threads.max(1))
+            .thread_name("headwater-query")
+            .thread_stack_size(THREAD_STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(|error| internal("the query threads did not start", &error))?;
+        let registry = Arc::new(Registry::default());
+        let sessions = Sessions::new(&config, Arc::clone(&tables), Arc::clone(&registry))
+            .map(Arc::new)
+            .map_err(|error| internal("the query sessions could not be set up", &error))?;
+        let admission = Admission::new(config.concurrent_max, config.queue_max);
+        let inner = Engine { config, tables, admission, registry, sessions, runtime: Some(runtime) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs one query up to its first answer: the cut and the schema are known, the rows follow in the stream.
+    ///
+    /// Every kind of [`QueryErrorKind`] may come out of here; what goes wrong later comes out of the stream.
+    pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryError> {
+        let engine = &self.inner;
+        let limits = engine.config.limits_of(&request);
+        let entry = engine.registry.start(&request.sql);
+        let mut guard =
+            QueryGuard { registry: Arc::clone(&engine.registry), entry: Arc::clone(&entry), task: None };
+        let deadline = Instant::now() + limits.deadline;
+        let cancel = entry.cancel.clone();
+        let started = tokio::select! {
+            biased;
+            started = Box::pin(run::start(engine, request, limits, &mut guard)) => started,
+            () = cancel.cancelled() => Err(registry::cancelled("the query was cancelled")),
+            () = tokio::time::sleep_until(deadline) => Err(stream::deadline_passed()),
+        };
+        match started {
+            Ok(started) => Ok(started.into_answer(deadline, guard)),
+            Err(error) => Err(guard.fail(error)),
+        }
+    }
+
+    /// Asks a running or waiting query to stop. False if there is no such query.
+    pub fn cancel(&self, id: &str) -> bool {
+        self.inner.registry.cancel(id)
+    }
+
+    /// Queries running or waiting.
+    pub fn running(&self) -> usize {
+        self.inner.registry.running()
+    }
+
+    /// The tables that this engine answers from.
+    pub fn tables(&self) -> &Arc<Tables> {
+        &self.inner.tables
+    }
+
+    /// Admits no new query, waits for the running ones at most `within`, and cancels the rest.
+    pub async fn drain(&self, within: Duration) {
+        self.inner.admission.close();
+        let until = Instant::now() + within;
+        while self.running() > 0 && Instant::now() < until {
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+        self.inner.registry.cancel_all();
+    }
+}

@@ -1,0 +1,223 @@
+//! One query, from admission to its last batch.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::SQLOptions;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::{FutureExt, StreamExt};
+use headwater_segment::live::Tables;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::config::Limits;
+use super::errors::{error_of, plan_error};
+use super::registry::QueryEntry;
+use super::session::Sessions;
+use super::stream::{AnswerStream, Message, QueryGuard};
+use super::{Engine, parameters};
+use crate::catalog::{QueryCatalog, known_names, table_names};
+use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
+use crate::sql::{self, Prepared};
+use crate::{QueryError, QueryErrorKind};
+
+/// Batches between the query's task and its client: enough to overlap their work, small enough to hold a fast query back.
+const BATCHES_AHEAD: usize = 4;
+
+/// A query that is planned and runs.
+pub(super) struct Started {
+    schema: SchemaRef,
+    cuts: BTreeMap<String, TableCut>,
+    messages: mpsc::Receiver<Message>,
+}
+
+impl Started {
+    pub(super) fn into_answer(self, deadline: Instant, guard: QueryGuard) -> QueryAnswer {
+        let sleep = Box::pin(tokio::time::sleep_until(deadline));
+        QueryAnswer {
+            id: guard.entry.id.clone(),
+            schema: Arc::clone(&self.schema),
+            cuts: self.cuts,
+            stats: Arc::clone(&guard.entry.stats),
+            stream: Box::pin(AnswerStream::new(self.schema, self.messages, sleep, guard)),
+        }
+    }
+}
+
+/// A physical plan, ready to run.
+struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    cuts: BTreeMap<String, TableCut>,
+}
+
+/// Admits the query, waits for its minimum offsets, and starts its task. Returns when the plan is made.
+pub(super) async fn start(
+    engine: &Arc<Engine>,
+    request: QueryRequest,
+    limits: Limits,
+    guard: &mut QueryGuard,
+) -> Result<Started, QueryError> {
+    let permit = engine.admission.admit().await?;
+    guard.entry.admit();
+    wait_for_offsets(engine, &request).await?;
+
+    let (planned, plan) = oneshot::channel();
+    let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
+    let runtime = engine.runtime.as_ref().ok_or_else(|| internal("the engine is shut down"))?;
+    let task = QueryTask {
+        sessions: Arc::clone(&engine.sessions),
+        tables: Arc::clone(&engine.tables),
+        entry: Arc::clone(&guard.entry),
+        request,
+        limits,
+        sender,
+        _permit: permit,
+    };
+    guard.task = Some(runtime.spawn(task.run(planned)).abort_handle());
+    let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
+    Ok(Started { schema, cuts, messages })
+}
+
+async fn wait_for_offsets(engine: &Engine, request: &QueryRequest) -> Result<(), QueryError> {
+    for (name, offsets) in &request.min_offsets {
+        let table = engine.tables.get(name).ok_or_else(|| {
+            QueryError::new(QueryErrorKind::UnknownTable, format!("min_offsets: there is no table {name}"))
+        })?;
+        table.wait_visible(offsets).await;
+    }
+    Ok(())
+}
+
+/// What runs on the engine's threads.
+struct QueryTask {
+    sessions: Arc<Sessions>,
+    tables: Arc<Tables>,
+    entry: Arc<QueryEntry>,
+    request: QueryRequest,
+    limits: Limits,
+    sender: mpsc::Sender<Message>,
+    _permit: OwnedSemaphorePermit,
+}
+
+type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
+
+impl QueryTask {
+    async fn run(self, report: oneshot::Sender<PlanReport>) {
+        let planned = AssertUnwindSafe(Box::pin(self.plan())).catch_unwind().await;
+        let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+            Ok(planned) => planned,
+            Err(error) => {
+                // The receiver is gone if the client is: then nobody needs to know.
+                report.send(Err(error)).ok();
+                return;
+            }
+        };
+        let Planned { plan, context, cuts } = planned;
+        if report.send(Ok((plan.schema(), cuts))).is_err() {
+            return;
+        }
+        let executed = AssertUnwindSafe(self.execute(&plan, context)).catch_unwind().await;
+        let executed = executed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        count_parquet_rows(plan.as_ref(), &self.entry.stats);
+        self.sender.send(Message::End(executed.err())).await.ok();
+    }
+
+    async fn plan(&self) -> Result<Planned, QueryError> {
+        let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
+        let catalog = QueryCatalog::new(
+            Arc::clone(self.sessions.sources()),
+            prepared.stream_columns.clone(),
+            self.request.sealed_only,
+            Arc::clone(&self.entry.stats),
+        );
+        let state =
+            self.sessions.session(self.limits.memory_bytes, &catalog).map_err(|error| error_of(&error))?;
+        let explained = |error: DataFusionError| self.explain(&error, &prepared);
+
+        let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
+        READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
+        let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
+        let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
+        Ok(Planned { plan, context: state.task_ctx(), cuts: catalog.cuts() })
+    }
+
+    async fn execute(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<(), QueryError> {
+        let named = |error: DataFusionError| self.name_budget(error_of(&error));
+        let mut batches = execute_stream(Arc::clone(plan), context).map_err(named)?;
+        let mut rows = 0;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(named)?;
+            rows += batch.num_rows() as u64;
+            if rows > self.limits.rows {
+                return Err(self.rows_exceeded());
+            }
+            self.entry.stats.rows_returned.store(rows, Ordering::Relaxed);
+            if batch.num_rows() > 0 && self.sender.send(Message::Batch(batch)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&self, error: &DataFusionError, prepared: &Prepared) -> QueryError {
+        let tables = table_names(&self.tables);
+        self.name_budget(plan_error(error, prepared, &tables, self.sessions.functions()))
+    }
+
+    fn name_budget(&self, mut error: QueryError) -> QueryError {
+        if error.kind == QueryErrorKind::MemoryExceeded {
+            error.message = format!(
+                "the query needs more than its memory budget of {} bytes (memory_bytes_max) or than the spill space: {}",
+                self.limits.memory_bytes, error.message
+            );
+        }
+        error
+    }
+
+    fn rows_exceeded(&self) -> QueryError {
+        let message = format!(
+            "the answer has more rows than the cap of {}; add a LIMIT, or raise rows_max in the request",
+            self.limits.rows
+        );
+        QueryError::new(QueryErrorKind::RowsExceeded, message)
+    }
+}
+
+/// The plan is checked too: the syntax check decides by statement, this one by what would be done.
+static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+});
+
+/// Adds the rows that Parquet scans produced; scans of open segments count for themselves.
+fn count_parquet_rows(plan: &dyn ExecutionPlan, stats: &QueryStats) {
+    if plan.name() == "DataSourceExec"
+        && let Some(rows) = plan.metrics().and_then(|metrics| metrics.output_rows())
+    {
+        stats.rows_scanned.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+    for child in plan.children() {
+        count_parquet_rows(child.as_ref(), stats);
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> QueryError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    tracing::error!(panic = text, "a query panicked");
+    internal(&format!("the query met a bug and was stopped: {text}"))
+}
+
+fn internal(message: &str) -> QueryError {
+    QueryError::new(QueryErrorKind::Internal, message)
+}

@@ -1,0 +1,151 @@
+//! The token level: limits on structure, stream columns, positions.
+
+use std::collections::BTreeSet;
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Word};
+
+use headwater_segment::schema::{
+    HEADERS_COLUMN, KEY_COLUMN, OFFSET_COLUMN, PARTITION_COLUMN, STREAM_COLUMNS, TIMESTAMP_COLUMN,
+};
+
+use crate::{QueryError, QueryErrorKind};
+
+/// Most tokens that are neither literals, commas, parentheses nor blanks.
+///
+/// Chains such as `a + a + …` become left-deep trees that are dropped recursively, at some 200 bytes of stack per level:
+/// this many levels fit the stacks of the query threads (`engine::THREAD_STACK_BYTES`) many times over.
+const STRUCTURE_MAX: usize = 10_000;
+
+const STREAM_COLUMN_NAMES: [&str; STREAM_COLUMNS] =
+    [PARTITION_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN, KEY_COLUMN, HEADERS_COLUMN];
+
+/// What the text mentions beside ordinary names.
+#[derive(Debug, Default)]
+pub(super) struct Mentions {
+    pub(super) stream_columns: BTreeSet<String>,
+    pub(super) parameters: usize,
+}
+
+/// Splits the text into tokens with their positions.
+pub(super) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, QueryError> {
+    Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(|error| QueryError {
+        kind: QueryErrorKind::Parse,
+        message: error.message,
+        position: position(error.location),
+        suggestion: None,
+    })
+}
+
+/// Refuses texts whose plan would be out of all proportion.
+pub(super) fn check_structure(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    let structural = tokens.iter().filter(|token| is_structural(&token.token)).count();
+    if structural <= STRUCTURE_MAX {
+        return Ok(());
+    }
+    Err(QueryError::new(
+        QueryErrorKind::BadRequest,
+        format!(
+            "the statement has {structural} names and operators, at most {STRUCTURE_MAX} are allowed; \
+             use IN (…) or VALUES for long lists"
+        ),
+    ))
+}
+
+fn is_structural(token: &Token) -> bool {
+    !matches!(
+        token,
+        Token::Whitespace(_)
+            | Token::Comma
+            | Token::LParen
+            | Token::RParen
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+    )
+}
+
+/// Turns `$offset` and its like into quoted names, and checks that every other `$x` is `$1`, `$2`, ….
+pub(super) fn quote_stream_columns(tokens: &mut [TokenWithSpan]) -> Result<Mentions, QueryError> {
+    let mut mentions = Mentions::default();
+    for token in tokens {
+        match &token.token {
+            Token::Placeholder(text) => {
+                let lower = text.to_lowercase();
+                if STREAM_COLUMN_NAMES.contains(&lower.as_str()) {
+                    token.token = quoted(&lower);
+                    mentions.stream_columns.insert(lower);
+                } else {
+                    let number = parameter_number(text).ok_or_else(|| unknown_placeholder(text, token))?;
+                    mentions.parameters = mentions.parameters.max(number);
+                }
+            }
+            Token::Word(word) if word.quote_style.is_some() => {
+                if STREAM_COLUMN_NAMES.contains(&word.value.as_str()) {
+                    mentions.stream_columns.insert(word.value.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(mentions)
+}
+
+/// The n of `$n`. 65,535 is PostgreSQL's limit.
+fn parameter_number(text: &str) -> Option<usize> {
+    let number = text.strip_prefix('$')?.parse::<u16>().ok()?;
+    (number > 0).then_some(usize::from(number))
+}
+
+fn unknown_placeholder(text: &str, token: &TokenWithSpan) -> QueryError {
+    QueryError {
+        kind: QueryErrorKind::Parse,
+        message: format!(
+            "{text} is neither a parameter ($1, $2, …) nor a stream column ({})",
+            STREAM_COLUMN_NAMES.join(", ")
+        ),
+        position: position(token.span.start),
+        suggestion: None,
+    }
+}
+
+/// A name as the parser sees it when the user quotes it.
+pub(super) fn quoted(name: &str) -> Token {
+    Token::Word(Word { value: name.to_owned(), quote_style: Some('"'), keyword: Keyword::NoKeyword })
+}
+
+/// Position of the first token that spells `name`, letter case aside.
+pub(super) fn position_of(tokens: &[TokenWithSpan], name: &str) -> Option<(u64, u64)> {
+    let spells = |token: &&TokenWithSpan| match &token.token {
+        Token::Word(word) => word.value.eq_ignore_ascii_case(name),
+        _ => false,
+    };
+    tokens.iter().find(spells).and_then(|token| position(token.span.start))
+}
+
+fn position(location: Location) -> Option<(u64, u64)> {
+    (location.line > 0).then_some((location.line, location.column))
+}
+
+/// A parser error as ours; its text ends in `at Line: 1, Column: 8`, which becomes the position.
+pub fn parse_error(error: &ParserError) -> QueryError {
+    let text = match error {
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => {
+            "the statement is nested too deeply; use WITH to take it apart"
+        }
+    };
+    let (message, position) = match text.rsplit_once(" at Line: ") {
+        Some((message, place)) => (message, parse_place(place)),
+        None => (text, None),
+    };
+    QueryError { kind: QueryErrorKind::Parse, message: message.to_owned(), position, suggestion: None }
+}
+
+fn parse_place(place: &str) -> Option<(u64, u64)> {
+    let (line, column) = place.split_once(", Column: ")?;
+    let line = line.trim().parse().ok()?;
+    let column = column.trim().parse().ok()?;
+    (line > 0).then_some((line, column))
+}

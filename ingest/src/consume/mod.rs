@@ -1,0 +1,11 @@
+//! Consuming: workers fetch, decode and append; sealers encode, upload and commit; the supervisor watches the topic.
+
+mod dead_letters;
+mod headers;
+mod partition;
+mod sealer;
+mod supervisor;
+mod worker;
+
+pub use sealer::SealOutcome;
+pub(crate) use supervisor::{Request, Supervisor, SupervisorParts};

@@ -1,0 +1,302 @@
+//! From a mutable segment that takes no more rows to a commit in the table log, one partition at a time and in order.
+//!
+//! Invariants:
+//! - a segment leaves the live table only in the swap that brings in the log snapshot which covers its offsets;
+//! - nothing is dropped on an error: what can be retried is retried for ever with backoff, while its rows stay
+//!   queryable and count against the memory budget;
+//! - the commit carries the segment's own id, and a retry carries the same id, so an ambiguous write is found again;
+//! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use headwater_segment::SegmentError;
+use headwater_segment::live::LiveTable;
+use headwater_segment::log::{Change, Commit, LogSnapshot};
+use headwater_segment::mutable::MutableSegment;
+use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
+use tokio::sync::{Semaphore, mpsc};
+use ulid::Ulid;
+
+use super::dead_letters::DeadLetterTopic;
+use super::partition::SealReply;
+use crate::error::Result;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Objects above this size go up in parts.
+const MULTIPART_BYTES_MIN: usize = 16 << 20;
+
+/// One segment to seal: everything in `[from, to)`.
+pub(crate) struct SealJob {
+    /// The stream epoch that the offsets belong to.
+    pub(crate) epoch: u32,
+    pub(crate) segment: Arc<MutableSegment>,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) reply: Option<SealReply>,
+}
+
+/// What became of a segment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SealOutcome {
+    /// A sealed segment was committed.
+    Segment(Box<SegmentMeta>),
+    /// There were no rows; the offset was committed.
+    OffsetOnly {
+        /// Every offset below this one is committed.
+        to: i64,
+    },
+    /// There was nothing new, or another process had already committed it.
+    Nothing,
+}
+
+pub(crate) struct Sealer {
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) partition: i32,
+    /// Encoding is CPU work; this bounds how many encode at once on the node.
+    pub(crate) encode_permits: Arc<Semaphore>,
+    pub(crate) letters: Option<DeadLetterTopic>,
+}
+
+/// What is left to write of a job, given what the log says is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remaining {
+    Nothing,
+    From(i64),
+}
+
+fn remaining(job: &SealJob, snapshot: &LogSnapshot) -> Remaining {
+    let committed = snapshot.committed(job.segment.partition());
+    remaining_of((job.epoch, job.from, job.to), snapshot.stream.epoch, committed)
+}
+
+/// Pure: a range of one epoch against what the log says now. If the log stands before the range, or in another epoch,
+/// somebody has set the partition back; the supervisor sees it, too, and reads it again from the committed offset.
+fn remaining_of((epoch, from, to): (u32, i64, i64), log_epoch: u32, committed: Option<i64>) -> Remaining {
+    match committed {
+        Some(committed) if epoch == log_epoch && (from..to).contains(&committed) => {
+            Remaining::From(committed)
+        }
+        _ => Remaining::Nothing,
+    }
+}
+
+impl Sealer {
+    /// Seals jobs in order until the partition's consumer is gone and the queue is empty.
+    pub(crate) async fn run(self, mut jobs: mpsc::UnboundedReceiver<SealJob>) {
+        while let Some(job) = jobs.recv().await {
+            let started = std::time::Instant::now();
+            let outcome = self.seal(&job).await;
+            metrics::histogram!("headwater_seal_seconds", "table" => self.live.name().to_string())
+                .record(started.elapsed());
+            if let Some(reply) = job.reply {
+                // Whoever asked may have gone; the seal is done all the same.
+                let _ = reply.send(Ok(outcome));
+            }
+        }
+    }
+
+    async fn seal(&self, job: &SealJob) -> SealOutcome {
+        let mut retry = RETRY_FIRST;
+        let mut prepared: Option<Prepared> = None;
+        loop {
+            let snapshot = self.live.log().snapshot();
+            if job.from == job.to {
+                return SealOutcome::Nothing;
+            }
+            let from = match remaining(job, &snapshot) {
+                Remaining::From(from) => from,
+                Remaining::Nothing => {
+                    // A write whose outcome was unknown may have been ours.
+                    let ours = prepared.as_ref().and_then(|prepared| prepared.find_in(&snapshot));
+                    self.live.adopt(snapshot, Some(&job.segment));
+                    return ours.unwrap_or(SealOutcome::Nothing);
+                }
+            };
+            match self.attempt(job, from, &mut prepared).await {
+                Ok((snapshot, outcome)) => {
+                    self.live.adopt(snapshot, Some(&job.segment));
+                    self.live.partition_progress(self.partition).trouble_over();
+                    return outcome;
+                }
+                Err(SegmentError::Fenced { committed, .. }) => {
+                    tracing::warn!(
+                        table = self.live.name(),
+                        partition = self.partition,
+                        from,
+                        to = job.to,
+                        committed,
+                        "another process has committed this range; keeping what is past it"
+                    );
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        table = self.live.name(),
+                        partition = self.partition,
+                        from,
+                        to = job.to,
+                        %error,
+                        retry_ms = retry.as_millis() as u64,
+                        "seal failed and will be retried; its rows stay in memory"
+                    );
+                    metrics::counter!("headwater_seal_retries_total", "table" => self.live.name().to_string())
+                        .increment(1);
+                    self.live.partition_progress(self.partition).trouble(format!("seal: {error}"));
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Encodes (once), uploads (once) and commits `[from, to)`. Every step can be repeated.
+    async fn attempt(
+        &self,
+        job: &SealJob,
+        from: i64,
+        prepared: &mut Option<Prepared>,
+    ) -> Result<(Arc<LogSnapshot>, SealOutcome), SegmentError> {
+        if let Some(letters) = &self.letters {
+            letters.delivered().await;
+        }
+        if prepared.as_ref().is_none_or(|prepared| prepared.from != from) {
+            // An object of a range that somebody else has committed stays where it is; no log entry names it.
+            *prepared = Some(self.encode(job, from).await?);
+        }
+        let Some(ready) = prepared.as_mut() else {
+            return Err(SegmentError::Refused("nothing prepared".into()));
+        };
+        self.upload(ready).await?;
+        let snapshot = self.live.log().commit(&ready.commit(job)).await?;
+        let outcome = match &ready.segment {
+            Some(segment) => SealOutcome::Segment(Box::new(segment.meta.clone())),
+            None => SealOutcome::OffsetOnly { to: job.to },
+        };
+        Ok((snapshot, outcome))
+    }
+
+    async fn encode(&self, job: &SealJob, from: i64) -> Result<Prepared, SegmentError> {
+        let _permit = self.encode_permits.acquire().await;
+        let (segment, live, partition, to) = (job.segment.clone(), self.live.clone(), self.partition, job.to);
+        let work = move || -> Result<Prepared, SegmentError> {
+            let id = Ulid::new();
+            let letters: Vec<_> =
+                segment.dead_letters().into_iter().filter(|letter| letter.offset >= from).collect();
+            let rows = segment.rows_below(from)..segment.rows_below(to);
+            let schema = segment.schema().clone();
+            let encoded = if rows.is_empty() {
+                None
+            } else {
+                let all: Vec<usize> = (0..schema.columns().len()).collect();
+                let rows = segment.batches(rows, &all).collect::<Result<Vec<_>, _>>()?;
+                Some(sealed::encode(SealRequest {
+                    schema: &schema,
+                    table: live.name(),
+                    partition,
+                    from,
+                    to,
+                    id,
+                    dead_letters: letters.len() as u64,
+                    rows,
+                })?)
+            };
+            let letters =
+                if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
+            Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded: false })
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| SegmentError::Refused(format!("encoding the segment panicked: {error}")))?
+    }
+
+    async fn upload(&self, prepared: &mut Prepared) -> Result<(), SegmentError> {
+        if prepared.uploaded {
+            return Ok(());
+        }
+        if let Some(letters) = &prepared.letters {
+            let path = sealed::dead_letters_path(self.partition, prepared.from, prepared.to, prepared.id);
+            self.put(&path, letters.clone()).await?;
+        }
+        if let Some(segment) = &prepared.segment {
+            self.put(&segment.meta.path, segment.bytes.clone()).await?;
+            metrics::counter!("headwater_sealed_bytes_total", "table" => self.live.name().to_string())
+                .increment(segment.meta.size_bytes);
+        }
+        prepared.uploaded = true;
+        Ok(())
+    }
+
+    async fn put(&self, relative: &str, bytes: bytes::Bytes) -> Result<(), SegmentError> {
+        let path = self.object_path(relative);
+        let failed = |error| SegmentError::store(format!("table {}: upload {path}", self.live.name()), error);
+        // The name carries a fresh ULID, so writing it again writes the same bytes.
+        if bytes.len() < MULTIPART_BYTES_MIN {
+            self.live.store().put(&path, PutPayload::from_bytes(bytes)).await.map_err(failed)?;
+            return Ok(());
+        }
+        let upload = self.live.store().put_multipart(&path).await.map_err(failed)?;
+        let mut writer = WriteMultipart::new(upload);
+        writer.put(bytes);
+        writer.finish().await.map_err(failed)?;
+        Ok(())
+    }
+
+    fn object_path(&self, relative: &str) -> Path {
+        Path::from(format!("{}/{relative}", self.live.root()))
+    }
+}
+
+/// A range that is encoded and perhaps uploaded.
+struct Prepared {
+    id: Ulid,
+    from: i64,
+    to: i64,
+    at_ms: i64,
+    segment: Option<EncodedSegment>,
+    letters: Option<bytes::Bytes>,
+    uploaded: bool,
+}
+
+impl Prepared {
+    fn commit(&self, job: &SealJob) -> Commit {
+        let (epoch, partition) = (job.epoch, job.segment.partition());
+        let change = match &self.segment {
+            Some(segment) => Change::Segment {
+                epoch,
+                meta: Arc::new(segment.meta.clone()),
+                schema: job.segment.schema().clone(),
+            },
+            None => Change::Offsets { epoch, partition, from: self.from, to: self.to },
+        };
+        Commit { id: self.id, at_ms: self.at_ms, change }
+    }
+
+    fn find_in(&self, snapshot: &LogSnapshot) -> Option<SealOutcome> {
+        let found = snapshot.segments.iter().find(|meta| meta.id == self.id)?;
+        Some(SealOutcome::Segment(Box::new(SegmentMeta::clone(found))))
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_remains_of_a_range() {
+        let range = (3, 10, 20);
+        assert_eq!(remaining_of(range, 3, Some(10)), Remaining::From(10));
+        assert_eq!(remaining_of(range, 3, Some(15)), Remaining::From(15));
+        assert_eq!(remaining_of(range, 3, Some(20)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 3, Some(30)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 3, Some(5)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 4, Some(10)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 3, None), Remaining::Nothing);
+    }
+}

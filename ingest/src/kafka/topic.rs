@@ -1,0 +1,136 @@
+//! Questions about a topic: its partitions, its id, and which offsets exist.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headwater_segment::spec::StreamSpec;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::native;
+use super::stream::StreamContext;
+use crate::error::{IngestError, Result};
+
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What exists of a topic right now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicState {
+    /// Changes when the topic is deleted and created again; `None` if the broker does not tell.
+    pub id: Option<String>,
+    /// Partition numbers in order.
+    pub partitions: Vec<i32>,
+}
+
+/// The offsets that a partition has: `[low, high)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// Oldest offset that can still be read.
+    pub low: i64,
+    /// The offset that the next message will get.
+    pub high: i64,
+}
+
+/// A connection for asking; it blocks, so it belongs on a thread of its own.
+pub struct TopicClient {
+    consumer: BaseConsumer<StreamContext>,
+    topic: String,
+}
+
+impl TopicClient {
+    /// Connects in the background.
+    pub fn connect(stream: &StreamSpec) -> Result<Self> {
+        let consumer =
+            super::config::consumer_config(stream)?.create_with_context(StreamContext::default()).map_err(
+                |error| IngestError::Config { topic: stream.topic.clone(), reason: error.to_string() },
+            )?;
+        Ok(Self { consumer, topic: stream.topic.clone() })
+    }
+
+    /// Asks for the topic's partitions and id.
+    pub fn describe(&self) -> Result<TopicState> {
+        let _ = self.consumer.poll(Duration::ZERO);
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(&self.topic), ASK_TIMEOUT)
+            .map_err(|error| IngestError::kafka(format!("metadata of topic {}", self.topic), error))?;
+        let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let topic = found.ok_or_else(|| IngestError::NoSuchTopic(self.topic.clone()))?;
+        match topic.error() {
+            None => {}
+            Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => {
+                return Err(IngestError::NoSuchTopic(self.topic.clone()));
+            }
+            Some(code) => {
+                let reason = RDKafkaErrorCode::from(code);
+                return Err(IngestError::kafka(format!("metadata of topic {}", self.topic), reason));
+            }
+        }
+        let mut partitions: Vec<i32> = topic.partitions().iter().map(|partition| partition.id()).collect();
+        partitions.sort_unstable();
+        if partitions.is_empty() {
+            return Err(IngestError::NoSuchTopic(self.topic.clone()));
+        }
+        Ok(TopicState { id: native::topic_id(&self.consumer, &self.topic, ASK_TIMEOUT), partitions })
+    }
+
+    /// Asks which offsets a partition has.
+    pub fn watermarks(&self, partition: i32) -> Result<Watermarks> {
+        let (low, high) =
+            self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT).map_err(|error| {
+                IngestError::kafka(format!("offsets of topic {}, partition {partition}", self.topic), error)
+            })?;
+        Ok(Watermarks { low, high })
+    }
+
+    /// The first offset at or after a time, per partition; the end of the partition where nothing is that late.
+    pub fn offsets_for_time(&self, partitions: &[i32], timestamp_ms: i64) -> Result<BTreeMap<i32, i64>> {
+        let context = || format!("offsets of topic {} for time {timestamp_ms} ms", self.topic);
+        let mut wanted = TopicPartitionList::new();
+        for partition in partitions {
+            wanted
+                .add_partition_offset(&self.topic, *partition, Offset::Offset(timestamp_ms))
+                .map_err(|error| IngestError::kafka(context(), error))?;
+        }
+        let found = self
+            .consumer
+            .offsets_for_times(wanted, ASK_TIMEOUT)
+            .map_err(|error| IngestError::kafka(context(), error))?;
+        let mut offsets = BTreeMap::new();
+        for partition in partitions {
+            let offset = match found.find_partition(&self.topic, *partition).map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => offset,
+                _ => self.watermarks(*partition)?.high,
+            };
+            offsets.insert(*partition, offset);
+        }
+        Ok(offsets)
+    }
+
+    /// Reads up to `count` recent messages' payloads, for inferring a spec. Waits at most `within`.
+    pub fn sample(&self, stream: &StreamSpec, count: usize, within: Duration) -> Result<Vec<Vec<u8>>> {
+        let state = self.describe()?;
+        let mut fetch = super::stream::PartitionStream::connect(stream)?;
+        let per_partition = (count / state.partitions.len()).max(1) as i64;
+        let mut open = state.partitions.len();
+        for partition in &state.partitions {
+            let marks = self.watermarks(*partition)?;
+            fetch.start(*partition, (marks.high - per_partition).max(marks.low))?;
+        }
+        let mut samples = Vec::new();
+        let give_up = std::time::Instant::now() + within;
+        while open > 0 && samples.len() < count && std::time::Instant::now() < give_up {
+            fetch.poll(Duration::from_millis(100), |event| match event {
+                super::stream::RawEvent::Message(message) => {
+                    samples.extend(message.payload.map(<[u8]>::to_vec))
+                }
+                super::stream::RawEvent::End { .. } => open = open.saturating_sub(1),
+                super::stream::RawEvent::Error { .. } => {}
+            });
+        }
+        samples.truncate(count);
+        Ok(samples)
+    }
+}

@@ -1,0 +1,216 @@
+//! Table management on this node: what `headwater table …` and `PUT /tables/{t}` do.
+
+use async_trait::async_trait;
+use headwater_broker::admin::{AdminError, Applied, TableAdmin};
+use headwater_ingest::IngestError;
+use headwater_ingest::table::{SealOutcome, TableIngest};
+use headwater_segment::SegmentError;
+use headwater_segment::live::{LiveTable, PartitionStage};
+use headwater_segment::log::TableLog;
+use headwater_segment::spec::{SpecFault, parse_spec};
+use serde_json::{Value, json};
+
+use crate::node::NodeTables;
+
+#[async_trait]
+impl TableAdmin for NodeTables {
+    async fn apply(&self, name: &str, spec_text: &str) -> Result<Applied, AdminError> {
+        let spec = parse_spec(spec_text).map_err(from_segment)?;
+        if spec.name != name {
+            let fault = SpecFault {
+                path: "name".into(),
+                message: format!("is {:?}, but the request names {name:?}", spec.name),
+            };
+            return Err(from_segment(SegmentError::Spec(vec![fault])));
+        }
+        let mut ingests = self.ingests.lock().await;
+        let root = self.table_root(name);
+        let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)?
+        else {
+            let log = TableLog::create(self.store.clone(), root, &spec).await.map_err(from_segment)?;
+            self.run_table(log, &mut ingests).map_err(from_ingest)?;
+            return Ok(Applied::Created);
+        };
+        if *present.snapshot().spec == spec && ingests.contains_key(name) {
+            return Ok(Applied::Unchanged);
+        }
+        // The new spec counts from one offset on: what was read with the old one is sealed first.
+        present.snapshot().check_spec(&spec).map_err(from_segment)?;
+        if let Some(ingest) = ingests.remove(name) {
+            ingest.stop(true).await;
+        }
+        let log = match self.tables.get(name) {
+            Some(live) => live.log().clone(),
+            None => present,
+        };
+        let changed = log.set_spec(&spec).await;
+        // Whatever came of it, the table goes on with the spec that the log now holds.
+        self.run_table(log, &mut ingests).map_err(from_ingest)?;
+        changed.map_err(from_segment)?;
+        Ok(Applied::Updated)
+    }
+
+    async fn drop_table(&self, name: &str, purge: bool) -> Result<(), AdminError> {
+        let mut ingests = self.ingests.lock().await;
+        let live = self.tables.get(name);
+        if live.is_none() && !purge {
+            return Err(no_such_table(name));
+        }
+        if let Some(ingest) = ingests.remove(name) {
+            ingest.stop(false).await;
+        }
+        if let Some(live) = live {
+            live.log().drop_table().await.map_err(from_segment)?;
+            self.tables.remove(name);
+        }
+        if purge {
+            let deleted =
+                TableLog::purge(self.store.clone(), self.table_root(name)).await.map_err(from_segment)?;
+            tracing::info!(table = name, objects = deleted, "the objects of a dropped table were deleted");
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, name: &str, partition: Option<i32>) -> Result<(), AdminError> {
+        let ingests = self.ingests.lock().await;
+        consumer(&ingests, name)?.pause(partition).await.map_err(from_ingest)
+    }
+
+    async fn resume(&self, name: &str, partition: Option<i32>) -> Result<(), AdminError> {
+        let ingests = self.ingests.lock().await;
+        consumer(&ingests, name)?.resume(partition).await.map_err(from_ingest)
+    }
+
+    async fn seal(&self, name: &str, partition: Option<i32>) -> Result<Vec<Value>, AdminError> {
+        let sealing = {
+            let ingests = self.ingests.lock().await;
+            consumer(&ingests, name)?.begin_seal(partition).await.map_err(from_ingest)?
+        };
+        let outcomes = sealing.wait().await.map_err(from_ingest)?;
+        Ok(outcomes.iter().filter_map(outcome_json).collect())
+    }
+
+    async fn describe(&self, name: &str) -> Result<Value, AdminError> {
+        let live = self.tables.get(name).ok_or_else(|| no_such_table(name))?;
+        Ok(describe(&live))
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        let mut missing = Vec::new();
+        for live in self.tables.list() {
+            if let Some(trouble) = live.trouble() {
+                missing.push(format!("table {}: {trouble}", live.name()));
+                continue;
+            }
+            let progress = live.progress();
+            if progress.is_empty() {
+                missing.push(format!("table {}: its topic was not looked at yet", live.name()));
+            }
+            for partition in progress {
+                let why = match partition.stage {
+                    PartitionStage::Live | PartitionStage::Paused => continue,
+                    PartitionStage::Starting => "is starting".to_string(),
+                    PartitionStage::CatchingUp => {
+                        format!("is catching up, lag {}", partition.lag.unwrap_or_default())
+                    }
+                    PartitionStage::Failed => format!("failed: {}", partition.last_error.unwrap_or_default()),
+                };
+                missing.push(format!("table {}: partition {} {why}", live.name(), partition.partition));
+            }
+        }
+        if missing.is_empty() { Ok(()) } else { Err(missing.join("\n")) }
+    }
+}
+
+fn consumer<'a>(
+    ingests: &'a std::collections::BTreeMap<String, TableIngest>,
+    name: &str,
+) -> Result<&'a TableIngest, AdminError> {
+    ingests.get(name).ok_or_else(|| no_such_table(name))
+}
+
+fn describe(live: &LiveTable) -> Value {
+    let snapshot = live.snapshot();
+    let spec: Value = serde_json::from_str(&snapshot.spec.to_json()).unwrap_or_default();
+    let columns: Vec<Value> = snapshot
+        .schema
+        .columns()
+        .iter()
+        .map(|column| {
+            json!({ "name": column.name, "type": column.data_type.to_string(), "nullable": column.nullable })
+        })
+        .collect();
+    let partitions: Vec<Value> = live
+        .progress()
+        .into_iter()
+        .map(|progress| {
+            json!({
+                "partition": progress.partition,
+                "state": progress.stage.name(),
+                "first_offset": progress.first,
+                "committed_offset": progress.committed,
+                "visible_offset": progress.visible,
+                "latest_offset": progress.latest,
+                "lag": progress.lag,
+                "rows_per_second": progress.rows_per_second,
+                "freshness_ms": progress.freshness_ms,
+                "dead_letters": progress.dead_letters,
+                "last_error": progress.last_error,
+            })
+        })
+        .collect();
+    let rows: u64 = snapshot.segments.iter().map(|segment| segment.rows).sum();
+    let bytes: u64 = snapshot.segments.iter().map(|segment| segment.size_bytes).sum();
+    json!({
+        "name": live.name(),
+        "spec": spec,
+        "columns": columns,
+        "log_version": snapshot.version,
+        "segments": snapshot.segments.len(),
+        "sealed_rows": rows,
+        "sealed_bytes": bytes,
+        "partitions": partitions,
+        "trouble": live.trouble(),
+    })
+}
+
+fn outcome_json(outcome: &SealOutcome) -> Option<Value> {
+    match outcome {
+        SealOutcome::Segment(meta) => Some(json!({
+            "partition": meta.partition,
+            "from": meta.from,
+            "to": meta.to,
+            "rows": meta.rows,
+            "size_bytes": meta.size_bytes,
+            "path": meta.path,
+        })),
+        SealOutcome::OffsetOnly { .. } | SealOutcome::Nothing => None,
+    }
+}
+
+fn no_such_table(name: &str) -> AdminError {
+    AdminError::NotFound(format!("there is no table {name}"))
+}
+
+fn from_segment(error: SegmentError) -> AdminError {
+    match error {
+        SegmentError::Spec(faults) => {
+            let message = SegmentError::Spec(faults.clone()).to_string();
+            AdminError::Invalid { message, faults }
+        }
+        SegmentError::NoSuchTable(name) => no_such_table(&name),
+        error @ SegmentError::Refused(_) => AdminError::Conflict(error.to_string()),
+        error => AdminError::Unavailable(error.to_string()),
+    }
+}
+
+fn from_ingest(error: IngestError) -> AdminError {
+    match error {
+        IngestError::Segment(error) => from_segment(error),
+        error @ IngestError::NoSuchPartition { .. } => AdminError::NotFound(error.to_string()),
+        error @ IngestError::Config { .. } => {
+            AdminError::Invalid { message: error.to_string(), faults: Vec::new() }
+        }
+        error => AdminError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,30 @@
+//! Gauges of `/metrics` that are read from a table when somebody asks.
+
+use headwater_segment::live::LiveTable;
+
+/// Sets every gauge of one table.
+pub(crate) fn record(table: &LiveTable) {
+    let name = table.name().to_string();
+    let snapshot = table.snapshot();
+    let bytes: u64 = snapshot.segments.iter().map(|segment| segment.size_bytes).sum();
+    metrics::gauge!("headwater_segments", "table" => name.clone()).set(snapshot.segments.len() as f64);
+    metrics::gauge!("headwater_segments_bytes", "table" => name.clone()).set(bytes as f64);
+    for progress in table.progress() {
+        let labels = [("table", name.clone()), ("partition", progress.partition.to_string())];
+        let set = |gauge: &'static str, value: Option<f64>| {
+            if let Some(value) = value {
+                metrics::gauge!(gauge, &labels).set(value);
+            }
+        };
+        set("headwater_partition_committed_offset", progress.committed.map(|offset| offset as f64));
+        set("headwater_partition_visible_offset", progress.visible.map(|offset| offset as f64));
+        set("headwater_partition_lag", progress.lag.map(|lag| lag as f64));
+        set("headwater_partition_freshness_seconds", progress.freshness_ms.map(|age| age as f64 / 1000.0));
+        set("headwater_partition_rows_per_second", Some(progress.rows_per_second));
+        set("headwater_partition_rows", Some(progress.rows as f64));
+        set("headwater_partition_dead_letters", Some(progress.dead_letters as f64));
+        set("headwater_partition_tombstones", Some(progress.tombstones as f64));
+        let failed = progress.stage == headwater_segment::live::PartitionStage::Failed;
+        set("headwater_partition_failed", Some(f64::from(u8::from(failed))));
+    }
+}
