@@ -1,9 +1,12 @@
 //! Queries over mixtures of open, sealing and sealed rows, beside plain DataFusion over the same rows in memory.
 
+// The helpers of a test are tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -13,7 +16,7 @@ use headwater_broker::request::{QueryAnswer, QueryRequest, QueryStats};
 use headwater_broker::{QueryError, QueryErrorKind};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{Commit, TableLog};
+use headwater_segment::log::{Change, Commit, LogSnapshot, TableLog};
 use headwater_segment::mutable::{MutableSegment, SegmentWriter};
 use headwater_segment::sealed::{SealRequest, encode};
 use headwater_segment::spec::parse_spec;
@@ -72,6 +75,10 @@ fn all_rows(segment: &MutableSegment, columns: usize) -> Vec<RecordBatch> {
     segment.batches(0..segment.visible_rows(), &columns).map(Result::unwrap).collect()
 }
 
+async fn commit(log: &TableLog, change: Change) -> Arc<LogSnapshot> {
+    log.commit(&Commit { id: Ulid::new(), at_ms: 1_700_000_000_000, change }).await.unwrap()
+}
+
 /// Two partitions, each made of the same stretches of `stretch_rows` rows.
 async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
     let mut random = StdRng::seed_from_u64(seed);
@@ -80,7 +87,7 @@ async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
     let root = Path::from("tables/orders");
     let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
     let starts = BTreeMap::from([(0, 0), (1, 0)]);
-    log.commit(Commit::FirstStart { id: Ulid::new(), starts, topic_id: None }).await.unwrap();
+    commit(&log, Change::FirstStart { epoch: 0, starts, topic_id: None }).await;
     let table = LiveTable::new(log, Arc::clone(&store), root.clone());
     let schema = table.schema();
     let budget = MemoryBudget::new(1 << 30);
@@ -110,8 +117,9 @@ async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
                 };
                 let sealed = encode(request).unwrap();
                 store.put(&sealed.meta.location(&root), sealed.bytes.into()).await.unwrap();
-                let commit = Commit::Segment { id: Ulid::new(), meta: Box::new(sealed.meta) };
-                table.adopt(table.log().commit(commit).await.unwrap(), None);
+                let meta = Arc::new(sealed.meta);
+                let change = Change::Segment { epoch: 0, meta, schema: Arc::clone(&schema) };
+                table.adopt(commit(table.log(), change).await, None);
             } else {
                 table.open_segment(segment);
                 writers.push(writer);

@@ -98,10 +98,10 @@ pub(super) fn quote_stream_columns(tokens: &mut [TokenWithSpan]) -> Result<Menti
                     mentions.parameters = mentions.parameters.max(number);
                 }
             }
-            Token::Word(word) if word.quote_style.is_some() => {
-                if STREAM_COLUMN_NAMES.contains(&word.value.as_str()) {
-                    mentions.stream_columns.insert(word.value.clone());
-                }
+            Token::Word(word)
+                if word.quote_style.is_some() && STREAM_COLUMN_NAMES.contains(&word.value.as_str()) =>
+            {
+                mentions.stream_columns.insert(word.value.clone());
             }
             _ => {}
         }
