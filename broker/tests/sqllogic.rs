@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use Value::{Bool, Bytes, F64, I32, I64, I128, List, Null, Str};
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -23,9 +24,11 @@ use headwater_segment::spec::parse_spec;
 use headwater_segment::value::{RowSink, Value};
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
-use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator, strict_column_validator};
+use sqllogictest::{
+    AsyncDB, DBOutput, DefaultColumnType, Runner, default_normalizer, default_validator,
+    strict_column_validator,
+};
 use ulid::Ulid;
-use Value::{Bool, Bytes, F64, I32, I64, I128, List, Null, Str};
 
 const ORDERS: &str = "
 name: orders
@@ -71,23 +74,151 @@ const fn at(seconds: i64) -> Value<'static> {
 type Row = (i32, i64, &'static [Value<'static>]);
 
 const ORDER_ROWS: [Row; 9] = [
-    (0, 0, &[I64(1), Str("Oslo"), I128(12_50), I32(2), F64(1.5), Bool(true), at(0), I32(MARCH),
-        List(&[Str("a"), Str("b")]), Str(r#"{"vip":true,"n":1,"from":{"lat":59.9}}"#), RIDER_1, Bytes(b"\x00\xff")]),
-    (0, 1, &[I64(2), Str("Bergen"), I128(7_25), I32(1), F64(0.25), Bool(false), at(900), I32(MARCH),
-        List(&[]), Str(r#"{"vip":false,"n":2}"#), RIDER_2, Bytes(b"")]),
+    (
+        0,
+        0,
+        &[
+            I64(1),
+            Str("Oslo"),
+            I128(12_50),
+            I32(2),
+            F64(1.5),
+            Bool(true),
+            at(0),
+            I32(MARCH),
+            List(&[Str("a"), Str("b")]),
+            Str(r#"{"vip":true,"n":1,"from":{"lat":59.9}}"#),
+            RIDER_1,
+            Bytes(b"\x00\xff"),
+        ],
+    ),
+    (
+        0,
+        1,
+        &[
+            I64(2),
+            Str("Bergen"),
+            I128(7_25),
+            I32(1),
+            F64(0.25),
+            Bool(false),
+            at(900),
+            I32(MARCH),
+            List(&[]),
+            Str(r#"{"vip":false,"n":2}"#),
+            RIDER_2,
+            Bytes(b""),
+        ],
+    ),
     (0, 2, &[I64(3), Null, Null, Null, Null, Null, Null, Null, Null, Null, Null, Null]),
-    (0, 3, &[I64(4), Str("Oslo"), I128(100_00), I32(3), F64(f64::NAN), Bool(true), at(2700), I32(MARCH),
-        List(&[Str("b"), Null]), Str("[1, 2, 3]"), RIDER_1, Bytes(b"abc")]),
-    (0, 4, &[I64(5), Str("Hamar"), I128(1), I32(5), F64(-0.5), Bool(false), at(3900), I32(MARCH),
-        List(&[Str("c")]), Str(r#"{"n":"five"}"#), RIDER_2, Null]),
-    (1, 0, &[I64(6), Str("Bergen"), I128(7_25), I32(4), F64(2.5), Bool(true), at(50_400), I32(MARCH + 1),
-        List(&[Str("a")]), Str(r#"{"vip":true,"n":6}"#), Null, Bytes(b"abc")]),
-    (1, 1, &[I64(7), Str("Oslo"), I128(-3_00), I32(1), F64(f64::INFINITY), Null, at(84_600), I32(MARCH + 1),
-        Null, Str("null"), RIDER_1, Bytes(b"\x00")]),
-    (1, 3, &[I64(8), Str("Å"), I128(55_55), I32(2), F64(0.0), Bool(false), I64(1_709_251_199_999_000), I32(MARCH - 1),
-        List(&[Str("a"), Str("a")]), Str("7"), RIDER_2, Null]),
-    (1, 4, &[I64(9), Str("Hamar"), I128(20_00), Null, F64(3.25), Bool(true), at(180_000), I32(MARCH + 2),
-        List(&[Str("b"), Str("c")]), Null, Null, Bytes(b"\xc3\x85")]),
+    (
+        0,
+        3,
+        &[
+            I64(4),
+            Str("Oslo"),
+            I128(100_00),
+            I32(3),
+            F64(f64::NAN),
+            Bool(true),
+            at(2700),
+            I32(MARCH),
+            List(&[Str("b"), Null]),
+            Str("[1, 2, 3]"),
+            RIDER_1,
+            Bytes(b"abc"),
+        ],
+    ),
+    (
+        0,
+        4,
+        &[
+            I64(5),
+            Str("Hamar"),
+            I128(1),
+            I32(5),
+            F64(-0.5),
+            Bool(false),
+            at(3900),
+            I32(MARCH),
+            List(&[Str("c")]),
+            Str(r#"{"n":"five"}"#),
+            RIDER_2,
+            Null,
+        ],
+    ),
+    (
+        1,
+        0,
+        &[
+            I64(6),
+            Str("Bergen"),
+            I128(7_25),
+            I32(4),
+            F64(2.5),
+            Bool(true),
+            at(50_400),
+            I32(MARCH + 1),
+            List(&[Str("a")]),
+            Str(r#"{"vip":true,"n":6}"#),
+            Null,
+            Bytes(b"abc"),
+        ],
+    ),
+    (
+        1,
+        1,
+        &[
+            I64(7),
+            Str("Oslo"),
+            I128(-3_00),
+            I32(1),
+            F64(f64::INFINITY),
+            Null,
+            at(84_600),
+            I32(MARCH + 1),
+            Null,
+            Str("null"),
+            RIDER_1,
+            Bytes(b"\x00"),
+        ],
+    ),
+    (
+        1,
+        3,
+        &[
+            I64(8),
+            Str("Å"),
+            I128(55_55),
+            I32(2),
+            F64(0.0),
+            Bool(false),
+            I64(1_709_251_199_999_000),
+            I32(MARCH - 1),
+            List(&[Str("a"), Str("a")]),
+            Str("7"),
+            RIDER_2,
+            Null,
+        ],
+    ),
+    (
+        1,
+        4,
+        &[
+            I64(9),
+            Str("Hamar"),
+            I128(20_00),
+            Null,
+            F64(3.25),
+            Bool(true),
+            at(180_000),
+            I32(MARCH + 2),
+            List(&[Str("b"), Str("c")]),
+            Null,
+            Null,
+            Bytes(b"\xc3\x85"),
+        ],
+    ),
 ];
 
 const CITY_ROWS: [Row; 4] = [
@@ -120,7 +251,12 @@ async fn table(spec: &str, rows: &[Row], sealed: &[(i32, i64)], tables: &Tables)
                 }
                 let (key, headers) = (format!("key {offset}"), r#"{"trace":"x"}"#);
                 let headers = (partition == 1).then_some(headers);
-                writer.finish_row(*offset, Some(1_709_287_200_000 + offset * 1000), Some(key.as_bytes()), headers);
+                writer.finish_row(
+                    *offset,
+                    Some(1_709_287_200_000 + offset * 1000),
+                    Some(key.as_bytes()),
+                    headers,
+                );
             }
             if range.end < i64::MAX {
                 writer.publish(range.end);
@@ -142,7 +278,14 @@ async fn table(spec: &str, rows: &[Row], sealed: &[(i32, i64)], tables: &Tables)
                 commit(live.log(), change).await;
                 live.adopt(live.log().snapshot(), None);
             } else {
-                let letter = DeadLetter::new(partition, next, Some(1_709_287_200_000), "$: no JSON".into(), b"{", None);
+                let letter = DeadLetter::new(
+                    partition,
+                    next,
+                    Some(1_709_287_200_000),
+                    "$: no JSON".into(),
+                    b"{",
+                    None,
+                );
                 writer.dead_letter(letter);
                 writer.publish(next + 1);
                 live.open_segment(segment);
@@ -218,7 +361,8 @@ fn cells(batch: &RecordBatch) -> Vec<Vec<String>> {
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "slt"));
     files.sort();
     files

@@ -30,7 +30,8 @@ impl Message {
 
     /// The `$headers` column, as the consumer hands it on.
     pub(crate) fn headers_json(&self) -> Option<String> {
-        let text = |value: &Option<Vec<u8>>| value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
+        let text =
+            |value: &Option<Vec<u8>>| value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
         let object: serde_json::Map<_, _> =
             self.headers.iter().map(|(name, value)| (name.clone(), text(value).into())).collect();
         (!object.is_empty()).then(|| serde_json::Value::Object(object).to_string())
@@ -51,7 +52,12 @@ enum Document {
 }
 
 /// The messages of one partition, offsets ascending, with holes.
-pub(crate) fn messages(random: &mut StdRng, spec: &TableSpec, first_offset: i64, count: usize) -> Vec<Message> {
+pub(crate) fn messages(
+    random: &mut StdRng,
+    spec: &TableSpec,
+    first_offset: i64,
+    count: usize,
+) -> Vec<Message> {
     let mut offset = first_offset;
     let mut messages = Vec::with_capacity(count);
     for _ in 0..count {

@@ -19,13 +19,19 @@ impl Decimal {
     /// `literal` must be one.
     pub(crate) fn parse(literal: &str) -> Self {
         let negative = literal.starts_with('-');
-        let (mantissa, power) = literal.trim_start_matches('-').split_once(['e', 'E']).unwrap_or_else(|| (literal.trim_start_matches('-'), "0"));
+        let (mantissa, power) = literal
+            .trim_start_matches('-')
+            .split_once(['e', 'E'])
+            .unwrap_or_else(|| (literal.trim_start_matches('-'), "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let all = format!("{whole}{fraction}");
         let digits = all.trim_end_matches('0');
         // Only an exponent of absurd length fails to parse; its sign is all that matters.
         let clip = 1_000_000_000;
-        let power = power.parse::<i64>().unwrap_or(if power.starts_with('-') { -clip } else { clip }).clamp(-clip, clip);
+        let power = power
+            .parse::<i64>()
+            .unwrap_or(if power.starts_with('-') { -clip } else { clip })
+            .clamp(-clip, clip);
         let exponent = power - fraction.len() as i64 + (all.len() - digits.len()) as i64;
         Self { negative, digits: digits.trim_start_matches('0').to_owned(), exponent }
     }

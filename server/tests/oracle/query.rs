@@ -16,7 +16,20 @@ type Make = fn(&mut StdRng, &[Shape]) -> Query;
 
 /// Every shape; `tables` are two.
 const SHAPES: [Make; 14] = [
-    rows, rows, grouped, grouped, grouped, top, top, join, self_join, window, with, set_operation, subquery, distinct,
+    rows,
+    rows,
+    grouped,
+    grouped,
+    grouped,
+    top,
+    top,
+    join,
+    self_join,
+    window,
+    with,
+    set_operation,
+    subquery,
+    distinct,
 ];
 
 /// Shapes whose cost does not grow with the square of the rows.
@@ -45,7 +58,11 @@ fn some_where(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
     }
 }
 
-fn list(random: &mut StdRng, counts: std::ops::Range<usize>, mut item: impl FnMut(&mut StdRng) -> String) -> Vec<String> {
+fn list(
+    random: &mut StdRng,
+    counts: std::ops::Range<usize>,
+    mut item: impl FnMut(&mut StdRng) -> String,
+) -> Vec<String> {
     let count = random.random_range(counts);
     (0..count).map(|_| item(random)).collect()
 }
@@ -73,7 +90,11 @@ fn grouped_over(random: &mut StdRng, shape: &Shape, source: &str) -> String {
         sql += &format!(" GROUP BY {}", keys.join(", "));
     }
     if random.random_ratio(1, 5) {
-        sql += &format!(" HAVING count(*) {} {}", ["<", ">="].choose(random).unwrap(), random.random_range(1..6));
+        sql += &format!(
+            " HAVING count(*) {} {}",
+            ["<", ">="].choose(random).unwrap(),
+            random.random_range(1..6)
+        );
     }
     sql
 }
@@ -112,10 +133,14 @@ fn top(random: &mut StdRng, tables: &[Shape]) -> Query {
     Query { sql, ordered: true }
 }
 
-/// Columns of two tables that can be joined on: of one type, and few enough rows in common.
-fn join_columns<'s>(random: &mut StdRng, left: &'s Shape, right: &'s Shape) -> (&'s ShapeColumn, &'s ShapeColumn) {
+/// Columns of two tables that can be joined on.
+fn join_columns<'s>(
+    random: &mut StdRng,
+    left: &'s Shape,
+    right: &'s Shape,
+) -> (&'s ShapeColumn, &'s ShapeColumn) {
     let pairs = left.columns.iter().flat_map(|a| right.columns.iter().map(move |b| (a, b)));
-    pairs.filter(|(a, b)| a.data_type == b.data_type && !a.is_array()).choose(random).unwrap()
+    pairs.filter(|(a, b)| a.data_type == b.data_type && a.joins()).choose(random).unwrap()
 }
 
 fn join(random: &mut StdRng, tables: &[Shape]) -> Query {
@@ -124,7 +149,8 @@ fn join(random: &mut StdRng, tables: &[Shape]) -> Query {
     let mut condition = format!("{} = {}", a.of("t"), b.of("u"));
     if random.random_ratio(1, 3) {
         let (a, b) = join_columns(random, left, right);
-        condition += &format!(" AND {} {} {}", a.of("t"), ["=", "<", ">="].choose(random).unwrap(), b.of("u"));
+        condition +=
+            &format!(" AND {} {} {}", a.of("t"), ["=", "<", ">="].choose(random).unwrap(), b.of("u"));
     }
     if random.random_ratio(1, 4) {
         condition += &format!(" AND {}", filter(random, right, "u"));
@@ -134,7 +160,12 @@ fn join(random: &mut StdRng, tables: &[Shape]) -> Query {
     match random.random_bool(0.5) {
         true => unordered(grouped_over(random, left, &source)),
         false => {
-            let columns = [left.any(random).of("t"), right.any(random).of("u"), "t.\"$offset\"".into(), "u.\"$offset\"".into()];
+            let columns = [
+                left.any(random).of("t"),
+                right.any(random).of("u"),
+                "t.\"$offset\"".into(),
+                "u.\"$offset\"".into(),
+            ];
             unordered(format!("SELECT {} FROM {source}{}", named(&columns), some_where(random, left, "t")))
         }
     }
@@ -154,13 +185,16 @@ fn self_join(random: &mut StdRng, tables: &[Shape]) -> Query {
 
 fn window(random: &mut StdRng, tables: &[Shape]) -> Query {
     let shape = table(random, tables);
-    let column = shape.scalar(random).of("t");
+    let column = shape.scalar(random);
+    let bounded = if column.joins() { column.of("t") } else { "t.k".to_owned() };
+    let column = column.of("t");
     let partition = match random.random_bool(0.7) {
         true => format!("PARTITION BY {} ", key(random, shape, "t")),
         false => String::new(),
     };
     let order = ordering(random, shape, "t");
-    let rows = ["", "", " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW", " ROWS BETWEEN 1 PRECEDING AND 3 FOLLOWING"];
+    let rows =
+        ["", "", " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW", " ROWS BETWEEN 1 PRECEDING AND 3 FOLLOWING"];
     let over = format!("OVER ({partition}ORDER BY {order}{})", rows.choose(random).unwrap());
     let plain_over = format!("OVER ({partition}ORDER BY {order})");
     let ties = format!("OVER ({partition}ORDER BY {})", key(random, shape, "t"));
@@ -174,7 +208,7 @@ fn window(random: &mut StdRng, tables: &[Shape]) -> Query {
         format!("last_value({column}) {over}"),
         format!("count({column}) {over}"),
         format!("sum(t.k) {over}"),
-        format!("max({column}) {over}"),
+        format!("max({bounded}) {over}"),
         format!("min(t.k) {over}"),
         format!("ntile(3) {plain_over}"),
     ];
@@ -229,7 +263,9 @@ fn subquery(random: &mut StdRng, tables: &[Shape]) -> Query {
     let condition = match random.random_range(0..5) {
         0 => format!("{a} {not}IN (SELECT {b} FROM {name} u{inner})"),
         1 => format!("{a} = (SELECT max({b}) FROM {name} u{inner})"),
-        2 => format!("{not}EXISTS (SELECT 1 FROM {name} u WHERE {b} = {a} AND {})", filter(random, right, "u")),
+        2 => {
+            format!("{not}EXISTS (SELECT 1 FROM {name} u WHERE {b} = {a} AND {})", filter(random, right, "u"))
+        }
         3 => format!("t.k < (SELECT count(*) FROM {name} u WHERE u.k = t.k)"),
         _ => format!("t.\"$offset\" > (SELECT min(u.\"$offset\") FROM {name} u{inner})"),
     };
@@ -245,7 +281,12 @@ fn subquery(random: &mut StdRng, tables: &[Shape]) -> Query {
 fn distinct(random: &mut StdRng, tables: &[Shape]) -> Query {
     let shape = table(random, tables);
     let keys = list(random, 1..4, |random| key(random, shape, "t"));
-    unordered(format!("SELECT DISTINCT {} FROM {} t{}", named(&keys), shape.name, some_where(random, shape, "t")))
+    unordered(format!(
+        "SELECT DISTINCT {} FROM {} t{}",
+        named(&keys),
+        shape.name,
+        some_where(random, shape, "t")
+    ))
 }
 
 /// A query that is an error for everybody.

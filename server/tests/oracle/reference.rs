@@ -33,9 +33,11 @@ pub(crate) fn row_of(spec: &TableSpec, partition: i32, message: &Message) -> Opt
     row.push(Datum::I64(message.offset));
     row.push(message.timestamp_ms.map_or(Datum::Null, |ms| Datum::I64(ms.saturating_mul(1000))));
     row.push(message.key.as_deref().map_or(Datum::Null, |key| {
-        Datum::Str(String::from_utf8(key.to_vec()).unwrap_or_else(|_| {
-            key.iter().fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
-        }))
+        Datum::Str(
+            String::from_utf8(key.to_vec()).unwrap_or_else(|_| {
+                key.iter().fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+            }),
+        )
     }));
     row.push(message.headers_json().map_or(Datum::Null, Datum::Str));
     Some(row)
@@ -69,9 +71,10 @@ fn values_of(spec: &TableSpec, payload: &[u8], message: &Message) -> Option<Vec<
     let mut row = Vec::new();
     for column in &spec.columns {
         let outcome = match &column.path {
-            FieldPath::Payload(steps) => {
-                tree.as_ref().and_then(|tree| walk(tree, steps)).map_or(Ok(Datum::Null), |tree| value(&column.data_type, tree))
-            }
+            FieldPath::Payload(steps) => tree
+                .as_ref()
+                .and_then(|tree| walk(tree, steps))
+                .map_or(Ok(Datum::Null), |tree| value(&column.data_type, tree)),
             FieldPath::Key => envelope(&column.data_type, message.key.as_deref()),
             FieldPath::Header(name) => envelope(&column.data_type, message.header(name)),
         };
@@ -133,7 +136,9 @@ fn value(data_type: &ColumnType, tree: &Tree) -> Fit {
             (_, Some("false")) => Some(Datum::Bool(false)),
             _ => None,
         },
-        ColumnType::Int => number.and_then(integer).and_then(|value| i32::try_from(value).ok()).map(Datum::I32),
+        ColumnType::Int => {
+            number.and_then(integer).and_then(|value| i32::try_from(value).ok()).map(Datum::I32)
+        }
         ColumnType::Long => number.and_then(integer).map(Datum::I64),
         ColumnType::Float => special(text).map(|value| Datum::F32(value as f32)).or_else(|| {
             number.and_then(|text| text.parse().ok()).filter(|value: &f32| value.is_finite()).map(Datum::F32)
@@ -157,7 +162,8 @@ fn value(data_type: &ColumnType, tree: &Tree) -> Fit {
         ColumnType::Bytes => text.and_then(base64).map(Datum::Bytes),
         ColumnType::Array(element) => match &tree.kind {
             Kind::Array(trees) => {
-                let elements: Result<Vec<Datum>, Misfit> = trees.iter().map(|tree| value(element, tree)).collect();
+                let elements: Result<Vec<Datum>, Misfit> =
+                    trees.iter().map(|tree| value(element, tree)).collect();
                 Some(Datum::List(elements?))
             }
             _ => None,
@@ -257,7 +263,8 @@ fn written_instant(text: &str, digits: usize) -> Option<i64> {
         _ => return None,
     };
     let time = NaiveTime::from_hms_opt(hour, minute, second)?;
-    let kept: String = fraction.chars().chain("000000".chars()).take(digits).chain("000".chars()).take(6).collect();
+    let kept: String =
+        fraction.chars().chain("000000".chars()).take(digits).chain("000".chars()).take(6).collect();
     let seconds = date.and_time(time).and_utc().timestamp() - ahead_seconds;
     Some(seconds * 1_000_000 + kept.parse::<i64>().unwrap())
 }
@@ -292,7 +299,8 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let content = text.trim_end_matches('=');
     let padding = text.len() - content.len();
-    if padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {
+    // Padding may be left out, also in part.
+    if padding > (4 - content.len() % 4) % 4 {
         return None;
     }
     let mut bits = String::new();

@@ -37,7 +37,10 @@ fn array(data_type: &DataType, values: &[&Datum]) -> ArrayRef {
         DataType::Float32 => Arc::new(values!(values, F32).collect::<Float32Array>()),
         DataType::Float64 => Arc::new(values!(values, F64).collect::<Float64Array>()),
         DataType::Decimal128(precision, scale) => Arc::new(
-            values!(values, I128).collect::<Decimal128Array>().with_precision_and_scale(*precision, *scale).unwrap(),
+            values!(values, I128)
+                .collect::<Decimal128Array>()
+                .with_precision_and_scale(*precision, *scale)
+                .unwrap(),
         ),
         DataType::Timestamp(_, _) => {
             Arc::new(values!(values, I64).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
@@ -89,7 +92,8 @@ fn cell(column: &ArrayRef, row: usize) -> String {
             format!("[{}]", cells.join(", "))
         }
         DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8 => {
-            let text = ArrayFormatter::try_new(column, &FormatOptions::default()).unwrap().value(row).to_string();
+            let text =
+                ArrayFormatter::try_new(column, &FormatOptions::default()).unwrap().value(row).to_string();
             format!("{text:?}")
         }
         _ => ArrayFormatter::try_new(column, &FormatOptions::default()).unwrap().value(row).to_string(),

@@ -148,7 +148,9 @@ impl<'s> Filling<'s> {
             (*partition, messages.first().map_or(0, |message| message.offset))
         };
         let next: BTreeMap<i32, i64> = stream.partitions.iter().map(first).collect();
-        log.commit(&commit(Change::FirstStart { epoch: 0, starts: next.clone(), topic_id: None })).await.unwrap();
+        log.commit(&commit(Change::FirstStart { epoch: 0, starts: next.clone(), topic_id: None }))
+            .await
+            .unwrap();
         let live = LiveTable::new(log, Arc::clone(&store), root);
         let schema = live.schema();
         let decoder = JsonDecoder::new(&schema, &stream.spec);
@@ -232,7 +234,12 @@ impl<'s> Filling<'s> {
         );
         match outcome {
             Ok(()) => {
-                writer.finish_row(message.offset, message.timestamp_ms, key, message.headers_json().as_deref());
+                writer.finish_row(
+                    message.offset,
+                    message.timestamp_ms,
+                    key,
+                    message.headers_json().as_deref(),
+                );
             }
             Err(error) => {
                 writer.abandon_row();
