@@ -21,7 +21,7 @@ pub(crate) struct ShapeColumn {
     pub(crate) data_type: ColumnType,
     /// Values that occur.
     samples: Vec<Datum>,
-    /// Whether there are instants that `date_trunc`, which counts in nanoseconds, fails on.
+    /// Whether there are days or instants that `date_trunc`, which counts in nanoseconds, may fail on.
     far_instants: bool,
 }
 
@@ -30,9 +30,7 @@ impl Shape {
         let columns = schema.columns().iter().enumerate().map(|(index, column)| ShapeColumn {
             name: column.name.clone(),
             data_type: column.data_type.clone(),
-            far_instants: rows
-                .iter()
-                .any(|row| matches!(row[index], Datum::I64(micros) if micros.checked_mul(1000).is_none())),
+            far_instants: rows.iter().any(|row| is_far(&row[index])),
             samples: (0..6)
                 .filter_map(|_| rows.choose(random))
                 .map(|row| row[index].clone())
@@ -74,6 +72,14 @@ impl ShapeColumn {
             Some(sample) if random.random_bool(0.75) => literal(sample, &self.data_type),
             _ => literal(&edge(random, &self.data_type), &self.data_type),
         }
+    }
+}
+
+fn is_far(value: &Datum) -> bool {
+    match value {
+        Datum::I64(micros) => micros.checked_mul(1000).is_none(),
+        Datum::I32(days) => days.unsigned_abs() > 100_000,
+        _ => false,
     }
 }
 
@@ -229,7 +235,7 @@ pub(crate) fn key(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
         }
         // DataFusion takes -0 and 0 for one key or for two, as the plan has it.
         (ColumnType::Float | ColumnType::Double, _) => format!("{name} + 0.0"),
-        (ColumnType::Date, 0) => format!("date_trunc('month', {name})"),
+        (ColumnType::Date, 0) if !column.far_instants => format!("date_trunc('month', {name})"),
         (ColumnType::Int | ColumnType::Long, 0) => format!("{name} % 4"),
         (ColumnType::String, 0) => format!("upper(substr({name}, 1, 2))"),
         (ColumnType::Boolean, 0) => format!("coalesce({name}, false)"),
