@@ -141,12 +141,7 @@ mod tests {
     use super::*;
 
     fn facts(committed: Option<i64>, low: i64, high: i64) -> PartitionFacts {
-        PartitionFacts {
-            committed,
-            first_start: 7,
-            marks: Watermarks { low, high },
-            on_gap: OnGap::Skip,
-        }
+        PartitionFacts { committed, first_start: 7, marks: Watermarks { low, high }, on_gap: OnGap::Skip }
     }
 
     #[test]

@@ -135,7 +135,14 @@ impl PartitionIngest {
             topic.send(message, payload, &reason);
         }
         let (offset, timestamp_ms) = (message.offset, message.timestamp_ms);
-        self.writer.dead_letter(DeadLetter::new(self.partition, offset, timestamp_ms, reason, payload, message.key));
+        self.writer.dead_letter(DeadLetter::new(
+            self.partition,
+            offset,
+            timestamp_ms,
+            reason,
+            payload,
+            message.key,
+        ));
     }
 
     /// Makes everything taken in so far visible. Returns whether there was anything.
@@ -172,8 +179,12 @@ impl PartitionIngest {
         }
         let sealing = self.writer.segment().clone();
         if from < self.next_offset {
-            let (writer, segment) =
-                MutableSegment::create(self.schema.clone(), self.partition, self.next_offset, self.budget.clone());
+            let (writer, segment) = MutableSegment::create(
+                self.schema.clone(),
+                self.partition,
+                self.next_offset,
+                self.budget.clone(),
+            );
             self.live.open_segment(segment);
             self.writer = writer;
             self.since = None;
@@ -191,6 +202,12 @@ impl PartitionIngest {
             .increment(1);
         // The sealer ends only after its partition; a failed send means the process is going down, and the rows are
         // still in Kafka.
-        let _ = self.sealer.send(SealJob { epoch: self.epoch, segment: sealing, from, to: self.next_offset, reply });
+        let _ = self.sealer.send(SealJob {
+            epoch: self.epoch,
+            segment: sealing,
+            from,
+            to: self.next_offset,
+            reply,
+        });
     }
 }

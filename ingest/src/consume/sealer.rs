@@ -77,7 +77,9 @@ fn remaining(job: &SealJob, snapshot: &LogSnapshot) -> Remaining {
 /// somebody has set the partition back; the supervisor sees it, too, and reads it again from the committed offset.
 fn remaining_of((epoch, from, to): (u32, i64, i64), log_epoch: u32, committed: Option<i64>) -> Remaining {
     match committed {
-        Some(committed) if epoch == log_epoch && (from..to).contains(&committed) => Remaining::From(committed),
+        Some(committed) if epoch == log_epoch && (from..to).contains(&committed) => {
+            Remaining::From(committed)
+        }
         _ => Remaining::Nothing,
     }
 }
@@ -164,7 +166,9 @@ impl Sealer {
             // An object of a range that somebody else has committed stays where it is; no log entry names it.
             *prepared = Some(self.encode(job, from).await?);
         }
-        let Some(ready) = prepared.as_mut() else { return Err(SegmentError::Refused("nothing prepared".into())) };
+        let Some(ready) = prepared.as_mut() else {
+            return Err(SegmentError::Refused("nothing prepared".into()));
+        };
         self.upload(ready).await?;
         let snapshot = self.live.log().commit(&ready.commit(job)).await?;
         let outcome = match &ready.segment {
@@ -179,7 +183,8 @@ impl Sealer {
         let (segment, live, partition, to) = (job.segment.clone(), self.live.clone(), self.partition, job.to);
         let work = move || -> Result<Prepared, SegmentError> {
             let id = Ulid::new();
-            let letters: Vec<_> = segment.dead_letters().into_iter().filter(|letter| letter.offset >= from).collect();
+            let letters: Vec<_> =
+                segment.dead_letters().into_iter().filter(|letter| letter.offset >= from).collect();
             let rows = segment.rows_below(from)..segment.rows_below(to);
             let schema = segment.schema().clone();
             let encoded = if rows.is_empty() {
@@ -198,7 +203,8 @@ impl Sealer {
                     rows,
                 })?)
             };
-            let letters = if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
+            let letters =
+                if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
             Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded: false })
         };
         tokio::task::spawn_blocking(work)

@@ -43,7 +43,10 @@ pub(crate) enum Request {
     /// Go on; also a partition that failed is tried again.
     Resume { partition: Option<i32>, reply: oneshot::Sender<Result<()>> },
     /// Seal now; one reply per partition.
-    Seal { partition: Option<i32>, reply: oneshot::Sender<Result<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>> },
+    Seal {
+        partition: Option<i32>,
+        reply: oneshot::Sender<Result<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>>,
+    },
     /// End; with `seal`, seal everything first. Answers when all commits are done (or at once without `seal`).
     Stop { seal: bool, reply: oneshot::Sender<()> },
 }
@@ -108,8 +111,13 @@ impl Supervisor {
         for index in 0..self.parts.workers.max(1) {
             let stream = PartitionStream::connect(&spec.stream)?;
             let (sender, commands) = std::sync::mpsc::channel();
-            let worker =
-                Worker::new(self.parts.live.clone(), stream, self.parts.budget.clone(), commands, self.to_self.clone());
+            let worker = Worker::new(
+                self.parts.live.clone(),
+                stream,
+                self.parts.budget.clone(),
+                commands,
+                self.to_self.clone(),
+            );
             let name = format!("hw-in-{}-{index}", spec.name);
             let thread = std::thread::Builder::new()
                 .name(name)
@@ -197,8 +205,12 @@ impl Supervisor {
         }
         self.restart_after_new_epoch();
         self.restart_set_back();
-        let idle: Vec<i32> =
-            state.partitions.iter().copied().filter(|partition| !self.running.contains_key(partition)).collect();
+        let idle: Vec<i32> = state
+            .partitions
+            .iter()
+            .copied()
+            .filter(|partition| !self.running.contains_key(partition))
+            .collect();
         if idle.is_empty() {
             return Ok(());
         }
@@ -221,14 +233,20 @@ impl Supervisor {
                            stream.on_gap: skip in the spec to record that and read the new topic from its beginning, then \
                            resume the table";
             tracing::error!(table = self.parts.live.name(), partition, "{message}");
-            self.command(*partition, Command::Pause { partition: *partition, stage: PartitionStage::Starting });
+            self.command(
+                *partition,
+                Command::Pause { partition: *partition, stage: PartitionStage::Starting },
+            );
             self.parts.live.partition_progress(*partition).failed(message);
         }
     }
 
     /// The topic is another one under the same name: every partition begins at its earliest offset.
     fn count_anew(&self, topic: &TopicClient, state: &TopicState) -> Result<()> {
-        tracing::warn!(table = self.parts.live.name(), "the topic was deleted and created again; reading it from its beginning");
+        tracing::warn!(
+            table = self.parts.live.name(),
+            "the topic was deleted and created again; reading it from its beginning"
+        );
         let mut starts = BTreeMap::new();
         for partition in &state.partitions {
             starts.insert(*partition, topic.watermarks(*partition)?.low);
@@ -256,27 +274,42 @@ impl Supervisor {
             .keys()
             .copied()
             .filter(|partition| {
-                let oldest = self.parts.live.segments(*partition).first().map(|segment| segment.start_offset());
-                oldest.zip(snapshot.committed(*partition)).is_some_and(|(oldest, committed)| oldest > committed)
+                let oldest =
+                    self.parts.live.segments(*partition).first().map(|segment| segment.start_offset());
+                oldest
+                    .zip(snapshot.committed(*partition))
+                    .is_some_and(|(oldest, committed)| oldest > committed)
             })
             .collect();
         for partition in set_back {
-            tracing::warn!(table = self.parts.live.name(), partition, "the committed offset was set back; starting again");
+            tracing::warn!(
+                table = self.parts.live.name(),
+                partition,
+                "the committed offset was set back; starting again"
+            );
             self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
             self.running.remove(&partition);
         }
     }
 
     /// The spec's start policy counts on the table's very first start; partitions found later start at earliest.
-    fn first_starts(&self, topic: &TopicClient, state: &TopicState, idle: &[i32]) -> Result<BTreeMap<i32, i64>> {
+    fn first_starts(
+        &self,
+        topic: &TopicClient,
+        state: &TopicState,
+        idle: &[i32],
+    ) -> Result<BTreeMap<i32, i64>> {
         let snapshot = self.parts.live.snapshot();
         let new: Vec<i32> =
             idle.iter().copied().filter(|partition| snapshot.committed(*partition).is_none()).collect();
         if new.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let policy =
-            if snapshot.stream.partitions.is_empty() { snapshot.spec.stream.start } else { StartPosition::Earliest };
+        let policy = if snapshot.stream.partitions.is_empty() {
+            snapshot.spec.stream.start
+        } else {
+            StartPosition::Earliest
+        };
         let mut starts = BTreeMap::new();
         match policy {
             StartPosition::Timestamp(timestamp_ms) => starts = topic.offsets_for_time(&new, timestamp_ms)?,
@@ -449,7 +482,9 @@ impl Supervisor {
         let live = self.parts.live.clone();
         match self.parts.runtime.block_on(async { live.log().refresh().await }) {
             Ok(snapshot) => self.parts.live.adopt(snapshot, None),
-            Err(error) => tracing::warn!(table = self.parts.live.name(), %error, "the table log could not be refreshed"),
+            Err(error) => {
+                tracing::warn!(table = self.parts.live.name(), %error, "the table log could not be refreshed")
+            }
         }
     }
 
@@ -461,7 +496,11 @@ impl Supervisor {
         if expired.is_empty() {
             return;
         }
-        tracing::info!(table = self.parts.live.name(), segments = expired.len(), "retention removes segments");
+        tracing::info!(
+            table = self.parts.live.name(),
+            segments = expired.len(),
+            "retention removes segments"
+        );
         if let Err(error) = self.commit(Change::Expire { segments: expired }) {
             tracing::warn!(table = self.parts.live.name(), %error, "retention will be tried again");
         }
@@ -518,12 +557,18 @@ fn expired_segments(snapshot: &LogSnapshot, cutoff_ms: i64) -> Vec<Ulid> {
     let schema = &snapshot.schema;
     let column = schema.time_column().unwrap_or_else(|| schema.timestamp_column());
     let is_date = schema.columns()[column].data_type == ColumnType::Date;
-    let newest_ms = |segment: &SegmentMeta| match segment.columns.get(column).and_then(|stats| stats.max.as_ref()) {
-        Some(StatValue::Int(days)) if is_date => days.saturating_add(1).saturating_mul(86_400_000),
-        Some(StatValue::Int(micros)) => micros / 1000,
-        _ => segment.sealed_at_ms,
-    };
-    snapshot.segments.iter().filter(|segment| newest_ms(segment) < cutoff_ms).map(|segment| segment.id).collect()
+    let newest_ms =
+        |segment: &SegmentMeta| match segment.columns.get(column).and_then(|stats| stats.max.as_ref()) {
+            Some(StatValue::Int(days)) if is_date => days.saturating_add(1).saturating_mul(86_400_000),
+            Some(StatValue::Int(micros)) => micros / 1000,
+            _ => segment.sealed_at_ms,
+        };
+    snapshot
+        .segments
+        .iter()
+        .filter(|segment| newest_ms(segment) < cutoff_ms)
+        .map(|segment| segment.id)
+        .collect()
 }
 
 fn now_ms() -> i64 {

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::compatible::check_compatible;
 use super::stream::{PartitionState, StreamState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
+use crate::{Result, SegmentError};
 
 /// A table at one version of its log.
 #[derive(Clone, Debug)]
@@ -29,6 +31,14 @@ impl LogSnapshot {
     /// The offset at which consumption of a partition resumes; `None` if it was never begun.
     pub fn committed(&self, partition: i32) -> Option<i64> {
         self.stream.partitions.get(&partition).map(|state| state.committed)
+    }
+
+    /// Whether the table may get `spec` instead of its present one.
+    ///
+    /// # Errors
+    /// `Refused`, naming the column and the reason.
+    pub fn check_spec(&self, spec: &TableSpec) -> Result<()> {
+        check_compatible(&self.spec, spec).map_err(SegmentError::Refused)
     }
 
     /// Violations of the first invariant, as sentences: in every partition (of every epoch), sealed segments and gaps

@@ -67,6 +67,19 @@ pub enum GapReason {
     Expired,
 }
 
+impl GapReason {
+    /// Name in system tables, logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Retention => "retention",
+            Self::Truncated => "truncated",
+            Self::TopicRecreated => "topic_recreated",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// The offsets of a topic that has been recreated since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedEpoch {
