@@ -67,7 +67,12 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Reads the JSON document of `POST /sql`.
-    pub(crate) fn read(document: &Value, table: &str, question: Question, process: u32) -> Result<Self, String> {
+    pub(crate) fn read(
+        document: &Value,
+        table: &str,
+        question: Question,
+        process: u32,
+    ) -> Result<Self, String> {
         let cut = &document["cut"][table];
         let log_version = whole(&cut["log_version"])?;
         let offsets = cut["offsets"].as_object().ok_or("the answer has no cut with offsets")?;
@@ -77,8 +82,15 @@ impl Answer {
         };
         let cut = offsets.iter().map(offset).collect::<Result<Cut, String>>()?;
         let rows = document["rows"].as_array().ok_or("the answer has no rows")?;
-        let mut answer =
-            Self { process, question, log_version, cut, totals: Totals::default(), distinct: None, partitions: None };
+        let mut answer = Self {
+            process,
+            question,
+            log_version,
+            cut,
+            totals: Totals::default(),
+            distinct: None,
+            partitions: None,
+        };
         for row in rows {
             let totals = Totals { rows: whole(&row[0])?, id_sum: whole(&row[1])? };
             answer.totals += totals;
@@ -106,8 +118,12 @@ impl Answer {
 fn whole(value: &Value) -> Result<u64, String> {
     match value {
         Value::Null => Ok(0),
-        Value::Number(number) => number.as_u64().ok_or_else(|| format!("{number} is not a whole number of 0 or more")),
-        Value::String(text) => text.parse().map_err(|_| format!("{text:?} is not a whole number of 0 or more")),
+        Value::Number(number) => {
+            number.as_u64().ok_or_else(|| format!("{number} is not a whole number of 0 or more"))
+        }
+        Value::String(text) => {
+            text.parse().map_err(|_| format!("{text:?} is not a whole number of 0 or more"))
+        }
         other => Err(format!("{other} is not a number")),
     }
 }
@@ -169,7 +185,8 @@ impl History {
             let rows = (other.totals.rows, answer.totals.rows);
             let forwards = contains(&answer.cut, &other.cut) && rows.1 < rows.0;
             let backwards = contains(&other.cut, &answer.cut) && rows.0 < rows.1;
-            (forwards || backwards).then(|| format!("the count does not grow with the cut: {other:?} and then {answer:?}"))
+            (forwards || backwards)
+                .then(|| format!("the count does not grow with the cut: {other:?} and then {answer:?}"))
         });
         if self.answers.len() == HISTORY_ANSWERS {
             self.answers.pop_front();

@@ -141,7 +141,9 @@ impl Ledger {
         self.judge_waiting();
         let mut findings = self.findings.lock();
         for (watched, answer) in std::mem::take(&mut findings.waiting) {
-            findings.violations.push(format!("{}: a cut past the end of the topic: {answer:?}", watched.table));
+            findings
+                .violations
+                .push(format!("{}: a cut past the end of the topic: {answer:?}", watched.table));
         }
     }
 }

@@ -72,7 +72,12 @@ impl Client {
     }
 
     /// Creates or changes a table.
-    pub(crate) async fn apply(&self, url: &str, table: &str, spec: &Value) -> std::result::Result<Value, AskError> {
+    pub(crate) async fn apply(
+        &self,
+        url: &str,
+        table: &str,
+        spec: &Value,
+    ) -> std::result::Result<Value, AskError> {
         self.send(self.http.put(format!("{url}/tables/{table}")).body(spec.to_string())).await
     }
 
@@ -93,8 +98,9 @@ impl Client {
         if status >= 300 {
             return Err(AskError::Status { status, message: text });
         }
-        let document: Value = serde_json::from_str(&text)
-            .map_err(|error| AskError::Unreadable(format!("{error}: {}", text.chars().take(300).collect::<String>())))?;
+        let document: Value = serde_json::from_str(&text).map_err(|error| {
+            AskError::Unreadable(format!("{error}: {}", text.chars().take(300).collect::<String>()))
+        })?;
         match document.get("error") {
             Some(error) => Err(AskError::Status { status, message: error.to_string() }),
             None => Ok(document),

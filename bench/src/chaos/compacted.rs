@@ -26,7 +26,8 @@ const COMPACTING: [(&str, &str); 6] = [
     ("max.compaction.lag.ms", "500"),
     ("delete.retention.ms", "0"),
 ];
-const FROZEN: [(&str, &str); 3] = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+const FROZEN: [(&str, &str); 3] =
+    [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
 
 /// Writes the topic, waits for the broker to compact it, and tells what survives.
 pub(crate) async fn prepare(topics: &Topics, kafka: &str, topic: &str) -> Result<Model> {
@@ -41,7 +42,10 @@ pub(crate) async fn prepare(topics: &Topics, kafka: &str, topic: &str) -> Result
             break;
         }
         if Instant::now() > give_up {
-            return Err(ChaosError::new("compacted topic", format!("{} of {written} messages left", survivors.len())));
+            return Err(ChaosError::new(
+                "compacted topic",
+                format!("{} of {written} messages left", survivors.len()),
+            ));
         }
     }
     topics.configure(topic, &FROZEN).await?;
@@ -54,7 +58,8 @@ async fn frozen(topics: &Topics, topic: &str) -> Result<Model> {
     loop {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let survivors = tokio::task::block_in_place(|| topics.read_all(topic, PARTITIONS))?;
-        let present: BTreeSet<_> = survivors.iter().map(|message| (message.partition, message.offset)).collect();
+        let present: BTreeSet<_> =
+            survivors.iter().map(|message| (message.partition, message.offset)).collect();
         if present == offsets {
             let ends = tokio::task::block_in_place(|| topics.ends(topic, PARTITIONS))?;
             let mut model = Model::default();
@@ -79,7 +84,10 @@ fn content(message: &ReadBack) -> Result<Content> {
 /// Several passes over the same keys, one of them in transactions, half of those aborted. Returns how many messages.
 async fn write(kafka: &str, topic: &str) -> Result<u32> {
     let mut config = client(kafka);
-    config.set("enable.idempotence", "true").set("linger.ms", "2").set("transactional.id", format!("{topic}-writer"));
+    config
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "2")
+        .set("transactional.id", format!("{topic}-writer"));
     let producer: FutureProducer = config.create().map_err(ChaosError::at("connect a producer"))?;
     let failed = |what: &str| ChaosError::at(format!("{what} a transaction on the compacted topic"));
     tokio::task::block_in_place(|| producer.init_transactions(TIMEOUT)).map_err(failed("init"))?;
@@ -96,7 +104,8 @@ async fn write(kafka: &str, topic: &str) -> Result<u32> {
                 let record = FutureRecord::to(topic).partition(partition).key(&key);
                 let record = if id % 211 == 0 { record } else { record.payload(&payload) };
                 let sent = producer.send_result(record);
-                deliveries.push(sent.map_err(|(error, _)| ChaosError::new("write the compacted topic", error))?);
+                deliveries
+                    .push(sent.map_err(|(error, _)| ChaosError::new("write the compacted topic", error))?);
             }
             for delivery in deliveries {
                 let delivery = delivery.await.map_err(ChaosError::at("write the compacted topic"))?;

@@ -74,7 +74,8 @@ impl PartitionModel {
 
     /// A transaction ended.
     fn decide(&mut self, transaction: u64, committed: bool) {
-        let of_transaction = self.written.values_mut().filter(|written| written.undecided == Some(transaction));
+        let of_transaction =
+            self.written.values_mut().filter(|written| written.undecided == Some(transaction));
         for written in of_transaction {
             written.undecided = None;
             written.content = written.content.filter(|_| committed);
@@ -154,7 +155,13 @@ pub(crate) struct Model {
 
 impl Model {
     /// See [`PartitionModel::acknowledge`].
-    pub(crate) fn acknowledge(&mut self, partition: i32, offset: i64, content: Content, transaction: Option<u64>) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        content: Content,
+        transaction: Option<u64>,
+    ) {
         self.partitions.entry(partition).or_default().acknowledge(offset, content, transaction);
     }
 
@@ -247,7 +254,11 @@ mod tests {
         model.acknowledge(0, 0, Content::Row(1), Some(1));
         model.decide(1, true);
         model.settle();
-        assert_eq!(model.totals(&Cut::from([(0, 2)])), None, "offset 1 may be a control record or the next event");
+        assert_eq!(
+            model.totals(&Cut::from([(0, 2)])),
+            None,
+            "offset 1 may be a control record or the next event"
+        );
         model.acknowledge(0, 2, Content::Row(2), None);
         model.settle();
         assert_eq!(model.totals(&Cut::from([(0, 2)])), totals(1, 1));

@@ -32,7 +32,9 @@ impl Moment {
     /// How long after the event it names.
     pub(crate) fn wait(self) -> Duration {
         match self {
-            Self::Starting(wait) | Self::Anywhere(wait) | Self::AfterSeal(wait) | Self::AfterCommit(wait) => wait,
+            Self::Starting(wait) | Self::Anywhere(wait) | Self::AfterSeal(wait) | Self::AfterCommit(wait) => {
+                wait
+            }
         }
     }
 }

@@ -45,14 +45,20 @@ impl Node {
         let err = out.try_clone().map_err(ChaosError::at(what()))?;
         let mut command = Command::new(&launch.binary);
         command.args(["start", "--listen", &address.to_string(), "--store", &launch.store]);
-        command.args(["--set", "log.filter=info,headwater_ingest=debug", "--set", "ingest.memory_bytes_max=268435456"]);
+        command.args([
+            "--set",
+            "log.filter=info,headwater_ingest=debug",
+            "--set",
+            "ingest.memory_bytes_max=268435456",
+        ]);
         for (key, value) in &launch.store_options {
             command.args(["--set", &format!("store.options.{key}={value}")]);
         }
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEADWATER_")) {
             command.env_remove(name);
         }
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(ChaosError::at(what()))?;
+        let child =
+            command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(ChaosError::at(what()))?;
         if let Some(old) = number.checked_sub(LOGS_KEPT) {
             // Not there if it was deleted before.
             let _ = std::fs::remove_file(log_path(&launch.dir, old));
@@ -67,7 +73,11 @@ impl Node {
     }
 
     /// Waits until it answers. `Err` says why it does not.
-    pub(crate) async fn ready(&mut self, client: &Client, within: Duration) -> std::result::Result<(), String> {
+    pub(crate) async fn ready(
+        &mut self,
+        client: &Client,
+        within: Duration,
+    ) -> std::result::Result<(), String> {
         let give_up = Instant::now() + within;
         loop {
             if client.healthy(&self.url).await {
@@ -77,7 +87,11 @@ impl Node {
                 return Err(fault);
             }
             if Instant::now() > give_up {
-                return Err(format!("process {} does not answer after {within:?}:\n{}", self.number, self.log_tail()));
+                return Err(format!(
+                    "process {} does not answer after {within:?}:\n{}",
+                    self.number,
+                    self.log_tail()
+                ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -175,7 +175,8 @@ impl Work {
         for _ in 0..messages {
             // A third of the messages travels in transactions, when any is open.
             let through = self.random.random_range(0..3 * self.transactional.len());
-            let through = Some(through).filter(|index| self.transactional.get(*index).is_some_and(|open| open.1.is_some()));
+            let through = Some(through)
+                .filter(|index| self.transactional.get(*index).is_some_and(|open| open.1.is_some()));
             sent.push(self.send(through)?);
         }
         self.acknowledge(sent)?;
@@ -197,7 +198,10 @@ impl Work {
         self.next_partition = (self.next_partition + 1) % partitions;
         let (content, payload) = match self.random.random_range(0..1000) {
             0..3 => (Content::Tombstone, None),
-            3..8 => (Content::DeadLetter, Some(UNDECODABLE[self.random.random_range(0..UNDECODABLE.len())].to_vec())),
+            3..8 => (
+                Content::DeadLetter,
+                Some(UNDECODABLE[self.random.random_range(0..UNDECODABLE.len())].to_vec()),
+            ),
             _ => {
                 let id = self.shared.last_id.fetch_add(1, Ordering::SeqCst) + 1;
                 let producer = through.map_or(0, |index| index + 1);
@@ -212,17 +216,21 @@ impl Work {
             None => record,
         };
         let (producer, transaction) = match through {
-            Some(index) => (&self.transactional[index].0, self.transactional[index].1.map(|open| open.number)),
+            Some(index) => {
+                (&self.transactional[index].0, self.transactional[index].1.map(|open| open.number))
+            }
             None => (&self.plain, None),
         };
-        let delivery = producer.send_result(record).map_err(|(error, _)| ChaosError::new("send an event", error))?;
+        let delivery =
+            producer.send_result(record).map_err(|(error, _)| ChaosError::new("send an event", error))?;
         Ok(Sent { content, transaction, delivery })
     }
 
     fn acknowledge(&mut self, sent: Vec<Sent>) -> Result<()> {
         let mut acknowledged = Vec::with_capacity(sent.len());
         for sent in sent {
-            let delivery = self.runtime.block_on(sent.delivery).map_err(ChaosError::at("deliver an event"))?;
+            let delivery =
+                self.runtime.block_on(sent.delivery).map_err(ChaosError::at("deliver an event"))?;
             let delivery = delivery.map_err(|(error, _)| ChaosError::new("deliver an event", error))?;
             acknowledged.push((delivery, sent.content, sent.transaction));
         }
@@ -247,7 +255,9 @@ impl Work {
         let (producer, open) = &mut self.transactional[index];
         let Some(transaction) = open.take() else { return Ok(()) };
         if transaction.commits {
-            producer.commit_transaction(TRANSACTION_TIMEOUT).map_err(ChaosError::at("commit a transaction"))?;
+            producer
+                .commit_transaction(TRANSACTION_TIMEOUT)
+                .map_err(ChaosError::at("commit a transaction"))?;
             self.written.committed += 1;
         } else {
             producer.abort_transaction(TRANSACTION_TIMEOUT).map_err(ChaosError::at("abort a transaction"))?;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -66,7 +68,8 @@ impl Topics {
         let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
         let alter = config.iter().fold(alter, |alter, (key, value)| alter.set(key, value));
         let what = format!("configure topic {topic}");
-        let outcome = self.admin.alter_configs([&alter], &Self::options()).await.map_err(ChaosError::at(&what))?;
+        let outcome =
+            self.admin.alter_configs([&alter], &Self::options()).await.map_err(ChaosError::at(&what))?;
         match outcome.into_iter().find_map(std::result::Result::err) {
             Some((_, code)) => Err(ChaosError::new(what, code)),
             None => Ok(()),
