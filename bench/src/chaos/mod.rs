@@ -268,8 +268,6 @@ impl Run {
         let shared = producer.shared();
         if shared.partitions.load(Ordering::SeqCst) < partitions {
             self.topics.widen(&self.topic, partitions).await?;
-            // The producers learn of the new partitions with their metadata.
-            tokio::time::sleep(Duration::from_secs(1)).await;
             shared.partitions.store(partitions, Ordering::SeqCst);
             line(format_args!("the topic has {partitions} partitions now"));
         }
@@ -301,7 +299,7 @@ impl Run {
             format!("compacted_{}", self.generation(present.as_ref()) + 1),
             self.compacted.clone(),
         );
-        self.apply(nemesis, &next.table, &self.compacted_topic, 400).await?;
+        self.apply(nemesis, &next.table, &self.compacted_topic, 50).await?;
         self.ledger.watch(next.clone());
         Ok(Some(next))
     }

@@ -24,6 +24,7 @@ use super::topic::client;
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS_PER_S: u32 = 50;
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
 /// Transactional producers; each has at most one transaction open.
 const TRANSACTIONAL: usize = 2;
 
@@ -118,6 +119,7 @@ struct Work {
     random: StdRng,
     runtime: Handle,
     shared: Arc<Shared>,
+    known_partitions: i32,
     next_partition: i32,
     transactions: u64,
     written: Written,
@@ -144,6 +146,7 @@ impl Work {
             transactional,
             random: StdRng::seed_from_u64(seed ^ 0x5eed),
             runtime: Handle::current(),
+            known_partitions: shared.partitions.load(Ordering::SeqCst),
             shared,
             next_partition: 0,
             transactions: 0,
@@ -166,6 +169,7 @@ impl Work {
     }
 
     fn round(&mut self, messages: u32) -> Result<()> {
+        self.learn_partitions()?;
         let mut sent = Vec::new();
         for index in 0..self.transactional.len() {
             if self.transactional[index].1.is_none() && self.random.random_bool(0.08) {
@@ -192,10 +196,30 @@ impl Work {
         Ok(())
     }
 
+    /// A producer refuses to send to a partition that its metadata do not have yet.
+    fn learn_partitions(&mut self) -> Result<()> {
+        let partitions = self.shared.partitions.load(Ordering::SeqCst);
+        if partitions == self.known_partitions {
+            return Ok(());
+        }
+        let producers = self.transactional.iter().map(|(producer, _)| producer).chain([&self.plain]);
+        for producer in producers {
+            let metadata = producer.client().fetch_metadata(Some(&self.topic), METADATA_TIMEOUT);
+            let metadata = metadata.map_err(ChaosError::at("metadata of the topic"))?;
+            let known = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+            if known < partitions.unsigned_abs() as usize {
+                return Ok(());
+            }
+        }
+        // The answer is also what the producers learn from, a moment later.
+        std::thread::sleep(Duration::from_millis(200));
+        self.known_partitions = partitions;
+        Ok(())
+    }
+
     /// Sends the next message, through a transactional producer or the plain one.
     fn send(&mut self, through: Option<usize>) -> Result<Sent> {
-        let partitions = self.shared.partitions.load(Ordering::SeqCst);
-        self.next_partition = (self.next_partition + 1) % partitions;
+        self.next_partition = (self.next_partition + 1) % self.known_partitions;
         let (content, payload) = match self.random.random_range(0..1000) {
             0..3 => (Content::Tombstone, None),
             3..8 => (
