@@ -24,6 +24,8 @@ use super::topic::client;
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS_PER_S: u32 = 50;
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer than the tables' `seal.age_max`.
+const SEALED_BY_AGE: Duration = Duration::from_millis(3500);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
 /// Transactional producers; each has at most one transaction open.
 const TRANSACTIONAL: usize = 2;
@@ -164,8 +166,22 @@ impl Work {
         for index in 0..self.transactional.len() {
             self.end_transaction(index)?;
         }
+        self.lonely_dead_letters()?;
         self.shared.model.lock().settle();
         Ok(self.written)
+    }
+
+    /// One undecodable message per partition, once everything before it was sealed by age: a range without a row.
+    fn lonely_dead_letters(&mut self) -> Result<()> {
+        std::thread::sleep(SEALED_BY_AGE);
+        let mut sent = Vec::new();
+        for partition in 0..self.known_partitions {
+            let record: FutureRecord<'_, str, [u8]> = FutureRecord::to(&self.topic).partition(partition);
+            let delivery = self.plain.send_result(record.payload(UNDECODABLE[1]));
+            let delivery = delivery.map_err(|(error, _)| ChaosError::new("send a message", error))?;
+            sent.push(Sent { content: Content::DeadLetter, transaction: None, delivery });
+        }
+        self.acknowledge(sent)
     }
 
     fn round(&mut self, messages: u32) -> Result<()> {
