@@ -68,6 +68,10 @@ impl Ledger {
         self.watched.lock().retain(|watched| watched.table != table);
     }
 
+    fn watches(&self, watched: &Arc<Watched>) -> bool {
+        self.watched.lock().iter().any(|present| Arc::ptr_eq(present, watched))
+    }
+
     /// Records a violation.
     pub(crate) fn violation(&self, text: impl Into<String>) {
         self.findings.lock().violations.push(text.into());
@@ -174,7 +178,9 @@ pub(crate) fn check(ledger: Arc<Ledger>, client: Client, node: &Node) -> JoinHan
                             diagnose(&ledger, &client, &url, &watched.table).await;
                         }
                     }
-                    Err(error) => ledger.error(process, &error),
+                    // A table that was dropped while it was asked about is no error.
+                    Err(error) if ledger.watches(watched) => ledger.error(process, &error),
+                    Err(_) => {}
                 }
             }
             ledger.judge_waiting();
