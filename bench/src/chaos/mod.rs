@@ -51,6 +51,7 @@ mod plan;
 mod process;
 mod producer;
 mod report;
+mod store_test;
 mod topic;
 
 const EVENTS: &str = "events";
@@ -142,6 +143,7 @@ impl Run {
         let config =
             StoreConfig { url: url.clone(), options: arguments.store_option.iter().cloned().collect() };
         let store = store::open(&config).map_err(ChaosError::at("open the store"))?;
+        store_test::check_create_if_absent(store.objects.as_ref(), &store.root).await?;
         let topics = Topics::connect(&arguments.kafka)?;
         let (topic, compacted_topic) = (name.clone(), format!("{name}-compacted"));
         topics.create(&topic, arguments.partitions, &[]).await?;
