@@ -57,7 +57,10 @@ async fn whole_sql_runs() {
         ("SELECT 1 + 1", "2"),
         ("VALUES (1), (2)", "1\n2"),
         ("WITH a AS (SELECT 1 AS x UNION ALL SELECT 2) SELECT sum(x) FROM a", "3"),
-        ("SELECT value, sum(value) OVER (ORDER BY value) FROM generate_series(1, 3) ORDER BY 1", "1|1\n2|3\n3|6"),
+        (
+            "SELECT value, sum(value) OVER (ORDER BY value) FROM generate_series(1, 3) ORDER BY 1",
+            "1|1\n2|3\n3|6",
+        ),
         ("SELECT json_get_int('{\"a\": 7}', 'a')", "7"),
         ("SELECT arrow_typeof(now())", "Timestamp(ns,\"+00:00\")"),
         ("SHOW datafusion.execution.batch_size", "datafusion.execution.batch_size|8192"),
@@ -76,13 +79,23 @@ async fn errors_have_kind_position_and_suggestion() {
     let engine = engine();
     for (statement, kind, position, suggestion) in [
         ("SELECT *\nFROM nope", QueryErrorKind::UnknownTable, Some((2, 6)), None),
-        ("SELECT * FROM system.segmnts", QueryErrorKind::UnknownTable, Some((1, 15)), Some("system.segments")),
+        (
+            "SELECT * FROM system.segmnts",
+            QueryErrorKind::UnknownTable,
+            Some((1, 15)),
+            Some("system.segments"),
+        ),
         ("SELECT valu FROM generate_series(1, 2)", QueryErrorKind::Plan, Some((1, 8)), Some("value")),
         ("SELECT uper('x')", QueryErrorKind::Plan, Some((1, 8)), Some("upper")),
         ("SELECT 1 FROM", QueryErrorKind::Parse, None, None),
         ("SELECT 1 WHERE 'a' + 1 = INTERVAL '1 day'", QueryErrorKind::Plan, None, None),
         ("SELECT 1 / value FROM generate_series(0, 1)", QueryErrorKind::Execution, None, None),
-        ("SELECT CAST(concat('x', value) AS INT) FROM generate_series(0, 1)", QueryErrorKind::Execution, None, None),
+        (
+            "SELECT CAST(concat('x', value) AS INT) FROM generate_series(0, 1)",
+            QueryErrorKind::Execution,
+            None,
+            None,
+        ),
         ("CREATE TABLE x AS SELECT 1", QueryErrorKind::NotReadOnly, None, None),
     ] {
         let error = failure(&engine, sql(statement)).await;
@@ -96,15 +109,12 @@ async fn errors_have_kind_position_and_suggestion() {
 #[tokio::test]
 async fn parameters_take_the_types_that_the_statement_wants() {
     let engine = engine();
-    let with = |statement: &str, parameters: Vec<serde_json::Value>| QueryRequest {
-        parameters,
-        ..sql(statement)
-    };
-    let query = with("SELECT value FROM generate_series(1, 9) WHERE value > $1 AND value < $2 LIMIT $3", vec![
-        json!(3),
-        json!("6"),
-        json!(1),
-    ]);
+    let with =
+        |statement: &str, parameters: Vec<serde_json::Value>| QueryRequest { parameters, ..sql(statement) };
+    let query = with(
+        "SELECT value FROM generate_series(1, 9) WHERE value > $1 AND value < $2 LIMIT $3",
+        vec![json!(3), json!("6"), json!(1)],
+    );
     assert_eq!(text(&engine, query).await, "4");
     let time = "SELECT TIMESTAMP '2026-01-02T00:00:00Z' > $1";
     assert_eq!(text(&engine, with(time, vec![json!("2026-01-01T00:00:00Z")])).await, "true");
@@ -142,7 +152,11 @@ async fn the_deadline_holds_while_running_and_while_nobody_reads() {
     assert_eq!(engine.running(), 0);
 
     let deadline = Some(Duration::from_millis(1500));
-    let many = QueryRequest { deadline, rows_max: Some(u64::MAX), ..sql("SELECT * FROM generate_series(1, 90000000)") };
+    let many = QueryRequest {
+        deadline,
+        rows_max: Some(u64::MAX),
+        ..sql("SELECT * FROM generate_series(1, 90000000)")
+    };
     let mut answer = engine.run(many).await.unwrap();
     tokio::time::sleep(Duration::from_millis(1600)).await;
     let error = answer.stream.next().await.unwrap().unwrap_err();
@@ -179,7 +193,11 @@ async fn dropping_the_answer_or_cancelling_ends_the_query() {
 #[tokio::test]
 async fn memory_is_bounded_and_sorts_spill() {
     let engine = engine();
-    let budget = |bytes| QueryRequest { memory_bytes_max: Some(bytes), rows_max: Some(u64::MAX), ..QueryRequest::default() };
+    let budget = |bytes| QueryRequest {
+        memory_bytes_max: Some(bytes),
+        rows_max: Some(u64::MAX),
+        ..QueryRequest::default()
+    };
     let grouping = "SELECT count(*) FROM (SELECT value, array_agg(value) AS l FROM generate_series(1, 2000000) GROUP BY value)";
     let error = failure(&engine, QueryRequest { sql: grouping.into(), ..budget(1 << 20) }).await;
     assert_eq!(error.kind, QueryErrorKind::MemoryExceeded, "{error}");
@@ -215,7 +233,9 @@ async fn the_longest_chains_neither_crash_nor_hang() {
     ] {
         let request = QueryRequest { deadline: Some(Duration::from_secs(20)), ..sql(&statement) };
         // Whatever it answers, the process lives.
-        let t=Instant::now(); let r = rows(&engine, request).await; eprintln!("{} {:?} {:?}", &statement[..20], t.elapsed(), r.err());
+        let t = Instant::now();
+        let r = rows(&engine, request).await;
+        eprintln!("{} {:?} {:?}", &statement[..20], t.elapsed(), r.err());
         assert_eq!(text(&engine, sql("SELECT 1")).await, "1");
     }
 }

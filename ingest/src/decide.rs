@@ -18,8 +18,6 @@ pub struct PartitionFacts {
     pub first_start: i64,
     /// What Kafka has.
     pub marks: Watermarks,
-    /// Whether the topic was deleted and created again since the committed offset was written.
-    pub topic_recreated: bool,
     /// What the spec says about gaps.
     pub on_gap: OnGap,
 }
@@ -40,6 +38,11 @@ pub enum StartDecision {
         /// Why it is missing.
         reason: GapReason,
     },
+    /// The partition's log became shorter than what was committed: its offsets count anew from `to`.
+    CountAnew {
+        /// The next offset of the partition.
+        to: i64,
+    },
     /// Stop: the spec wants a person to decide.
     Fail {
         /// First missing offset.
@@ -56,26 +59,27 @@ pub enum StartDecision {
 /// | table log | Kafka | decision |
 /// |---|---|---|
 /// | nothing | any | first start by the spec's policy |
-/// | committed c, topic recreated | [low, high) | gap `TopicRecreated`, go on at low |
 /// | committed c < low | retention passed us | gap `Retention` [c, low) |
-/// | committed c > high | truncated | gap `Truncated`, go on at high |
+/// | committed c > high | truncated | a new count of offsets from high |
 /// | committed c in [low, high] | fine | resume at c |
+///
+/// The two in the middle only if the spec says `on_gap: skip`; otherwise the partition stops. A topic that was deleted
+/// and created again is not this function's business: its offsets have nothing to do with the committed ones.
 pub fn decide_start(facts: PartitionFacts) -> StartDecision {
     let Some(committed) = facts.committed else {
         return StartDecision::FirstStart(facts.first_start);
     };
-    let (to, reason) = if facts.topic_recreated {
-        (facts.marks.low, GapReason::TopicRecreated)
-    } else if committed < facts.marks.low {
+    let (to, reason) = if committed < facts.marks.low {
         (facts.marks.low, GapReason::Retention)
     } else if committed > facts.marks.high {
         (facts.marks.high, GapReason::Truncated)
     } else {
         return StartDecision::Resume(committed);
     };
-    match facts.on_gap {
-        OnGap::Skip => StartDecision::RecordGap { from: committed, to, reason },
-        OnGap::Fail => StartDecision::Fail { from: committed, to, reason },
+    match (facts.on_gap, reason) {
+        (OnGap::Fail, reason) => StartDecision::Fail { from: committed, to, reason },
+        (OnGap::Skip, GapReason::Truncated) => StartDecision::CountAnew { to },
+        (OnGap::Skip, reason) => StartDecision::RecordGap { from: committed, to, reason },
     }
 }
 
@@ -137,13 +141,7 @@ mod tests {
     use super::*;
 
     fn facts(committed: Option<i64>, low: i64, high: i64) -> PartitionFacts {
-        PartitionFacts {
-            committed,
-            first_start: 7,
-            marks: Watermarks { low, high },
-            topic_recreated: false,
-            on_gap: OnGap::Skip,
-        }
+        PartitionFacts { committed, first_start: 7, marks: Watermarks { low, high }, on_gap: OnGap::Skip }
     }
 
     #[test]
@@ -155,10 +153,10 @@ mod tests {
             (facts(Some(0), 0, 0), StartDecision::Resume(0)),
             (facts(Some(100), 0, 100), StartDecision::Resume(100)),
             (facts(Some(50), 60, 100), gap(50, 60, GapReason::Retention)),
-            (facts(Some(150), 0, 100), gap(150, 100, GapReason::Truncated)),
+            (facts(Some(150), 0, 100), StartDecision::CountAnew { to: 100 }),
             (
-                PartitionFacts { topic_recreated: true, ..facts(Some(50), 0, 100) },
-                gap(50, 0, GapReason::TopicRecreated),
+                PartitionFacts { on_gap: OnGap::Fail, ..facts(Some(150), 0, 100) },
+                StartDecision::Fail { from: 150, to: 100, reason: GapReason::Truncated },
             ),
             (
                 PartitionFacts { on_gap: OnGap::Fail, ..facts(Some(50), 60, 100) },

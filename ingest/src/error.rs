@@ -25,7 +25,9 @@ pub enum IngestError {
         reason: String,
     },
     /// The topic does not exist (yet).
-    #[error("topic {0} does not exist on these brokers; create it, or correct stream.topic in the table spec")]
+    #[error(
+        "topic {0} does not exist on these brokers; create it, or correct stream.topic in the table spec"
+    )]
     NoSuchTopic(String),
     /// A segment, or the table log.
     #[error(transparent)]

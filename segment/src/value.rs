@@ -1,9 +1,9 @@
 //! One decoded value, and the sink that decoders write rows into.
 //!
-//! Decoders hand each value to a [`RowSink`] the moment it is parsed, so no row object is ever built. A message that
-//! cannot be decoded becomes a [`DeadLetter`] instead of a row.
+//! Decoders hand each value to a [`RowSink`] the moment it is parsed, so no row object is ever built.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+use std::fmt::Write;
 
 /// One value of a column, borrowed from the message that it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,21 +40,18 @@ pub trait RowSink {
     fn set(&mut self, column: usize, value: Value<'_>);
 }
 
-/// A message that could not become a row, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Kafka partition.
-    pub partition: i32,
-    /// Kafka offset.
-    pub offset: i64,
-    /// Kafka timestamp in milliseconds since the epoch, if the message had one.
-    pub timestamp_ms: Option<i64>,
-    /// What did not fit, with the path of the field.
-    pub reason: String,
-    /// The message key.
-    pub key: Option<Bytes>,
-    /// The message, at most its first 64 KiB.
-    pub payload: Bytes,
-    /// Whether `payload` is only the beginning of the message.
-    pub truncated: bool,
+/// Bytes of a message as text, for keys and headers: UTF-8 as it is, anything else as `\x` and lower-case hexadecimal.
+pub fn bytes_as_text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => {
+            let mut text = String::with_capacity(2 + 2 * bytes.len());
+            text.push_str("\\x");
+            for byte in bytes {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{byte:02x}");
+            }
+            Cow::Owned(text)
+        }
+    }
 }

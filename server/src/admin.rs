@@ -17,12 +17,16 @@ impl TableAdmin for NodeTables {
     async fn apply(&self, name: &str, spec_text: &str) -> Result<Applied, AdminError> {
         let spec = parse_spec(spec_text).map_err(from_segment)?;
         if spec.name != name {
-            let fault = SpecFault { path: "name".into(), message: format!("is {:?}, but the request names {name:?}", spec.name) };
+            let fault = SpecFault {
+                path: "name".into(),
+                message: format!("is {:?}, but the request names {name:?}", spec.name),
+            };
             return Err(from_segment(SegmentError::Spec(vec![fault])));
         }
         let mut ingests = self.ingests.lock().await;
         let root = self.table_root(name);
-        let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)? else {
+        let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)?
+        else {
             let log = TableLog::create(self.store.clone(), root, &spec).await.map_err(from_segment)?;
             self.run_table(log, &mut ingests).map_err(from_ingest)?;
             return Ok(Applied::Created);
@@ -31,7 +35,7 @@ impl TableAdmin for NodeTables {
             return Ok(Applied::Unchanged);
         }
         // The new spec counts from one offset on: what was read with the old one is sealed first.
-        present.check_spec(&spec).map_err(from_segment)?;
+        present.snapshot().check_spec(&spec).map_err(from_segment)?;
         if let Some(ingest) = ingests.remove(name) {
             ingest.stop(true).await;
         }
@@ -48,20 +52,21 @@ impl TableAdmin for NodeTables {
 
     async fn drop_table(&self, name: &str, purge: bool) -> Result<(), AdminError> {
         let mut ingests = self.ingests.lock().await;
-        let log = match self.tables.get(name) {
-            Some(live) => live.log().clone(),
-            None => TableLog::open(self.store.clone(), self.table_root(name))
-                .await
-                .map_err(from_segment)?
-                .ok_or_else(|| no_such_table(name))?,
-        };
+        let live = self.tables.get(name);
+        if live.is_none() && !purge {
+            return Err(no_such_table(name));
+        }
         if let Some(ingest) = ingests.remove(name) {
             ingest.stop(false).await;
         }
-        self.tables.remove(name);
-        log.drop_table().await.map_err(from_segment)?;
+        if let Some(live) = live {
+            live.log().drop_table().await.map_err(from_segment)?;
+            self.tables.remove(name);
+        }
         if purge {
-            log.purge().await.map_err(from_segment)?;
+            let deleted =
+                TableLog::purge(self.store.clone(), self.table_root(name)).await.map_err(from_segment)?;
+            tracing::info!(table = name, objects = deleted, "the objects of a dropped table were deleted");
         }
         Ok(())
     }
@@ -105,7 +110,9 @@ impl TableAdmin for NodeTables {
                 let why = match partition.stage {
                     PartitionStage::Live | PartitionStage::Paused => continue,
                     PartitionStage::Starting => "is starting".to_string(),
-                    PartitionStage::CatchingUp => format!("is catching up, lag {}", partition.lag.unwrap_or_default()),
+                    PartitionStage::CatchingUp => {
+                        format!("is catching up, lag {}", partition.lag.unwrap_or_default())
+                    }
                     PartitionStage::Failed => format!("failed: {}", partition.last_error.unwrap_or_default()),
                 };
                 missing.push(format!("table {}: partition {} {why}", live.name(), partition.partition));
@@ -201,7 +208,9 @@ fn from_ingest(error: IngestError) -> AdminError {
     match error {
         IngestError::Segment(error) => from_segment(error),
         error @ IngestError::NoSuchPartition { .. } => AdminError::NotFound(error.to_string()),
-        error @ IngestError::Config { .. } => AdminError::Invalid { message: error.to_string(), faults: Vec::new() },
+        error @ IngestError::Config { .. } => {
+            AdminError::Invalid { message: error.to_string(), faults: Vec::new() }
+        }
         error => AdminError::Unavailable(error.to_string()),
     }
 }

@@ -210,7 +210,8 @@ impl Config {
         environment: impl Iterator<Item = (String, String)>,
         settings: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let mut values = Value::try_from(Self::default()).map_err(|error| ConfigError::new("defaults", error))?;
+        let mut values =
+            Value::try_from(Self::default()).map_err(|error| ConfigError::new("defaults", error))?;
         if let Some(file) = file {
             let origin = file.display().to_string();
             let text = std::fs::read_to_string(file).map_err(|error| ConfigError::new(&origin, error))?;
@@ -233,7 +234,8 @@ impl Config {
             if !known {
                 return Err(ConfigError::new(format!("--set {path}"), "there is no such setting"));
             }
-            set(&mut values, path, value).map_err(|reason| ConfigError::new(format!("--set {path}"), reason))?;
+            set(&mut values, path, value)
+                .map_err(|reason| ConfigError::new(format!("--set {path}"), reason))?;
         }
         let config: Self = values.try_into().map_err(|error| ConfigError::new("values", error))?;
         config.check()?;
@@ -304,8 +306,12 @@ fn set(values: &mut Value, path: &str, text: &str) -> Result<(), String> {
         place = table.entry(key.to_string()).or_insert_with(|| Value::String(String::new()));
     }
     *place = match place {
-        Value::Integer(_) => Value::Integer(text.parse().map_err(|_| format!("{text:?} is not a whole number"))?),
-        Value::Boolean(_) => Value::Boolean(text.parse().map_err(|_| format!("{text:?} is not true or false"))?),
+        Value::Integer(_) => {
+            Value::Integer(text.parse().map_err(|_| format!("{text:?} is not a whole number"))?)
+        }
+        Value::Boolean(_) => {
+            Value::Boolean(text.parse().map_err(|_| format!("{text:?} is not true or false"))?)
+        }
         _ => Value::String(text.to_string()),
     };
     Ok(())
@@ -322,7 +328,8 @@ fn machine_memory_bytes() -> u64 {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     });
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    let limit =
+        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
     total.unwrap_or(UNKNOWN).min(limit.unwrap_or(u64::MAX))
 }
 
@@ -338,8 +345,10 @@ mod tests {
     fn later_sources_win() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("headwater.toml");
-        std::fs::write(&file, "[http]\nlisten = \"127.0.0.1:1\"\n[query]\nthreads = 3\nrows_default = 5\n").unwrap();
-        let environment = [pair("HEADWATER_QUERY_THREADS", "7"), pair("HEADWATER_URL", "x"), pair("PATH", "y")];
+        std::fs::write(&file, "[http]\nlisten = \"127.0.0.1:1\"\n[query]\nthreads = 3\nrows_default = 5\n")
+            .unwrap();
+        let environment =
+            [pair("HEADWATER_QUERY_THREADS", "7"), pair("HEADWATER_URL", "x"), pair("PATH", "y")];
         let settings = [pair("http.listen", "127.0.0.1:2"), pair("store.options.aws_region", "eu-1")];
         let config = Config::load(Some(&file), environment.into_iter(), &settings).unwrap();
         assert_eq!(config.http.listen.port(), 2);

@@ -55,12 +55,14 @@ impl Demo {
         metrics: PrometheusHandle,
     ) -> Result<Self, DemoError> {
         let temporary = data.is_none();
-        let data = data.unwrap_or_else(|| std::env::temp_dir().join(format!("headwater-demo-{}", std::process::id())));
+        let data = data
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("headwater-demo-{}", std::process::id())));
         std::fs::create_dir_all(&data)?;
         // A store's URL is absolute, so that it means the same whatever the working directory.
         let data = data.canonicalize()?;
         config.store.url = format!("file://{}", data.join("store").display());
-        let topic = TopicConfig { name: TOPIC.into(), partitions: PARTITIONS, retention_bytes: RETENTION_BYTES };
+        let topic =
+            TopicConfig { name: TOPIC.into(), partitions: PARTITIONS, retention_bytes: RETENTION_BYTES };
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let broker = EmbeddedBroker::start(any_port, Some(data.join("kafka")), vec![topic]).await?;
         let node = Node::start(&config, Some(metrics)).await?;

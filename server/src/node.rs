@@ -122,7 +122,7 @@ impl Node {
         open_tables(&node_tables).await?;
 
         let state = HttpState {
-            engine: Arc::new(engine.clone()),
+            runner: Arc::new(engine.clone()),
             admin: node_tables.clone(),
             metrics: metrics_text(metrics, node_tables.tables.clone(), budget),
             limits: HttpLimits { body_bytes_max: config.http.body_bytes_max, ..HttpLimits::default() },
@@ -190,7 +190,7 @@ impl Node {
 /// would make its queries fail with a lie.
 async fn open_tables(node: &NodeTables) -> Result<(), NodeError> {
     let mut ingests = node.ingests.lock().await;
-    for name in log::list_tables(node.store.as_ref(), &node.root).await? {
+    for name in log::list_tables(&node.store, &node.root).await? {
         let Some(log) = TableLog::open(node.store.clone(), node.table_root(&name)).await? else { continue };
         node.run_table(log, &mut ingests)?;
     }

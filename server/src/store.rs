@@ -28,7 +28,8 @@ pub struct StoreError {
 
 /// Opens the store. A `file://` directory is created; `file://./relative` is taken from the working directory.
 pub fn open(config: &StoreConfig) -> Result<Store, StoreError> {
-    let failed = |reason: &dyn std::fmt::Display| StoreError { url: config.url.clone(), reason: reason.to_string() };
+    let failed =
+        |reason: &dyn std::fmt::Display| StoreError { url: config.url.clone(), reason: reason.to_string() };
     if let Some(directory) = config.url.strip_prefix("file://") {
         std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(|error| failed(&error))?;

@@ -29,7 +29,6 @@ use crate::request::{QueryStats, TableCut};
 use crate::sql::KnownNames;
 use table::CutTable;
 
-
 /// The only catalog.
 pub(crate) const CATALOG: &str = "headwater";
 /// The schema of the tables.
@@ -134,7 +133,9 @@ pub(crate) fn known_names(tables: &Tables) -> KnownNames {
         own.iter().map(|column| column.name.clone()).collect()
     };
     let tables = tables.list();
-    KnownNames::new(tables.iter().map(|table| (table.name().to_owned(), columns_of(&table.schema()))).collect())
+    KnownNames::new(
+        tables.iter().map(|table| (table.name().to_owned(), columns_of(&table.schema()))).collect(),
+    )
 }
 
 /// Every table's name as SQL finds it, the system tables' too.

@@ -132,7 +132,13 @@ impl DisplayAs for OpenSegmentExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schema = self.properties.equivalence_properties().schema();
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        write!(f, "OpenSegmentExec: segments={}, rows={}, projection=[{}]", self.segments, self.rows(None), names.join(", "))?;
+        write!(
+            f,
+            "OpenSegmentExec: segments={}, rows={}, projection=[{}]",
+            self.segments,
+            self.rows(None),
+            names.join(", ")
+        )?;
         self.limit.map_or(Ok(()), |limit| write!(f, ", limit={limit}"))
     }
 }
@@ -177,7 +183,8 @@ impl ExecutionPlan for OpenSegmentExec {
 
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let pieces = self.partitions.get(partition).map(Arc::clone);
-        let pieces = pieces.ok_or_else(|| internal_datafusion_err!("OpenSegmentExec has no partition {partition}"))?;
+        let pieces =
+            pieces.ok_or_else(|| internal_datafusion_err!("OpenSegmentExec has no partition {partition}"))?;
         let schema = self.schema();
         let columns = self.columns.clone();
         let stats = Arc::clone(&self.stats);
@@ -207,7 +214,11 @@ impl ExecutionPlan for OpenSegmentExec {
         Some(self.metrics.clone_inner())
     }
 
-    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], args: &StatisticsArgs) -> Result<Arc<Statistics>> {
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema());
         statistics.num_rows = Precision::Exact(self.rows(args.partition()));
         Ok(Arc::new(statistics))

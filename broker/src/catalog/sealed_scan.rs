@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::config::{ParquetOptions, TableParquetOptions};
 use datafusion::common::{Statistics, internal_datafusion_err};
@@ -15,7 +16,6 @@ use datafusion::error::Result;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use arrow::datatypes::SchemaRef;
 use headwater_segment::live::LiveTable;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{FooterCache, SegmentMeta, SegmentReaderFactory};

@@ -127,7 +127,8 @@ impl SystemProvider {
 
     fn batch(&self, rows: Vec<Row>) -> Result<RecordBatch> {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let mut columns: Vec<Row> = self.schema.fields().iter().map(|_| Vec::with_capacity(rows.len())).collect();
+        let mut columns: Vec<Row> =
+            self.schema.fields().iter().map(|_| Vec::with_capacity(rows.len())).collect();
         for row in rows {
             for (column, value) in columns.iter_mut().zip(row) {
                 column.push(value);

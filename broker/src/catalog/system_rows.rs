@@ -8,10 +8,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
-use headwater_segment::log::GapReason;
 use headwater_segment::mutable::DeadLetter;
 use headwater_segment::schema::TableSchema;
-use headwater_segment::sealed::{FORMAT_VERSION, SegmentMeta, StatValue, dead_letters_path, decode_dead_letters};
+use headwater_segment::sealed::{
+    FORMAT_VERSION, SegmentMeta, StatValue, dead_letters_path, decode_dead_letters,
+};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
@@ -108,7 +109,8 @@ fn of_tables(sources: &CatalogSources, rows: fn(&LiveTable) -> Vec<Row>) -> Vec<
 
 fn segments(table: &LiveTable) -> Vec<Row> {
     let read = table.read();
-    let sealed = read.log.segments.iter().map(|segment| sealed_segment(table.name(), &read.log.schema, segment));
+    let sealed =
+        read.log.segments.iter().map(|segment| sealed_segment(table.name(), &read.log.schema, segment));
     let open = read.open.iter().map(|slice| {
         let segment = &slice.segment;
         let state = if slice.sealing { "sealing" } else { "open" };
@@ -198,18 +200,12 @@ fn gaps(table: &LiveTable) -> Vec<Row> {
     let partitions = snapshot.stream.partitions.iter();
     let gaps = partitions.flat_map(|(partition, state)| state.gaps.iter().map(move |gap| (*partition, gap)));
     let row = |(partition, gap): (i32, &headwater_segment::log::Gap)| {
-        let reason = match gap.reason {
-            GapReason::Retention => "retention",
-            GapReason::Truncated => "truncated",
-            GapReason::TopicRecreated => "topic_recreated",
-            GapReason::Expired => "expired",
-        };
         vec![
             text(Some(table.name())),
             ScalarValue::Int32(Some(partition)),
             ScalarValue::Int64(Some(gap.from)),
             ScalarValue::Int64(Some(gap.to)),
-            text(Some(reason)),
+            text(Some(gap.reason.name())),
             time_of_ms(Some(gap.at_ms)),
         ]
     };
@@ -239,7 +235,10 @@ fn dead_letters(sources: Arc<CatalogSources>) -> BoxFuture<'static, Result<Vec<R
     .boxed()
 }
 
-async fn sealed_letters(table: &LiveTable, segment: &SegmentMeta) -> headwater_segment::Result<Vec<DeadLetter>> {
+async fn sealed_letters(
+    table: &LiveTable,
+    segment: &SegmentMeta,
+) -> headwater_segment::Result<Vec<DeadLetter>> {
     let path = dead_letters_path(segment.partition, segment.from, segment.to, segment.id);
     let path: Path = table.root().parts().chain(Path::from(path).parts()).collect();
     let failed = |error| SegmentError::store(format!("reading dead letters {path}"), error);

@@ -36,7 +36,10 @@ pub(super) struct CutTable {
 
 impl fmt::Debug for CutTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CutTable").field("name", &self.live.name()).field("cut", &self.read.cut).finish_non_exhaustive()
+        f.debug_struct("CutTable")
+            .field("name", &self.live.name())
+            .field("cut", &self.read.cut)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,7 +57,8 @@ impl CutTable {
             read.open.clear();
             read.cut.newest_timestamp_ms = None;
             let partitions = &read.log.stream.partitions;
-            read.cut.offsets = partitions.iter().map(|(partition, state)| (*partition, state.committed)).collect();
+            read.cut.offsets =
+                partitions.iter().map(|(partition, state)| (*partition, state.committed)).collect();
         }
         let full = &read.log.schema;
         let is_visible = |index: &usize| {

@@ -65,7 +65,10 @@ impl EngineConfig {
     pub(super) fn limits_of(&self, request: &QueryRequest) -> Limits {
         Limits {
             deadline: request.deadline.unwrap_or(self.deadline_default).min(self.deadline_max),
-            memory_bytes: request.memory_bytes_max.unwrap_or(self.memory_bytes_default).min(self.memory_bytes_max),
+            memory_bytes: request
+                .memory_bytes_max
+                .unwrap_or(self.memory_bytes_default)
+                .min(self.memory_bytes_max),
             rows: request.rows_max.unwrap_or(self.rows_default).min(self.rows_max),
         }
     }

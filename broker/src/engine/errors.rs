@@ -40,7 +40,9 @@ pub fn error_of(error: &DataFusionError) -> QueryError {
         }
         DataFusionError::Configuration(text) => QueryError::new(QueryErrorKind::BadRequest, first_line(text)),
         DataFusionError::Execution(text) => QueryError::new(QueryErrorKind::Execution, first_line(text)),
-        DataFusionError::ResourcesExhausted(text) => QueryError::new(QueryErrorKind::MemoryExceeded, text.trim()),
+        DataFusionError::ResourcesExhausted(text) => {
+            QueryError::new(QueryErrorKind::MemoryExceeded, text.trim())
+        }
         _ => internal(error),
     }
 }
@@ -173,7 +175,8 @@ mod tests {
         let inner = QueryError::new(QueryErrorKind::RowsExceeded, "too many");
         let wrapped = DataFusionError::External(Box::new(inner));
         let wrapped = DataFusionError::Context("while".into(), Box::new(wrapped));
-        let wrapped = DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(wrapped))), None);
+        let wrapped =
+            DataFusionError::ArrowError(Box::new(ArrowError::ExternalError(Box::new(wrapped))), None);
         let wrapped = DataFusionError::Shared(std::sync::Arc::new(wrapped));
         assert_eq!(error_of(&wrapped).kind, QueryErrorKind::RowsExceeded);
     }

@@ -97,11 +97,8 @@ impl QueryEngine {
         let engine = &self.inner;
         let limits = engine.config.limits_of(&request);
         let entry = engine.registry.start(&request.sql);
-        let mut guard = QueryGuard {
-            registry: Arc::clone(&engine.registry),
-            entry: Arc::clone(&entry),
-            task: None,
-        };
+        let mut guard =
+            QueryGuard { registry: Arc::clone(&engine.registry), entry: Arc::clone(&entry), task: None };
         let deadline = Instant::now() + limits.deadline;
         let cancel = entry.cancel.clone();
         let started = tokio::select! {

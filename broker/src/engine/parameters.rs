@@ -16,7 +16,10 @@ use crate::{QueryError, QueryErrorKind};
 /// Puts the request's values into the plan. `wanted` is the largest `$n` of the statement.
 pub(super) fn bind(plan: LogicalPlan, wanted: usize, given: &[Value]) -> Result<LogicalPlan, QueryError> {
     if wanted != given.len() {
-        return Err(bad(format!("the statement has {wanted} parameter(s), the request gives {}", given.len())));
+        return Err(bad(format!(
+            "the statement has {wanted} parameter(s), the request gives {}",
+            given.len()
+        )));
     }
     if given.is_empty() {
         return Ok(plan);
@@ -26,7 +29,8 @@ pub(super) fn bind(plan: LogicalPlan, wanted: usize, given: &[Value]) -> Result<
     for (index, value) in given.iter().enumerate() {
         let name = format!("${}", index + 1);
         let expected = expected.get(&name).and_then(Option::as_ref);
-        let scalar = scalar_of(value, expected).map_err(|reason| bad(format!("parameter {name}: {reason}")))?;
+        let scalar =
+            scalar_of(value, expected).map_err(|reason| bad(format!("parameter {name}: {reason}")))?;
         values.push(ScalarAndMetadata::from(scalar));
     }
     plan.with_param_values(ParamValues::List(values)).map_err(|error| error_of(&error))

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use super::config::Limits;
 use super::errors::{error_of, plan_error};
 use super::registry::QueryEntry;
-use super::stream::{AnswerStream, Message, QueryGuard};
 use super::session::Sessions;
+use super::stream::{AnswerStream, Message, QueryGuard};
 use super::{Engine, parameters};
 use crate::catalog::{QueryCatalog, known_names, table_names};
 use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
@@ -137,7 +137,8 @@ impl QueryTask {
             self.request.sealed_only,
             Arc::clone(&self.entry.stats),
         );
-        let state = self.sessions.session(self.limits.memory_bytes, &catalog).map_err(|error| error_of(&error))?;
+        let state =
+            self.sessions.session(self.limits.memory_bytes, &catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
@@ -147,7 +148,11 @@ impl QueryTask {
         Ok(Planned { plan, context: state.task_ctx(), cuts: catalog.cuts() })
     }
 
-    async fn execute(&self, plan: &Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(), QueryError> {
+    async fn execute(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<(), QueryError> {
         let named = |error: DataFusionError| self.name_budget(error_of(&error));
         let mut batches = execute_stream(Arc::clone(plan), context).map_err(named)?;
         let mut rows = 0;

@@ -41,22 +41,32 @@ impl Sessions {
         tables: Arc<Tables>,
         registry: Arc<Registry>,
     ) -> Result<Self, DataFusionError> {
-        let mut base = SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
+        let mut base =
+            SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
         let functions = base.scalar_functions().keys();
-        let functions = functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());
+        let functions =
+            functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());
         let functions = functions.chain(base.table_functions().keys()).cloned().collect();
         Ok(Self {
             base,
             environment: RuntimeEnvBuilder::new().build()?,
             disk: Arc::new(spill_disk(config)?),
-            sources: Arc::new(CatalogSources { tables, registry, footers: FooterCache::new(FOOTER_BYTES_MAX) }),
+            sources: Arc::new(CatalogSources {
+                tables,
+                registry,
+                footers: FooterCache::new(FOOTER_BYTES_MAX),
+            }),
             functions,
         })
     }
 
     /// A session with its own memory budget and its own catalog, whose tables stay at one cut.
-    pub(super) fn session(&self, memory_bytes: u64, catalog: &Arc<QueryCatalog>) -> Result<SessionState, DataFusionError> {
+    pub(super) fn session(
+        &self,
+        memory_bytes: u64,
+        catalog: &Arc<QueryCatalog>,
+    ) -> Result<SessionState, DataFusionError> {
         let bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED);
         let environment = RuntimeEnv {

@@ -26,6 +26,7 @@ use crate::admin::TableAdmin;
 use crate::request::{QueryAnswer, QueryRequest};
 
 mod body;
+mod engine;
 mod error;
 mod frame;
 mod operation;

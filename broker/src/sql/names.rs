@@ -57,7 +57,10 @@ impl KnownNames {
         for name in names {
             let lower = name.to_lowercase();
             let exact = (lower != *name).then_some(name.as_str());
-            folded.entry(lower).and_modify(|known| *known = known.filter(|known| Some(*known) == exact)).or_insert(exact);
+            folded
+                .entry(lower)
+                .and_modify(|known| *known = known.filter(|known| Some(*known) == exact))
+                .or_insert(exact);
         }
         folded.retain(|_, name| name.is_some());
         folded

@@ -40,7 +40,8 @@ fn reads_only(statement: &SqlStatement) -> bool {
 }
 
 fn query_reads_only(query: &Query) -> bool {
-    let ctes_read = query.with.iter().flat_map(|with| &with.cte_tables).all(|cte| query_reads_only(&cte.query));
+    let ctes_read =
+        query.with.iter().flat_map(|with| &with.cte_tables).all(|cte| query_reads_only(&cte.query));
     ctes_read && body_reads_only(&query.body)
 }
 

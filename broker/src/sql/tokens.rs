@@ -132,7 +132,9 @@ fn position(location: Location) -> Option<(u64, u64)> {
 pub fn parse_error(error: &ParserError) -> QueryError {
     let text = match error {
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
-        ParserError::RecursionLimitExceeded => "the statement is nested too deeply; use WITH to take it apart",
+        ParserError::RecursionLimitExceeded => {
+            "the statement is nested too deeply; use WITH to take it apart"
+        }
     };
     let (message, position) = match text.rsplit_once(" at Line: ") {
         Some((message, place)) => (message, parse_place(place)),

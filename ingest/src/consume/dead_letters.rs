@@ -80,9 +80,12 @@ impl DeadLetterTopic {
             ("headwater.reason", &reason[..end]),
         ]
         .into_iter()
-        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+        .fold(OwnedHeaders::new(), |headers, (key, value)| {
+            headers.insert(Header { key, value: Some(value) })
+        });
         self.deliveries.sent.fetch_add(1, Ordering::SeqCst);
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&self.topic).payload(payload).headers(headers);
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&self.topic).payload(payload).headers(headers);
         if let Some(key) = message.key {
             record = record.key(key);
         }

@@ -29,6 +29,7 @@ pub(crate) type SealReply = oneshot::Sender<Result<SealOutcome>>;
 
 pub(crate) struct PartitionIngest {
     partition: i32,
+    epoch: u32,
     live: Arc<LiveTable>,
     schema: Arc<TableSchema>,
     budget: Arc<MemoryBudget>,
@@ -45,6 +46,8 @@ pub(crate) struct PartitionIngest {
 
 /// What a partition needs besides its number and offset.
 pub(crate) struct PartitionParts {
+    /// The stream epoch that the offsets belong to.
+    pub(crate) epoch: u32,
     pub(crate) live: Arc<LiveTable>,
     pub(crate) schema: Arc<TableSchema>,
     pub(crate) budget: Arc<MemoryBudget>,
@@ -55,12 +58,13 @@ pub(crate) struct PartitionParts {
 impl PartitionIngest {
     /// Opens the first segment of a partition at `offset`, in the place of anything that was open before.
     pub(crate) fn open(partition: i32, offset: i64, parts: PartitionParts) -> Self {
-        let PartitionParts { live, schema, budget, letters, sealer } = parts;
+        let PartitionParts { epoch, live, schema, budget, letters, sealer } = parts;
         let (writer, segment) = MutableSegment::create(schema.clone(), partition, offset, budget.clone());
         live.restart_partition(segment);
         let progress = live.partition_progress(partition);
         Self {
             partition,
+            epoch,
             live,
             schema,
             budget,
@@ -131,7 +135,14 @@ impl PartitionIngest {
             topic.send(message, payload, &reason);
         }
         let (offset, timestamp_ms) = (message.offset, message.timestamp_ms);
-        self.writer.dead_letter(DeadLetter::new(self.partition, offset, timestamp_ms, reason, payload, message.key));
+        self.writer.dead_letter(DeadLetter::new(
+            self.partition,
+            offset,
+            timestamp_ms,
+            reason,
+            payload,
+            message.key,
+        ));
     }
 
     /// Makes everything taken in so far visible. Returns whether there was anything.
@@ -168,8 +179,12 @@ impl PartitionIngest {
         }
         let sealing = self.writer.segment().clone();
         if from < self.next_offset {
-            let (writer, segment) =
-                MutableSegment::create(self.schema.clone(), self.partition, self.next_offset, self.budget.clone());
+            let (writer, segment) = MutableSegment::create(
+                self.schema.clone(),
+                self.partition,
+                self.next_offset,
+                self.budget.clone(),
+            );
             self.live.open_segment(segment);
             self.writer = writer;
             self.since = None;
@@ -187,6 +202,12 @@ impl PartitionIngest {
             .increment(1);
         // The sealer ends only after its partition; a failed send means the process is going down, and the rows are
         // still in Kafka.
-        let _ = self.sealer.send(SealJob { segment: sealing, from, to: self.next_offset, reply });
+        let _ = self.sealer.send(SealJob {
+            epoch: self.epoch,
+            segment: sealing,
+            from,
+            to: self.next_offset,
+            reply,
+        });
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
-use headwater_segment::log::{Commit, LogSnapshot};
+use headwater_segment::log::{Change, Commit, LogSnapshot};
 use headwater_segment::mutable::MutableSegment;
 use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
 use object_store::path::Path;
@@ -31,6 +31,8 @@ const MULTIPART_BYTES_MIN: usize = 16 << 20;
 
 /// One segment to seal: everything in `[from, to)`.
 pub(crate) struct SealJob {
+    /// The stream epoch that the offsets belong to.
+    pub(crate) epoch: u32,
     pub(crate) segment: Arc<MutableSegment>,
     pub(crate) from: i64,
     pub(crate) to: i64,
@@ -66,9 +68,20 @@ enum Remaining {
     From(i64),
 }
 
-/// Pure: `[from, to)` of this process against the committed offset of the log.
-fn remaining(from: i64, to: i64, committed: i64) -> Remaining {
-    if committed >= to || from >= to { Remaining::Nothing } else { Remaining::From(from.max(committed)) }
+fn remaining(job: &SealJob, snapshot: &LogSnapshot) -> Remaining {
+    let committed = snapshot.committed(job.segment.partition());
+    remaining_of((job.epoch, job.from, job.to), snapshot.stream.epoch, committed)
+}
+
+/// Pure: a range of one epoch against what the log says now. If the log stands before the range, or in another epoch,
+/// somebody has set the partition back; the supervisor sees it, too, and reads it again from the committed offset.
+fn remaining_of((epoch, from, to): (u32, i64, i64), log_epoch: u32, committed: Option<i64>) -> Remaining {
+    match committed {
+        Some(committed) if epoch == log_epoch && (from..to).contains(&committed) => {
+            Remaining::From(committed)
+        }
+        _ => Remaining::Nothing,
+    }
 }
 
 impl Sealer {
@@ -91,30 +104,23 @@ impl Sealer {
         let mut prepared: Option<Prepared> = None;
         loop {
             let snapshot = self.live.log().snapshot();
-            let committed = snapshot.committed(self.partition).unwrap_or(job.from);
-            let from = match remaining(job.from, job.to, committed) {
-                Remaining::Nothing => {
-                    if job.from < job.to {
-                        // A write whose outcome was unknown may have been ours.
-                        let ours = prepared.as_ref().and_then(|prepared| prepared.find_in(&snapshot));
-                        self.live.adopt(snapshot, Some(&job.segment));
-                        return ours.unwrap_or(SealOutcome::Nothing);
-                    }
-                    return SealOutcome::Nothing;
-                }
+            if job.from == job.to {
+                return SealOutcome::Nothing;
+            }
+            let from = match remaining(job, &snapshot) {
                 Remaining::From(from) => from,
+                Remaining::Nothing => {
+                    // A write whose outcome was unknown may have been ours.
+                    let ours = prepared.as_ref().and_then(|prepared| prepared.find_in(&snapshot));
+                    self.live.adopt(snapshot, Some(&job.segment));
+                    return ours.unwrap_or(SealOutcome::Nothing);
+                }
             };
             match self.attempt(job, from, &mut prepared).await {
                 Ok((snapshot, outcome)) => {
                     self.live.adopt(snapshot, Some(&job.segment));
                     self.live.partition_progress(self.partition).trouble_over();
                     return outcome;
-                }
-                Err(SegmentError::Fenced { committed, .. }) if committed < job.from => {
-                    // Somebody set the partition back (a recreated topic). The supervisor sees it, too, and starts
-                    // the partition again at the committed offset, so these rows are read again.
-                    self.live.adopt(self.live.log().snapshot(), Some(&job.segment));
-                    return SealOutcome::Nothing;
                 }
                 Err(SegmentError::Fenced { committed, .. }) => {
                     tracing::warn!(
@@ -157,15 +163,14 @@ impl Sealer {
             letters.delivered().await;
         }
         if prepared.as_ref().is_none_or(|prepared| prepared.from != from) {
-            // The old object, if any, belongs to a range that somebody else has committed.
-            if let Some(stale) = prepared.take() {
-                self.forget(&stale).await;
-            }
+            // An object of a range that somebody else has committed stays where it is; no log entry names it.
             *prepared = Some(self.encode(job, from).await?);
         }
-        let Some(ready) = prepared.as_mut() else { return Err(SegmentError::Refused("nothing prepared".into())) };
+        let Some(ready) = prepared.as_mut() else {
+            return Err(SegmentError::Refused("nothing prepared".into()));
+        };
         self.upload(ready).await?;
-        let snapshot = self.live.log().commit(ready.commit(self.partition, job.to)).await?;
+        let snapshot = self.live.log().commit(&ready.commit(job)).await?;
         let outcome = match &ready.segment {
             Some(segment) => SealOutcome::Segment(Box::new(segment.meta.clone())),
             None => SealOutcome::OffsetOnly { to: job.to },
@@ -178,7 +183,8 @@ impl Sealer {
         let (segment, live, partition, to) = (job.segment.clone(), self.live.clone(), self.partition, job.to);
         let work = move || -> Result<Prepared, SegmentError> {
             let id = Ulid::new();
-            let letters: Vec<_> = segment.dead_letters().into_iter().filter(|letter| letter.offset >= from).collect();
+            let letters: Vec<_> =
+                segment.dead_letters().into_iter().filter(|letter| letter.offset >= from).collect();
             let rows = segment.rows_below(from)..segment.rows_below(to);
             let schema = segment.schema().clone();
             let encoded = if rows.is_empty() {
@@ -193,13 +199,13 @@ impl Sealer {
                     from,
                     to,
                     id,
-                    sealed_at_ms: now_ms(),
                     dead_letters: letters.len() as u64,
                     rows,
                 })?)
             };
-            let letters = if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
-            Ok(Prepared { id, from, segment: encoded, letters, uploaded: false })
+            let letters =
+                if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
+            Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded: false })
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -211,7 +217,7 @@ impl Sealer {
             return Ok(());
         }
         if let Some(letters) = &prepared.letters {
-            let path = sealed::dead_letters_path(self.partition, prepared.from, prepared.id);
+            let path = sealed::dead_letters_path(self.partition, prepared.from, prepared.to, prepared.id);
             self.put(&path, letters.clone()).await?;
         }
         if let Some(segment) = &prepared.segment {
@@ -238,16 +244,6 @@ impl Sealer {
         Ok(())
     }
 
-    /// Deletes what was uploaded for a range that another process committed. Left-overs are harmless: the log does
-    /// not name them.
-    async fn forget(&self, prepared: &Prepared) {
-        if let Some(segment) = prepared.segment.as_ref().filter(|_| prepared.uploaded)
-            && let Err(error) = self.live.store().delete(&self.object_path(&segment.meta.path)).await
-        {
-            tracing::debug!(%error, path = segment.meta.path, "an object that no log entry names was left behind");
-        }
-    }
-
     fn object_path(&self, relative: &str) -> Path {
         Path::from(format!("{}/{relative}", self.live.root()))
     }
@@ -257,17 +253,25 @@ impl Sealer {
 struct Prepared {
     id: Ulid,
     from: i64,
+    to: i64,
+    at_ms: i64,
     segment: Option<EncodedSegment>,
     letters: Option<bytes::Bytes>,
     uploaded: bool,
 }
 
 impl Prepared {
-    fn commit(&self, partition: i32, to: i64) -> Commit {
-        match &self.segment {
-            Some(segment) => Commit::Segment { id: self.id, meta: Box::new(segment.meta.clone()) },
-            None => Commit::Offsets { id: self.id, partition, from: self.from, to },
-        }
+    fn commit(&self, job: &SealJob) -> Commit {
+        let (epoch, partition) = (job.epoch, job.segment.partition());
+        let change = match &self.segment {
+            Some(segment) => Change::Segment {
+                epoch,
+                meta: Arc::new(segment.meta.clone()),
+                schema: job.segment.schema().clone(),
+            },
+            None => Change::Offsets { epoch, partition, from: self.from, to: self.to },
+        };
+        Commit { id: self.id, at_ms: self.at_ms, change }
     }
 
     fn find_in(&self, snapshot: &LogSnapshot) -> Option<SealOutcome> {
@@ -286,12 +290,13 @@ mod tests {
 
     #[test]
     fn what_remains_of_a_range() {
-        assert_eq!(remaining(10, 20, 10), Remaining::From(10));
-        assert_eq!(remaining(10, 20, 15), Remaining::From(15));
-        assert_eq!(remaining(10, 20, 20), Remaining::Nothing);
-        assert_eq!(remaining(10, 20, 30), Remaining::Nothing);
-        assert_eq!(remaining(10, 10, 5), Remaining::Nothing);
-        // The log stands before this range: only the log itself can say so, by refusing the commit.
-        assert_eq!(remaining(10, 20, 5), Remaining::From(10));
+        let range = (3, 10, 20);
+        assert_eq!(remaining_of(range, 3, Some(10)), Remaining::From(10));
+        assert_eq!(remaining_of(range, 3, Some(15)), Remaining::From(15));
+        assert_eq!(remaining_of(range, 3, Some(20)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 3, Some(30)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 3, Some(5)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 4, Some(10)), Remaining::Nothing);
+        assert_eq!(remaining_of(range, 3, None), Remaining::Nothing);
     }
 }

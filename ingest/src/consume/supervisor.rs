@@ -10,8 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, PartitionStage};
-use headwater_segment::log::{Commit, GapReason};
-use headwater_segment::spec::{DeadLetterTarget, StartPosition};
+use headwater_segment::log::{Change, Commit, GapReason, LogSnapshot};
+use headwater_segment::schema::ColumnType;
+use headwater_segment::sealed::{SegmentMeta, StatValue};
+use headwater_segment::spec::{DeadLetterTarget, OnGap, StartPosition};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, oneshot};
@@ -41,7 +43,10 @@ pub(crate) enum Request {
     /// Go on; also a partition that failed is tried again.
     Resume { partition: Option<i32>, reply: oneshot::Sender<Result<()>> },
     /// Seal now; one reply per partition.
-    Seal { partition: Option<i32>, reply: oneshot::Sender<Result<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>> },
+    Seal {
+        partition: Option<i32>,
+        reply: oneshot::Sender<Result<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>>,
+    },
     /// End; with `seal`, seal everything first. Answers when all commits are done (or at once without `seal`).
     Stop { seal: bool, reply: oneshot::Sender<()> },
 }
@@ -71,6 +76,8 @@ pub(crate) struct Supervisor {
     threads: Vec<std::thread::JoinHandle<()>>,
     sealers: BTreeMap<i32, (UnboundedSender<SealJob>, JoinHandle<()>)>,
     running: BTreeMap<i32, Running>,
+    /// The stream epoch that the running partitions were started in.
+    epoch: u32,
     paused: bool,
     topic: Option<TopicClient>,
 }
@@ -87,6 +94,7 @@ impl Supervisor {
             threads: Vec::new(),
             sealers: BTreeMap::new(),
             running: BTreeMap::new(),
+            epoch: 0,
             paused: false,
             topic: None,
         };
@@ -103,8 +111,13 @@ impl Supervisor {
         for index in 0..self.parts.workers.max(1) {
             let stream = PartitionStream::connect(&spec.stream)?;
             let (sender, commands) = std::sync::mpsc::channel();
-            let worker =
-                Worker::new(self.parts.live.clone(), stream, self.parts.budget.clone(), commands, self.to_self.clone());
+            let worker = Worker::new(
+                self.parts.live.clone(),
+                stream,
+                self.parts.budget.clone(),
+                commands,
+                self.to_self.clone(),
+            );
             let name = format!("hw-in-{}-{index}", spec.name);
             let thread = std::thread::Builder::new()
                 .name(name)
@@ -180,28 +193,77 @@ impl Supervisor {
     fn look(&mut self) -> Result<()> {
         let Some(topic) = &self.topic else { return Ok(()) };
         let state = topic.describe()?;
-        let recreated = {
-            let known = self.parts.live.snapshot().stream.topic_id.clone();
-            known.is_some() && state.id.is_some() && known != state.id
-        };
+        let snapshot = self.parts.live.snapshot();
+        let recreated =
+            snapshot.stream.topic_id.is_some() && state.id.is_some() && snapshot.stream.topic_id != state.id;
         if recreated {
-            tracing::warn!(table = self.parts.live.name(), "the topic was deleted and created again");
-            for partition in std::mem::take(&mut self.running).into_keys() {
-                self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
+            if snapshot.spec.stream.on_gap == OnGap::Fail {
+                self.fail_recreated(&state);
+                return Ok(());
             }
+            self.count_anew(topic, &state)?;
         }
+        self.restart_after_new_epoch();
         self.restart_set_back();
-        let idle: Vec<i32> =
-            state.partitions.iter().copied().filter(|partition| !self.running.contains_key(partition)).collect();
+        let idle: Vec<i32> = state
+            .partitions
+            .iter()
+            .copied()
+            .filter(|partition| !self.running.contains_key(partition))
+            .collect();
         if idle.is_empty() {
             return Ok(());
         }
-        let first_starts = self.first_starts(topic, &state, &idle)?;
+        let first_starts = match &self.topic {
+            Some(topic) => self.first_starts(topic, &state, &idle)?,
+            None => return Ok(()),
+        };
         for partition in idle {
-            let first_start = first_starts.get(&partition).copied();
-            self.start(partition, first_start, &state, recreated)?;
+            self.start(partition, first_starts.get(&partition).copied())?;
         }
         Ok(())
+    }
+
+    fn fail_recreated(&mut self, state: &TopicState) {
+        for partition in &state.partitions {
+            if self.running.insert(*partition, Running::Failed) == Some(Running::Failed) {
+                continue;
+            }
+            let message = "the topic was deleted and created again; its offsets have nothing to do with the committed ones. Set \
+                           stream.on_gap: skip in the spec to record that and read the new topic from its beginning, then \
+                           resume the table";
+            tracing::error!(table = self.parts.live.name(), partition, "{message}");
+            self.command(
+                *partition,
+                Command::Pause { partition: *partition, stage: PartitionStage::Starting },
+            );
+            self.parts.live.partition_progress(*partition).failed(message);
+        }
+    }
+
+    /// The topic is another one under the same name: every partition begins at its earliest offset.
+    fn count_anew(&self, topic: &TopicClient, state: &TopicState) -> Result<()> {
+        tracing::warn!(
+            table = self.parts.live.name(),
+            "the topic was deleted and created again; reading it from its beginning"
+        );
+        let mut starts = BTreeMap::new();
+        for partition in &state.partitions {
+            starts.insert(*partition, topic.watermarks(*partition)?.low);
+        }
+        let epoch = self.parts.live.snapshot().stream.epoch;
+        self.commit(Change::TopicRecreated { epoch, starts, topic_id: state.id.clone() })
+    }
+
+    /// Offsets count anew, by this process or another: whatever runs was started in the old epoch.
+    fn restart_after_new_epoch(&mut self) {
+        let epoch = self.parts.live.snapshot().stream.epoch;
+        if epoch != self.epoch {
+            for partition in std::mem::take(&mut self.running).into_keys() {
+                self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
+            }
+            self.epoch = epoch;
+        }
     }
 
     /// A partition whose open rows begin past the committed offset was set back by somebody: it starts again.
@@ -212,27 +274,42 @@ impl Supervisor {
             .keys()
             .copied()
             .filter(|partition| {
-                let oldest = self.parts.live.segments(*partition).first().map(|segment| segment.start_offset());
-                oldest.zip(snapshot.committed(*partition)).is_some_and(|(oldest, committed)| oldest > committed)
+                let oldest =
+                    self.parts.live.segments(*partition).first().map(|segment| segment.start_offset());
+                oldest
+                    .zip(snapshot.committed(*partition))
+                    .is_some_and(|(oldest, committed)| oldest > committed)
             })
             .collect();
         for partition in set_back {
-            tracing::warn!(table = self.parts.live.name(), partition, "the committed offset was set back; starting again");
+            tracing::warn!(
+                table = self.parts.live.name(),
+                partition,
+                "the committed offset was set back; starting again"
+            );
             self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
             self.running.remove(&partition);
         }
     }
 
     /// The spec's start policy counts on the table's very first start; partitions found later start at earliest.
-    fn first_starts(&self, topic: &TopicClient, state: &TopicState, idle: &[i32]) -> Result<BTreeMap<i32, i64>> {
+    fn first_starts(
+        &self,
+        topic: &TopicClient,
+        state: &TopicState,
+        idle: &[i32],
+    ) -> Result<BTreeMap<i32, i64>> {
         let snapshot = self.parts.live.snapshot();
         let new: Vec<i32> =
             idle.iter().copied().filter(|partition| snapshot.committed(*partition).is_none()).collect();
         if new.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let policy =
-            if snapshot.stream.partitions.is_empty() { snapshot.spec.stream.start } else { StartPosition::Earliest };
+        let policy = if snapshot.stream.partitions.is_empty() {
+            snapshot.spec.stream.start
+        } else {
+            StartPosition::Earliest
+        };
         let mut starts = BTreeMap::new();
         match policy {
             StartPosition::Timestamp(timestamp_ms) => starts = topic.offsets_for_time(&new, timestamp_ms)?,
@@ -245,29 +322,37 @@ impl Supervisor {
             }
         }
         // One entry for all, so that a crash in between cannot make the rest look like partitions found later.
-        let commit =
-            Commit::FirstStart { id: Ulid::new(), starts: starts.clone(), topic_id: state.id.clone() };
-        match self.commit(commit) {
-            Ok(()) | Err(IngestError::Segment(headwater_segment::SegmentError::Fenced { .. })) => Ok(starts),
-            Err(error) => Err(error),
-        }
+        let epoch = snapshot.stream.epoch;
+        self.commit(Change::FirstStart { epoch, starts: starts.clone(), topic_id: state.id.clone() })?;
+        Ok(starts)
     }
 
-    fn start(&mut self, partition: i32, first_start: Option<i64>, state: &TopicState, recreated: bool) -> Result<()> {
+    fn start(&mut self, partition: i32, first_start: Option<i64>) -> Result<()> {
         let snapshot = self.parts.live.snapshot();
         let Some(topic) = &self.topic else { return Ok(()) };
+        let epoch = snapshot.stream.epoch;
         let facts = PartitionFacts {
             committed: snapshot.committed(partition),
             first_start: first_start.unwrap_or_default(),
             marks: topic.watermarks(partition)?,
-            topic_recreated: recreated,
             on_gap: snapshot.spec.stream.on_gap,
         };
         let offset = match decide_start(facts) {
             StartDecision::Resume(offset) | StartDecision::FirstStart(offset) => offset,
             StartDecision::RecordGap { from, to, reason } => {
-                self.record_gap(partition, from, to, reason, state)?;
+                self.report_gap(partition, from, to, reason);
+                self.commit(Change::Gap { epoch, partition, from, to, reason })?;
                 to
+            }
+            StartDecision::CountAnew { to } => {
+                self.report_gap(partition, facts.committed.unwrap_or(to), to, GapReason::Truncated);
+                let present = &snapshot.stream.partitions;
+                let mut starts: BTreeMap<i32, i64> =
+                    present.iter().map(|(partition, state)| (*partition, state.committed)).collect();
+                starts.insert(partition, to);
+                let topic_id = snapshot.stream.topic_id.clone();
+                // The next look starts every partition in the new epoch.
+                return self.commit(Change::TopicRecreated { epoch, starts, topic_id });
             }
             StartDecision::Fail { from, to, reason } => {
                 let message = format!(
@@ -282,6 +367,7 @@ impl Supervisor {
             }
         };
         let parts = PartitionParts {
+            epoch,
             live: self.parts.live.clone(),
             schema: self.parts.live.schema(),
             budget: self.parts.budget.clone(),
@@ -299,17 +385,24 @@ impl Supervisor {
         Ok(())
     }
 
-    fn record_gap(&self, partition: i32, from: i64, to: i64, reason: GapReason, state: &TopicState) -> Result<()> {
+    fn report_gap(&self, partition: i32, from: i64, to: i64, reason: GapReason) {
         tracing::warn!(table = self.parts.live.name(), partition, from, to, reason = reason.name(), "gap");
-        metrics::counter!("headwater_gaps_total", "table" => self.parts.live.name().to_string(), "reason" => reason.name())
-            .increment(1);
-        self.commit(Commit::Gap { id: Ulid::new(), partition, from, to, reason, topic_id: state.id.clone() })
+        let table = self.parts.live.name().to_string();
+        metrics::counter!("headwater_gaps_total", "table" => table, "reason" => reason.name()).increment(1);
     }
 
-    fn commit(&self, commit: Commit) -> Result<()> {
+    /// Commits a change. Fenced means that another process did it first; the next look sees what it did.
+    fn commit(&self, change: Change) -> Result<()> {
         let live = self.parts.live.clone();
-        let snapshot = self.parts.runtime.block_on(async { live.log().commit(commit).await })?;
-        self.parts.live.adopt(snapshot, None);
+        let commit = Commit { id: Ulid::new(), at_ms: now_ms(), change };
+        let committed = self.parts.runtime.block_on(async { live.log().commit(&commit).await });
+        match committed {
+            Ok(snapshot) => self.parts.live.adopt(snapshot, None),
+            Err(error) => {
+                self.parts.live.adopt(self.parts.live.log().snapshot(), None);
+                return Err(error.into());
+            }
+        }
         Ok(())
     }
 
@@ -389,7 +482,9 @@ impl Supervisor {
         let live = self.parts.live.clone();
         match self.parts.runtime.block_on(async { live.log().refresh().await }) {
             Ok(snapshot) => self.parts.live.adopt(snapshot, None),
-            Err(error) => tracing::warn!(table = self.parts.live.name(), %error, "the table log could not be refreshed"),
+            Err(error) => {
+                tracing::warn!(table = self.parts.live.name(), %error, "the table log could not be refreshed")
+            }
         }
     }
 
@@ -397,16 +492,17 @@ impl Supervisor {
     fn sweep_expired(&self) {
         let snapshot = self.parts.live.snapshot();
         let Some(retention) = snapshot.spec.retention else { return };
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64);
-        let expired = snapshot.expired(now_ms.saturating_sub(retention.as_millis() as i64));
+        let expired = expired_segments(&snapshot, now_ms().saturating_sub(retention.as_millis() as i64));
         if expired.is_empty() {
             return;
         }
-        tracing::info!(table = self.parts.live.name(), segments = expired.len(), "retention removes segments");
-        let live = self.parts.live.clone();
-        match self.parts.runtime.block_on(async { live.log().remove_segments(&expired).await }) {
-            Ok(snapshot) => self.parts.live.adopt(snapshot, None),
-            Err(error) => tracing::warn!(table = self.parts.live.name(), %error, "retention will be tried again"),
+        tracing::info!(
+            table = self.parts.live.name(),
+            segments = expired.len(),
+            "retention removes segments"
+        );
+        if let Err(error) = self.commit(Change::Expire { segments: expired }) {
+            tracing::warn!(table = self.parts.live.name(), %error, "retention will be tried again");
         }
     }
 
@@ -453,4 +549,28 @@ impl Supervisor {
         }
         let _ = reply.send(());
     }
+}
+
+/// Ids of segments whose newest row is older than `cutoff_ms`: by the time column, or else by `$timestamp`. A segment
+/// without known times is judged by when it was sealed.
+fn expired_segments(snapshot: &LogSnapshot, cutoff_ms: i64) -> Vec<Ulid> {
+    let schema = &snapshot.schema;
+    let column = schema.time_column().unwrap_or_else(|| schema.timestamp_column());
+    let is_date = schema.columns()[column].data_type == ColumnType::Date;
+    let newest_ms =
+        |segment: &SegmentMeta| match segment.columns.get(column).and_then(|stats| stats.max.as_ref()) {
+            Some(StatValue::Int(days)) if is_date => days.saturating_add(1).saturating_mul(86_400_000),
+            Some(StatValue::Int(micros)) => micros / 1000,
+            _ => segment.sealed_at_ms,
+        };
+    snapshot
+        .segments
+        .iter()
+        .filter(|segment| newest_ms(segment) < cutoff_ms)
+        .map(|segment| segment.id)
+        .collect()
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }

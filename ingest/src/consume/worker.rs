@@ -65,7 +65,17 @@ impl Worker {
         let spec = live.spec();
         let decoder = JsonDecoder::new(&live.schema(), &spec);
         let seal = spec.seal.clone();
-        Self { live, stream, decoder, seal, budget, commands, supervisor, slots: Vec::new(), held_back: false }
+        Self {
+            live,
+            stream,
+            decoder,
+            seal,
+            budget,
+            commands,
+            supervisor,
+            slots: Vec::new(),
+            held_back: false,
+        }
     }
 
     /// Runs until told to stop, or until the supervisor is gone.
@@ -130,7 +140,9 @@ impl Worker {
     }
 
     fn fetch_from(&mut self, partition: i32) {
-        let Some(slot) = self.slots.get_mut(partition as usize).and_then(Option::as_deref_mut) else { return };
+        let Some(slot) = self.slots.get_mut(partition as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
         match self.stream.start(partition, slot.ingest.next_offset()) {
             Ok(()) => slot.fetching = true,
             Err(error) => {
@@ -202,7 +214,8 @@ impl Worker {
     fn keep_house(&mut self, now: Instant) {
         self.stream.serve();
         let trouble = self.stream.take_trouble();
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64);
+        let now_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64);
         for (partition, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
             slot.ingest.seal_if_due(&self.seal, now);
@@ -222,7 +235,8 @@ impl Worker {
             self.held_back = self.budget.above_low();
         } else if self.budget.above_high() {
             self.held_back = true;
-            metrics::counter!("headwater_backpressure_total", "table" => self.live.name().to_string()).increment(1);
+            metrics::counter!("headwater_backpressure_total", "table" => self.live.name().to_string())
+                .increment(1);
             tracing::info!(
                 table = self.live.name(),
                 used_bytes = self.budget.used(),

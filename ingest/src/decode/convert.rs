@@ -161,9 +161,8 @@ fn date<'v>(found: &Found<'v>, space: &mut Space<'v>) -> Fit<i32> {
             let days = i32::try_from(number.integer(found.raw)?).map_err(|_| OUT_OF_CALENDAR)?;
             DAYS.contains(&days).then_some(days).ok_or(OUT_OF_CALENDAR)
         }
-        Kind::Text(text) => {
-            date_days(content(text, space).as_bytes()).ok_or("not a day of the years 0001 to 9999 as YYYY-MM-DD")
-        }
+        Kind::Text(text) => date_days(content(text, space).as_bytes())
+            .ok_or("not a day of the years 0001 to 9999 as YYYY-MM-DD"),
         _ => Err("not a YYYY-MM-DD string, nor an integer"),
     }
 }

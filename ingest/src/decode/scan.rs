@@ -183,7 +183,8 @@ impl<'m> Scanner<'m> {
             }
             Err(right) => {
                 self.at += right;
-                Err(self.malformed("a number without leading zeros, with a digit after each `-`, `.` and `e`"))
+                Err(self
+                    .malformed("a number without leading zeros, with a digit after each `-`, `.` and `e`"))
             }
         }
     }

@@ -51,7 +51,8 @@ pub(super) fn unescape<'v>(content: &str, space: &mut Space<'v>) -> &'v str {
         rest = &escape[consumed..];
     }
     out[length..length + rest.len()].copy_from_slice(rest.as_bytes());
-    std::str::from_utf8(&out[..length + rest.len()]).expect("characters encoded as UTF-8, one after the other")
+    std::str::from_utf8(&out[..length + rest.len()])
+        .expect("characters encoded as UTF-8, one after the other")
 }
 
 /// The character that the escape after a backslash means, and the length of the escape.

@@ -17,7 +17,8 @@ pub(super) fn date_days(text: &[u8]) -> Option<i32> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
     let year = pair(y1, y2)? * 100 + pair(y3, y4)?;
     let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
-    (year >= 1 && (1..=days_of_month(year, month)?).contains(&day)).then(|| days_since_epoch(year, month, day))
+    (year >= 1 && (1..=days_of_month(year, month)?).contains(&day))
+        .then(|| days_since_epoch(year, month, day))
 }
 
 /// Microseconds since the epoch of `YYYY-MM-DD[T| ]HH:MM[:SS[.fraction]][Z|±HH:MM|±HHMM]`. Of the fraction the first
@@ -37,7 +38,8 @@ pub(super) fn instant_micros(text: &[u8], digits_kept: u32) -> Option<i64> {
         }
         _ => (0, 0, rest),
     };
-    let seconds = i64::from(days) * 86_400 + i64::from((hour * 60 + minute) * 60 + second - zone_seconds(rest)?);
+    let seconds =
+        i64::from(days) * 86_400 + i64::from((hour * 60 + minute) * 60 + second - zone_seconds(rest)?);
     Some(seconds * 1_000_000 + i64::from(micros)).filter(|instant| MICROS.contains(instant))
 }
 

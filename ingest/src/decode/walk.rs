@@ -125,7 +125,10 @@ impl<'d, S: RowSink> Walk<'d, S> {
                 State::Null => "missing or null, but the column is NOT NULL".to_string(),
                 State::Failed => {
                     let mut failures = self.memory.failures.iter().rev();
-                    failures.find(|(failed, _)| *failed == column).map(|(_, why)| why.clone()).unwrap_or_default()
+                    failures
+                        .find(|(failed, _)| *failed == column)
+                        .map(|(_, why)| why.clone())
+                        .unwrap_or_default()
                 }
             };
             return Err(DecodeError { path: target.path.clone(), reason });
@@ -249,7 +252,9 @@ impl<'d, S: RowSink> Walk<'d, S> {
         let node = &plan.nodes[id];
         let child = match name.escaped {
             false => node.field(name.content),
-            true => node.field(super::text::unescape(name.content, &mut Space::new(&mut self.memory.scratch))),
+            true => {
+                node.field(super::text::unescape(name.content, &mut Space::new(&mut self.memory.scratch)))
+            }
         };
         if let Some(child) = child {
             *guess = child;

@@ -53,7 +53,9 @@ fn client_config(stream: &StreamSpec) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", stream.brokers.join(",")).set("client.id", "headwater");
     for (key, value) in &stream.properties {
-        let value = value.resolve(key).map_err(|reason| IngestError::Config { topic: stream.topic.clone(), reason })?;
+        let value = value
+            .resolve(key)
+            .map_err(|reason| IngestError::Config { topic: stream.topic.clone(), reason })?;
         config.set(key, value);
     }
     Ok(config)

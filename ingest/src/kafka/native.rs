@@ -54,7 +54,8 @@ impl<'a> RawMessage<'a> {
             let mut value: *const c_void = ptr::null();
             let mut size = 0usize;
             // SAFETY: `headers` belongs to the live message; the three out-parameters are valid for the call.
-            let got = unsafe { rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
+            let got =
+                unsafe { rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size) };
             if got != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
                 return;
             }
@@ -109,7 +110,7 @@ impl Drop for MessageGuard {
 }
 
 /// A set of partitions of one topic, fetched into one queue.
-pub struct NativeStream<C: ConsumerContext + ClientContext + 'static> {
+pub(super) struct NativeStream<C: ConsumerContext + ClientContext + 'static> {
     consumer: BaseConsumer<C>,
     topic_name: CString,
     topic: *mut rd::rd_kafka_topic_t,
@@ -123,7 +124,7 @@ unsafe impl<C: ConsumerContext + 'static> Send for NativeStream<C> {}
 
 impl<C: ConsumerContext + 'static> NativeStream<C> {
     /// A stream over `topic` with nothing started. `None` if librdkafka refuses the topic's name.
-    pub fn new(consumer: BaseConsumer<C>, topic: &str, batch_max: usize) -> Option<Self> {
+    pub(super) fn new(consumer: BaseConsumer<C>, topic: &str, batch_max: usize) -> Option<Self> {
         let topic_name = CString::new(topic).ok()?;
         let client = consumer.client().native_ptr();
         // SAFETY: `client` is live; a null configuration means the client's default topic configuration.
@@ -138,12 +139,12 @@ impl<C: ConsumerContext + 'static> NativeStream<C> {
     }
 
     /// The consumer, for metadata and offset queries.
-    pub fn consumer(&self) -> &BaseConsumer<C> {
+    pub(super) fn consumer(&self) -> &BaseConsumer<C> {
         &self.consumer
     }
 
     /// Starts fetching a partition at an offset; one that runs is stopped first.
-    pub fn start(&mut self, partition: i32, offset: i64) -> Result<(), RDKafkaRespErr> {
+    pub(super) fn start(&mut self, partition: i32, offset: i64) -> Result<(), RDKafkaRespErr> {
         self.stop(partition);
         // SAFETY: topic and queue are live for as long as `self`.
         let answer = unsafe { rd::rd_kafka_consume_start_queue(self.topic, partition, offset, self.queue) };
@@ -156,7 +157,7 @@ impl<C: ConsumerContext + 'static> NativeStream<C> {
     }
 
     /// Stops fetching a partition; what was fetched and not yet delivered is dropped.
-    pub fn stop(&mut self, partition: i32) {
+    pub(super) fn stop(&mut self, partition: i32) {
         if self.started.remove(&partition) {
             // SAFETY: the partition was started on this live topic. The call waits until its fetcher is gone.
             unsafe { rd::rd_kafka_consume_stop(self.topic, partition) };
@@ -165,7 +166,7 @@ impl<C: ConsumerContext + 'static> NativeStream<C> {
 
     /// Waits up to `timeout` for something to arrive, then hands out what is there, at most one batch and one more.
     /// Returns how many events.
-    pub fn poll(&mut self, timeout: Duration, mut visit: impl FnMut(RawEvent<'_>)) -> usize {
+    pub(super) fn poll(&mut self, timeout: Duration, mut visit: impl FnMut(RawEvent<'_>)) -> usize {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // The batch call waits until its batch is full, so the waiting is done for one message, and the batch call
         // only takes what has arrived.
@@ -179,8 +180,9 @@ impl<C: ConsumerContext + 'static> NativeStream<C> {
         visit(event_of(unsafe { &*guard.0 }));
         drop(guard);
         // SAFETY: `batch` has room for `len` pointers; the queue is live.
-        let count =
-            unsafe { rd::rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), self.batch.len()) };
+        let count = unsafe {
+            rd::rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), self.batch.len())
+        };
         let count = usize::try_from(count).unwrap_or(0);
         for slot in &mut self.batch[..count] {
             let guard = MessageGuard(std::mem::replace(slot, ptr::null_mut()));
@@ -192,7 +194,7 @@ impl<C: ConsumerContext + 'static> NativeStream<C> {
     }
 
     /// The partition's next offset as the last fetch response said, without asking the broker.
-    pub fn cached_latest(&self, partition: i32) -> Option<i64> {
+    pub(super) fn cached_latest(&self, partition: i32) -> Option<i64> {
         let (mut low, mut high) = (-1i64, -1i64);
         // SAFETY: the client and the name are live; both out-parameters are valid for the call.
         let answer = unsafe {
@@ -254,13 +256,13 @@ unsafe fn lend<'a>(data: *mut c_void, len: usize) -> Option<&'a [u8]> {
 }
 
 /// librdkafka's text for an error code.
-pub fn error_text(code: RDKafkaRespErr) -> String {
+pub(super) fn error_text(code: RDKafkaRespErr) -> String {
     // SAFETY: the function returns a static string for every code.
     unsafe { CStr::from_ptr(rd::rd_kafka_err2str(code)) }.to_string_lossy().into_owned()
 }
 
 /// The topic's id, which changes when it is deleted and created again. `None` if the broker does not tell.
-pub fn topic_id<C: ConsumerContext + 'static>(
+pub(super) fn topic_id<C: ConsumerContext + 'static>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     timeout: Duration,

@@ -27,7 +27,10 @@ pub struct StreamContext {
 impl ClientContext for StreamContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => {
                 tracing::warn!(target: "headwater_ingest::librdkafka", facility, "{message}");
             }
             _ => tracing::debug!(target: "headwater_ingest::librdkafka", facility, "{message}"),
@@ -56,7 +59,10 @@ impl PartitionStream {
         let consumer: BaseConsumer<StreamContext> = super::config::consumer_config(stream)?
             .set_log_level(RDKafkaLogLevel::Warning)
             .create_with_context(context.clone())
-            .map_err(|error| IngestError::Config { topic: stream.topic.clone(), reason: error.to_string() })?;
+            .map_err(|error| IngestError::Config {
+                topic: stream.topic.clone(),
+                reason: error.to_string(),
+            })?;
         let native = NativeStream::new(consumer, &stream.topic, BATCH_MESSAGES_MAX).ok_or_else(|| {
             IngestError::Config { topic: stream.topic.clone(), reason: "not a usable topic name".into() }
         })?;

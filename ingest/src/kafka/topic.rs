@@ -42,9 +42,10 @@ pub struct TopicClient {
 impl TopicClient {
     /// Connects in the background.
     pub fn connect(stream: &StreamSpec) -> Result<Self> {
-        let consumer = super::config::consumer_config(stream)?
-            .create_with_context(StreamContext::default())
-            .map_err(|error| IngestError::Config { topic: stream.topic.clone(), reason: error.to_string() })?;
+        let consumer =
+            super::config::consumer_config(stream)?.create_with_context(StreamContext::default()).map_err(
+                |error| IngestError::Config { topic: stream.topic.clone(), reason: error.to_string() },
+            )?;
         Ok(Self { consumer, topic: stream.topic.clone() })
     }
 
@@ -77,9 +78,10 @@ impl TopicClient {
 
     /// Asks which offsets a partition has.
     pub fn watermarks(&self, partition: i32) -> Result<Watermarks> {
-        let (low, high) = self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT).map_err(|error| {
-            IngestError::kafka(format!("offsets of topic {}, partition {partition}", self.topic), error)
-        })?;
+        let (low, high) =
+            self.consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT).map_err(|error| {
+                IngestError::kafka(format!("offsets of topic {}, partition {partition}", self.topic), error)
+            })?;
         Ok(Watermarks { low, high })
     }
 
@@ -92,8 +94,10 @@ impl TopicClient {
                 .add_partition_offset(&self.topic, *partition, Offset::Offset(timestamp_ms))
                 .map_err(|error| IngestError::kafka(context(), error))?;
         }
-        let found =
-            self.consumer.offsets_for_times(wanted, ASK_TIMEOUT).map_err(|error| IngestError::kafka(context(), error))?;
+        let found = self
+            .consumer
+            .offsets_for_times(wanted, ASK_TIMEOUT)
+            .map_err(|error| IngestError::kafka(context(), error))?;
         let mut offsets = BTreeMap::new();
         for partition in partitions {
             let offset = match found.find_partition(&self.topic, *partition).map(|element| element.offset()) {
@@ -119,7 +123,9 @@ impl TopicClient {
         let give_up = std::time::Instant::now() + within;
         while open > 0 && samples.len() < count && std::time::Instant::now() < give_up {
             fetch.poll(Duration::from_millis(100), |event| match event {
-                super::stream::RawEvent::Message(message) => samples.extend(message.payload.map(<[u8]>::to_vec)),
+                super::stream::RawEvent::Message(message) => {
+                    samples.extend(message.payload.map(<[u8]>::to_vec))
+                }
                 super::stream::RawEvent::End { .. } => open = open.saturating_sub(1),
                 super::stream::RawEvent::Error { .. } => {}
             });

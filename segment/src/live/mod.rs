@@ -171,7 +171,8 @@ impl LiveTable {
         loop {
             visible.borrow_and_update();
             let cut = self.read().cut;
-            let reached = |(partition, offset): (&i32, &i64)| cut.offsets.get(partition).is_some_and(|at| at >= offset);
+            let reached =
+                |(partition, offset): (&i32, &i64)| cut.offsets.get(partition).is_some_and(|at| at >= offset);
             if wanted.iter().all(reached) {
                 return;
             }

@@ -1,1 +1,60 @@
-//! Stub.
+//! The table log: the ordered, atomic history of a table, held as a Delta Lake log in the object store.
+//!
+//! An entry is one object, created only if it is absent, so exactly one writer owns each version. A sealed
+//! segment and its partition's new committed offset are one entry: rows and offset become visible together,
+//! and there is no second place where offsets live.
+//!
+//! ```text
+//! Commit -> catch up if in doubt -> decide (pure) -> create version N+1 -> apply it
+//!                                     ^                    | taken, or no answer
+//!                                     +--- read N+1.. <----+
+//! ```
+//!
+//! # Why a commit lands at most once
+//!
+//! Let X be a commit's id. A writer puts X at version v only after it has read an entry of every version
+//! below v and found none of them to be X.
+//!
+//! 1. A put whose answer is lost may still land later, but only at the version it was aimed at, and only if
+//!    that version is absent (create-if-absent). Versions below v exist, so no earlier put of X can land
+//!    any more.
+//! 2. At v itself all puts of X compete with each other and with everybody else's. One wins. If it is X, the
+//!    retry meets "already exists", reads v, finds its own id, and succeeds. If it is another's, X has no
+//!    chance left at v; the writer reads that entry, decides again, and only then aims at v + 1.
+//! 3. If v cannot be read back (the store is down), or it is still absent, nothing is decided: the caller gets
+//!    a transient error and tries again with the same [`Commit`], which is aimed at v again.
+//!
+//! So at any instant at most one version can receive X, and once it has, every path ends in success. Should X
+//! have landed before entries that only a checkpoint summarises, the segment of the same id is in the table,
+//! or (for a change without a segment) the writer is fenced and resumes at the committed offset. A zombie,
+//! whose partition was taken over, meets the successor's entry on its way and finds the offset moved: fenced.
+//!
+//! # Dropping
+//!
+//! Dropping a table writes an entry that marks it and removes its segments; [`TableLog::purge`] then deletes its
+//! objects, but never its log. Creating a table of that name again carries the log on, in a new stream epoch.
+//! Were the log to begin at 0 again, a writer that slept through all this could still create the version after
+//! the last one that it knows.
+//!
+//! **Architecture Invariant:** nothing here deletes the object of a commit that failed; an entry may name it.
+
+mod actions;
+mod checkpoint;
+mod compatible;
+mod decide;
+mod files;
+mod maintenance;
+mod snapshot;
+mod state;
+mod stream;
+mod table_log;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Change, Commit};
+pub use maintenance::{list_tables, self_test, table_root};
+pub use snapshot::LogSnapshot;
+pub use stream::{ClosedEpoch, Gap, GapReason, PartitionState, StreamState};
+pub use table_log::TableLog;

@@ -5,8 +5,6 @@
 //! [`RowSink`]'s contract causes none but absurd sizes) becomes a dead letter when it is finished: it is never
 //! stored as something else, and its offset is never lost.
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -14,7 +12,7 @@ use std::time::SystemTime;
 use super::column_writer::{ColumnWriter, Fault};
 use super::{Chunk, DeadLetter, MutableSegment, NO_TIMESTAMP, chunk_capacity};
 use crate::budget::Charge;
-use crate::value::{RowSink, Value};
+use crate::value::{RowSink, Value, bytes_as_text};
 
 /// Appends rows to a [`MutableSegment`].
 pub struct SegmentWriter {
@@ -88,7 +86,7 @@ impl SegmentWriter {
         self.put(offset_column, Value::I64(offset));
         // `$timestamp`, `$key` and `$headers` follow `$offset`.
         self.put(offset_column + 1, timestamp_us.map_or(Value::Null, Value::I64));
-        let key_text = key.map(key_text);
+        let key_text = key.map(bytes_as_text);
         self.put(offset_column + 2, key_text.as_deref().map_or(Value::Null, Value::Str));
         self.put(offset_column + 3, headers_json.map_or(Value::Null, Value::Str));
         self.put_missing();
@@ -228,21 +226,5 @@ impl RowSink for SegmentWriter {
     #[inline]
     fn set(&mut self, column: usize, value: Value<'_>) {
         self.put(column, value);
-    }
-}
-
-/// A message key as text: UTF-8 as it is, anything else as `\x` and lower-case hexadecimal.
-fn key_text(key: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(key) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => {
-            let mut text = String::with_capacity(2 + 2 * key.len());
-            text.push_str("\\x");
-            for byte in key {
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{byte:02x}");
-            }
-            Cow::Owned(text)
-        }
     }
 }

@@ -20,7 +20,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use ulid::Ulid;
 
-use crate::value::DeadLetter;
+use crate::mutable::DeadLetter;
 use crate::{Result, SegmentError};
 
 const CHECKSUM_KEY: &str = "headwater.crc32c";

@@ -4,12 +4,14 @@
 //! one slice of reordered rows, never a second copy of the segment.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{self, interleave_record_batch};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -78,8 +80,10 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
         })
         .collect();
 
-    let properties = writer_properties(request.schema, &collected)?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), request.schema.arrow().clone(), Some(properties))?;
+    let options = ArrowWriterOptions::new()
+        .with_properties(writer_properties(request.schema, &collected)?)
+        .with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), request.schema.arrow().clone(), options)?;
     match sorted_order(request.schema, &batches)? {
         None => batches.iter().try_for_each(|batch| writer.write(batch))?,
         Some(order) => write_reordered(&mut writer, &batches, &order)?,
@@ -214,7 +218,25 @@ fn writer_properties(schema: &TableSchema, collected: &[Collected]) -> Result<Wr
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
-    Ok(builder.build())
+    let mut properties = builder.build();
+    add_encoded_arrow_schema_to_metadata(&portable(schema.arrow()), &mut properties);
+    Ok(properties)
+}
+
+/// The Arrow schema that goes into the file: without views, on which pyarrow has no comparisons yet.
+fn portable(schema: &Schema) -> Schema {
+    fn data_type(of: &DataType) -> DataType {
+        match of {
+            DataType::Utf8View => DataType::Utf8,
+            DataType::BinaryView => DataType::Binary,
+            DataType::List(element) => DataType::List(Arc::new(field(element))),
+            other => other.clone(),
+        }
+    }
+    fn field(of: &Field) -> Field {
+        of.clone().with_data_type(data_type(of.data_type()))
+    }
+    Schema::new(schema.fields().iter().map(|of| field(of)).collect::<Vec<_>>())
 }
 
 /// Writes what follows the rows. Returns the object, and where its index block lies.

@@ -195,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_version_is_named() {
+        let mut block = build(b"data").bytes;
+        block[4] = 9;
+        let head_crc32c = crc32c::crc32c(&block[..HEAD_FIXED_BYTES + DIRECTORY_ENTRY_BYTES]);
+        let error = BlockChecksums::parse(&block, head_crc32c, 4).unwrap_err();
+        assert!(error.contains("version 9, this build reads 1"), "{error}");
+    }
+
+    #[test]
     fn absurd_directories_are_refused_before_anything_is_allocated() {
         let mut block = Vec::new();
         block.put_slice(MAGIC);

@@ -32,8 +32,10 @@ impl Client {
 
     /// Sends a request and reads the whole answer as text; an error status becomes the server's own message.
     pub(crate) fn text(&self, method: Method, path: &str, body: Option<String>) -> Result<String, CliError> {
-        let unreachable =
-            |error: reqwest::Error| CliError::Unreachable { url: self.url.clone(), reason: root_cause(&error) };
+        let unreachable = |error: reqwest::Error| CliError::Unreachable {
+            url: self.url.clone(),
+            reason: root_cause(&error),
+        };
         self.runtime.block_on(async {
             let mut request = self.http.request(method, format!("{}{path}", self.url));
             if let Some(body) = body {
@@ -42,15 +44,20 @@ impl Client {
             let answer = request.send().await.map_err(unreachable)?;
             let status = answer.status();
             let text = answer.text().await.map_err(unreachable)?;
-            if status.is_success() { Ok(text) } else { Err(CliError::Answer(error_text(&text, status.as_u16()))) }
+            if status.is_success() {
+                Ok(text)
+            } else {
+                Err(CliError::Answer(error_text(&text, status.as_u16())))
+            }
         })
     }
 
     /// Sends a request and reads the answer as JSON.
     pub(crate) fn json(&self, method: Method, path: &str, body: Option<String>) -> Result<Value, CliError> {
         let text = self.text(method, path, body)?;
-        serde_json::from_str(&text)
-            .map_err(|error| CliError::Answer(format!("{} answered with something that is not JSON: {error}", self.url)))
+        serde_json::from_str(&text).map_err(|error| {
+            CliError::Answer(format!("{} answered with something that is not JSON: {error}", self.url))
+        })
     }
 }
 
@@ -71,7 +78,9 @@ fn error_text(body: &str, status: u16) -> String {
         return format!("the server answered {status}: {}", body.trim());
     };
     let mut text = message.to_string();
-    if let (Some(line), Some(column)) = (error["position"]["line"].as_u64(), error["position"]["column"].as_u64()) {
+    if let (Some(line), Some(column)) =
+        (error["position"]["line"].as_u64(), error["position"]["column"].as_u64())
+    {
         text.push_str(&format!(" (line {line}, column {column})"));
     }
     if let Some(suggestion) = error["suggestion"].as_str() {

@@ -42,7 +42,9 @@ pub(crate) fn run(arguments: &InferArguments) -> Result<(), CliError> {
     };
     let failed = |error: headwater_ingest::IngestError| CliError::Answer(error.to_string());
     let client = TopicClient::connect(&stream).map_err(failed)?;
-    let samples = client.sample(&stream, arguments.messages.clamp(1, 100_000), Duration::from_secs(15)).map_err(failed)?;
+    let samples = client
+        .sample(&stream, arguments.messages.clamp(1, 100_000), Duration::from_secs(15))
+        .map_err(failed)?;
     if samples.is_empty() {
         return Err(CliError::Answer(format!(
             "topic {} has no messages to look at; produce some first, or write the spec by hand",
@@ -50,7 +52,7 @@ pub(crate) fn run(arguments: &InferArguments) -> Result<(), CliError> {
         )));
     }
     let table = arguments.table.clone().unwrap_or_else(|| table_name(&arguments.topic));
-    let inferred = infer_spec(&table, &stream, &samples);
+    let inferred = infer_spec(&table, &arguments.brokers, &arguments.topic, &samples);
     if inferred.undecodable == samples.len() {
         return Err(CliError::Answer(format!("none of {} messages is a JSON object", samples.len())));
     }
@@ -75,7 +77,9 @@ fn properties(settings: &[String]) -> Result<BTreeMap<String, PropertyValue>, Cl
 
 /// A topic's name with everything replaced that a table's name cannot have.
 fn table_name(topic: &str) -> String {
-    let fit = |character: char| if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '_' };
+    let fit = |character: char| {
+        if character.is_ascii_alphanumeric() { character.to_ascii_lowercase() } else { '_' }
+    };
     let name: String = topic.chars().map(fit).collect();
     if name.starts_with(|character: char| character.is_ascii_digit()) { format!("t_{name}") } else { name }
 }

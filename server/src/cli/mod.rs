@@ -60,7 +60,13 @@ pub(crate) struct NodeArguments {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServerArguments {
     /// Address of a running headwater.
-    #[arg(long, value_name = "URL", env = "HEADWATER_URL", default_value = "http://127.0.0.1:8099", global = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HEADWATER_URL",
+        default_value = "http://127.0.0.1:8099",
+        global = true
+    )]
     url: String,
 }
 

@@ -32,7 +32,8 @@ pub(crate) fn start(arguments: &NodeArguments) -> Result<(), CliError> {
     telemetry::start_logs(&config.log).map_err(CliError::Usage)?;
     let metrics = telemetry::start_metrics().map_err(CliError::Usage)?;
     runtime()?.block_on(async {
-        let node = Node::start(&config, Some(metrics)).await.map_err(|error| CliError::Usage(error.to_string()))?;
+        let node =
+            Node::start(&config, Some(metrics)).await.map_err(|error| CliError::Usage(error.to_string()))?;
         let signal = stop_signal().await?;
         tracing::info!(signal, "draining: queries finish, open segments are sealed if so configured");
         node.stop().await;
@@ -44,8 +45,8 @@ pub(crate) fn start(arguments: &NodeArguments) -> Result<(), CliError> {
 /// Runs the demo until Ctrl-C.
 pub(crate) fn demo(arguments: &DemoArguments) -> Result<(), CliError> {
     let settings = [("http.listen".to_string(), arguments.listen.to_string())];
-    let mut config =
-        Config::load(None, std::iter::empty(), &settings).map_err(|error| CliError::Usage(error.to_string()))?;
+    let mut config = Config::load(None, std::iter::empty(), &settings)
+        .map_err(|error| CliError::Usage(error.to_string()))?;
     // The demo's own lines are what a person reads; logs only speak up when something is wrong.
     config.log.filter = std::env::var("HEADWATER_LOG_FILTER").unwrap_or_else(|_| "warn".into());
     telemetry::start_logs(&config.log).map_err(CliError::Usage)?;
@@ -75,7 +76,8 @@ fn load(arguments: &NodeArguments) -> Result<Config, CliError> {
     let store = arguments.store.clone().map(|store| ("store.url".to_string(), store));
     let settings: Vec<_> = arguments.set.iter().cloned().chain(listen).chain(store).collect();
     let environment = std::env::vars().filter(|(name, _)| name != "HEADWATER_CONFIG");
-    Config::load(arguments.config.as_deref(), environment, &settings).map_err(|error| CliError::Usage(error.to_string()))
+    Config::load(arguments.config.as_deref(), environment, &settings)
+        .map_err(|error| CliError::Usage(error.to_string()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {

@@ -11,7 +11,6 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
-use serde_json::Value;
 
 use super::sql::Session;
 use super::{CliError, OutputFormat, statements};
@@ -25,10 +24,52 @@ Statements end with ; and may take several lines.
 Tab completes. Ctrl-C drops the line that is being typed.";
 
 const KEYWORDS: [&str; 46] = [
-    "SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "HAVING", "LIMIT", "OFFSET", "JOIN", "LEFT JOIN", "ON", "USING",
-    "AS", "AND", "OR", "NOT", "IN", "IS NULL", "IS NOT NULL", "BETWEEN", "LIKE", "ILIKE", "CASE", "WHEN", "THEN",
-    "ELSE", "END", "DISTINCT", "UNION ALL", "WITH", "OVER", "PARTITION BY", "ASC", "DESC", "COUNT", "SUM", "AVG", "MIN",
-    "MAX", "date_trunc", "now()", "INTERVAL", "FILTER", "EXPLAIN", "EXPLAIN ANALYZE", "VALUES",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP BY",
+    "ORDER BY",
+    "HAVING",
+    "LIMIT",
+    "OFFSET",
+    "JOIN",
+    "LEFT JOIN",
+    "ON",
+    "USING",
+    "AS",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS NULL",
+    "IS NOT NULL",
+    "BETWEEN",
+    "LIKE",
+    "ILIKE",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "DISTINCT",
+    "UNION ALL",
+    "WITH",
+    "OVER",
+    "PARTITION BY",
+    "ASC",
+    "DESC",
+    "COUNT",
+    "SUM",
+    "AVG",
+    "MIN",
+    "MAX",
+    "date_trunc",
+    "now()",
+    "INTERVAL",
+    "FILTER",
+    "EXPLAIN",
+    "EXPLAIN ANALYZE",
+    "VALUES",
 ];
 
 /// Completes words, and asks for more lines until a statement is complete.
@@ -39,12 +80,17 @@ struct SqlHelper {
 impl Completer for SqlHelper {
     type Candidate = Pair;
 
-    fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
         let typed = &line[..position];
         let in_word = |character: char| character.is_alphanumeric() || "_$.".contains(character);
-        let start = typed.rfind(|character| !in_word(character)).map_or(0, |at| {
-            at + typed[at..].chars().next().map_or(1, char::len_utf8)
-        });
+        let start = typed
+            .rfind(|character| !in_word(character))
+            .map_or(0, |at| at + typed[at..].chars().next().map_or(1, char::len_utf8));
         let word = typed[start..].to_lowercase();
         if word.is_empty() {
             return Ok((position, Vec::new()));
@@ -58,7 +104,8 @@ impl Completer for SqlHelper {
 impl Validator for SqlHelper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let input = context.input().trim();
-        let complete = input.is_empty() || input.starts_with('\\') || statements::split(input).rest.is_empty();
+        let complete =
+            input.is_empty() || input.starts_with('\\') || statements::split(input).rest.is_empty();
         Ok(if complete { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }
@@ -177,7 +224,8 @@ fn backslash(
 }
 
 fn known_names(session: &Session) -> Result<Vec<String>, CliError> {
-    let answer = session.ask("SELECT DISTINCT table_schema, table_name, column_name FROM information_schema.columns")?;
+    let answer = session
+        .ask("SELECT DISTINCT table_schema, table_name, column_name FROM information_schema.columns")?;
     let mut names = Vec::new();
     for row in answer["rows"].as_array().into_iter().flatten() {
         let text = |index: usize| row[index].as_str().unwrap_or_default();

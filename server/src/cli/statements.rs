@@ -73,7 +73,11 @@ mod tests {
         ];
         for (text, complete, rest) in cases {
             let found = split(text);
-            assert_eq!((found.complete, found.rest.as_str()), (complete.iter().map(|s| s.to_string()).collect(), rest), "{text}");
+            assert_eq!(
+                (found.complete, found.rest.as_str()),
+                (complete.iter().map(|s| s.to_string()).collect(), rest),
+                "{text}"
+            );
         }
     }
 }

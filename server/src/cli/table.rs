@@ -81,7 +81,11 @@ pub(crate) fn run(arguments: TableArguments) -> Result<(), CliError> {
         TableCommand::Describe { name, json } => describe(&client, &name, json, &mut out),
         TableCommand::Drop { name, purge } => {
             client.text(Method::DELETE, &format!("/tables/{name}?purge={purge}"), None)?;
-            let what = if purge { "dropped, its objects deleted" } else { "dropped, its objects are still in the store" };
+            let what = if purge {
+                "dropped, its objects deleted"
+            } else {
+                "dropped, its objects are still in the store"
+            };
             Ok(writeln!(out, "table {name}: {what}")?)
         }
         TableCommand::Pause(one) => change(&client, &one, "pause", "paused", &mut out),
@@ -97,7 +101,8 @@ fn apply(client: &Client, file: &Path, out: &mut impl Write) -> Result<(), CliEr
         std::io::stdin().read_to_string(&mut text)?;
         text
     } else {
-        std::fs::read_to_string(file).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?
+        std::fs::read_to_string(file)
+            .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?
     };
     // Read here as well, for the name, and so that faults show without a server.
     let spec = parse_spec(&text).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
@@ -134,15 +139,25 @@ fn describe(client: &Client, name: &str, as_json: bool, out: &mut impl Write) ->
     if as_json {
         return Ok(writeln!(out, "{answer:#}")?);
     }
-    let spec = parse_spec(&answer["spec"].to_string())
-        .map_err(|error| CliError::Answer(format!("the server's spec of table {name} cannot be read: {error}")))?;
+    let spec = parse_spec(&answer["spec"].to_string()).map_err(|error| {
+        CliError::Answer(format!("the server's spec of table {name} cannot be read: {error}"))
+    })?;
     writeln!(out, "{}", spec.to_yaml())?;
     writeln!(
         out,
         "# log version {}, {} segments, {} sealed rows, {} bytes",
         answer["log_version"], answer["segments"], answer["sealed_rows"], answer["sealed_bytes"]
     )?;
-    let keys = ["partition", "state", "first_offset", "committed_offset", "visible_offset", "latest_offset", "lag", "last_error"];
+    let keys = [
+        "partition",
+        "state",
+        "first_offset",
+        "committed_offset",
+        "visible_offset",
+        "latest_offset",
+        "lag",
+        "last_error",
+    ];
     let rows: Vec<Vec<Value>> = answer["partitions"]
         .as_array()
         .into_iter()
@@ -159,7 +174,13 @@ fn path_of(one: &OnePartition, action: &str) -> String {
     }
 }
 
-fn change(client: &Client, one: &OnePartition, action: &str, done: &str, out: &mut impl Write) -> Result<(), CliError> {
+fn change(
+    client: &Client,
+    one: &OnePartition,
+    action: &str,
+    done: &str,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
     client.text(Method::POST, &path_of(one, action), None)?;
     Ok(writeln!(out, "table {}: {done}", one.name)?)
 }

@@ -8,13 +8,18 @@ use serde_json::Value;
 const CELL_WIDTH_MAX: usize = 120;
 
 /// Writes `rows` under `columns` (name and type).
-pub(crate) fn write(out: &mut impl Write, columns: &[(String, String)], rows: &[Vec<Value>]) -> std::io::Result<()> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    columns: &[(String, String)],
+    rows: &[Vec<Value>],
+) -> std::io::Result<()> {
     let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()
         .map(|(index, (name, _))| {
-            let widest = cells.iter().filter_map(|row| row.get(index)).map(|cell| width(cell)).max().unwrap_or(0);
+            let widest =
+                cells.iter().filter_map(|row| row.get(index)).map(|cell| width(cell)).max().unwrap_or(0);
             widest.max(width(name))
         })
         .collect();

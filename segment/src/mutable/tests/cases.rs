@@ -126,6 +126,18 @@ fn what_is_not_set_is_null_and_an_abandoned_row_leaves_no_trace() {
 }
 
 #[test]
+fn the_first_null_of_a_chunk_does_not_disturb_rows_that_are_visible() {
+    let (mut writer, segment) = segment(&[(ColumnType::Long, true)]);
+    (0..10).for_each(|offset| append(&mut writer, offset, Value::I64(offset)));
+    writer.publish(10);
+    append(&mut writer, 10, Value::Null);
+    assert_eq!(read(&segment, 0..20).column(0).null_count(), 0);
+    writer.publish(11);
+    let nulls = read(&segment, 0..20).column(0).nulls().cloned().unwrap();
+    assert_eq!((nulls.len(), nulls.null_count(), nulls.is_null(10)), (11, 1, true));
+}
+
+#[test]
 fn a_row_that_cannot_be_held_becomes_a_dead_letter() {
     let list = ColumnType::Array(Box::new(ColumnType::Int));
     let (mut writer, segment) = segment(&[(ColumnType::Int, false), (list, true)]);

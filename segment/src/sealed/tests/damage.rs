@@ -2,17 +2,22 @@
 
 use super::*;
 
+fn schema() -> TableSchema {
+    every_type(&["city"])
+}
+
 async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
-    let schema = every_type(&["city"]);
+    let schema = schema();
+
     let offsets: Vec<i64> = (0..rows as i64).map(|nth| 100 + nth).collect();
     let sealed = encode(request(&schema, vec![batch(&schema, &sample_rows(rows), &offsets)])).unwrap();
-    let whole = read(&stored(&sealed.meta, sealed.bytes.clone()).await, &sealed.meta).await.unwrap();
+    let whole = read(&stored(&sealed.meta, sealed.bytes.clone()).await, &sealed.meta, &schema).await.unwrap();
     (sealed, whole)
 }
 
 /// Fails unless the object `bytes`, read as `meta` describes it, is reported as corrupt.
 async fn assert_corrupt(meta: &SegmentMeta, bytes: Bytes, what: &str) -> String {
-    match read(&stored(meta, bytes).await, meta).await {
+    match read(&stored(meta, bytes).await, meta, &schema()).await {
         Err(SegmentError::Corrupt(message)) => {
             assert!(message.contains(&meta.path), "{what}: {message}");
             message
@@ -61,10 +66,13 @@ async fn an_object_cut_after_its_footer_was_cached_is_found() {
     let location = sealed.meta.location(&Path::from("t"));
     store.put(&location, sealed.bytes.clone().into()).await.unwrap();
     let factory = SegmentReaderFactory::new(store.clone(), Path::from("t"), FooterCache::new(1 << 20));
-    read(&factory, &sealed.meta).await.unwrap();
+    read(&factory, &sealed.meta, &schema()).await.unwrap();
     for cut in [0, 5, 70_000] {
         store.put(&location, sealed.bytes.slice(..cut).into()).await.unwrap();
-        assert!(matches!(read(&factory, &sealed.meta).await, Err(SegmentError::Corrupt(_))), "cut at {cut}");
+        assert!(
+            matches!(read(&factory, &sealed.meta, &schema()).await, Err(SegmentError::Corrupt(_))),
+            "cut at {cut}"
+        );
     }
 }
 
@@ -98,7 +106,7 @@ async fn a_missing_object_is_the_stores_error() {
     let (sealed, _) = sealed(10).await;
     let factory =
         SegmentReaderFactory::new(Arc::new(InMemory::new()), Path::from("t"), FooterCache::new(1 << 20));
-    let error = read(&factory, &sealed.meta).await.unwrap_err();
+    let error = read(&factory, &sealed.meta, &schema()).await.unwrap_err();
     assert!(
         matches!(error, SegmentError::Store { source: object_store::Error::NotFound { .. }, .. }),
         "{error}"
@@ -114,7 +122,7 @@ async fn a_full_footer_cache_forgets_and_reads_again() {
         store.put(&sealed.meta.location(&Path::from("t")), sealed.bytes.clone().into()).await.unwrap();
         let factory = SegmentReaderFactory::new(store, Path::from("t"), FooterCache::new(bytes_max));
         for _ in 0..3 {
-            assert_eq!(read(&factory, &sealed.meta).await.unwrap(), whole);
+            assert_eq!(read(&factory, &sealed.meta, &schema()).await.unwrap(), whole);
         }
     }
 }

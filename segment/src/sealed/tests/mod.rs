@@ -13,13 +13,14 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Field;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::errors::ParquetError;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -221,14 +222,18 @@ async fn stored(meta: &SegmentMeta, bytes: Bytes) -> SegmentReaderFactory {
     SegmentReaderFactory::new(store, root, FooterCache::new(1 << 20))
 }
 
-/// All rows of a segment through the verified reader, as one batch.
-async fn read(factory: &SegmentReaderFactory, meta: &SegmentMeta) -> Result<RecordBatch> {
+/// All rows of a segment through the verified reader, as one batch of the table's schema.
+async fn read(
+    factory: &SegmentReaderFactory,
+    meta: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<RecordBatch> {
     let reader = factory.reader(Arc::new(meta.clone()));
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(unwrapped)?;
-    // Without the footer's key-value entries, which Parquet hands through as metadata of the schema.
-    let schema = Arc::new(Schema::new(builder.schema().fields().clone()));
+    let options = ArrowReaderOptions::new().with_schema(schema.arrow().clone());
+    let builder =
+        ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await.map_err(unwrapped)?;
     let batches: Vec<RecordBatch> = builder.build()?.try_collect().await.map_err(unwrapped)?;
-    Ok(concat_batches(&schema, &batches)?)
+    Ok(concat_batches(schema.arrow(), &batches)?)
 }
 
 /// The segment error inside a Parquet error, as callers find it.

@@ -1,0 +1,35 @@
+//! The query engine as the endpoints see it.
+
+use async_trait::async_trait;
+
+use super::{QueryRunner, TableFacts};
+use crate::engine::QueryEngine;
+use crate::error::QueryError;
+use crate::request::{QueryAnswer, QueryRequest};
+
+#[async_trait]
+impl QueryRunner for QueryEngine {
+    async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryError> {
+        Self::run(self, request).await
+    }
+
+    fn cancel(&self, id: &str) -> bool {
+        Self::cancel(self, id)
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        self.tables().list().iter().map(|table| table.name().to_string()).collect()
+    }
+
+    fn table_facts(&self, name: &str) -> Option<TableFacts> {
+        let read = self.tables().get(name)?.read();
+        let sealed_rows: u64 = read.log.segments.iter().map(|segment| segment.rows).sum();
+        let open_rows: usize = read.open.iter().map(|slice| slice.rows.len()).sum();
+        Some(TableFacts {
+            schema: read.log.schema.clone(),
+            segments: (read.log.segments.len() + read.open.len()) as u64,
+            rows: sealed_rows + open_rows as u64,
+            bytes: read.log.segments.iter().map(|segment| segment.size_bytes).sum(),
+        })
+    }
+}

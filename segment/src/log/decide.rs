@@ -1,0 +1,373 @@
+//! What a writer wants to commit, and the pure decision whether the log allows it.
+//!
+//! The rule for a change of one partition, against the state after the last known entry:
+//!
+//! | the entry is already there | same epoch | committed offset | decision |
+//! |---|---|---|---|
+//! | yes | - | - | already committed: success |
+//! | no | yes | equals `from` | write it as the next version |
+//! | no | yes | anything else | fenced |
+//! | no | no | - | fenced |
+//!
+//! "Already there" is known from the commit's id in the entries replayed, and for a segment also from the
+//! segment itself, which outlives every checkpoint. An id that only a checkpoint saw, of a commit without a
+//! segment, is fenced: its writer drops its work and resumes at the committed offset, which is never wrong.
+//!
+//! **Architecture Invariant:** no store, no clock, no randomness. The actions are built afresh from each state
+//! that the decision is taken on, because the stream state is written whole: an entry built on an older state
+//! would undo what another partition's writer recorded since.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use deltalake_core::kernel::Action;
+use ulid::Ulid;
+use uuid::Uuid;
+
+use super::actions;
+use super::compatible::check_compatible;
+use super::state::{LogState, SegmentKey};
+use super::stream::{Gap, GapReason, PartitionState, StreamState};
+use crate::schema::TableSchema;
+use crate::sealed::SegmentMeta;
+use crate::spec::TableSpec;
+use crate::{Result, SegmentError};
+
+/// One change of a table, with the identity by which its writer knows it again. Whoever must try again, after an error
+/// that [may pass](SegmentError::is_transient), passes the same value.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// Unique per change, never reused for another.
+    pub id: Ulid,
+    /// When the change was made, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// The change.
+    pub change: Change,
+}
+
+/// A change of a table. Offsets are of the stream epoch that the writer read them from
+/// ([`StreamState::epoch`]); in any other epoch the change is fenced.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A sealed segment, uploaded before, whose `from` is the committed offset.
+    Segment {
+        /// Stream epoch.
+        epoch: u32,
+        /// The segment.
+        meta: Arc<SegmentMeta>,
+        /// The schema that the segment was sealed with; its statistics are in that order.
+        schema: Arc<TableSchema>,
+    },
+    /// `[from, to)` was read in full and held no row of the table.
+    Offsets {
+        /// Stream epoch.
+        epoch: u32,
+        /// Kafka partition.
+        partition: i32,
+        /// The committed offset.
+        from: i64,
+        /// The next one.
+        to: i64,
+    },
+    /// `[from, to)` is gone from the stream and was never read.
+    Gap {
+        /// Stream epoch.
+        epoch: u32,
+        /// Kafka partition.
+        partition: i32,
+        /// The committed offset.
+        from: i64,
+        /// The next offset that exists.
+        to: i64,
+        /// Why.
+        reason: GapReason,
+    },
+    /// Consumption begins on partitions that the table has never consumed: all of them at the first start, later those that
+    /// the topic gained. If one of them was begun meanwhile the whole change is fenced: read the log and begin the rest.
+    FirstStart {
+        /// Stream epoch.
+        epoch: u32,
+        /// Start offset of each partition.
+        starts: BTreeMap<i32, i64>,
+        /// Kafka's identity of the topic, if the broker tells it.
+        topic_id: Option<String>,
+    },
+    /// The topic was deleted and created again: its offsets begin anew, and the rows of the old one stay.
+    TopicRecreated {
+        /// The epoch that ends with this change.
+        epoch: u32,
+        /// Start offset of each partition of the new topic.
+        starts: BTreeMap<i32, i64>,
+        /// The new topic's identity, if the broker tells it.
+        topic_id: Option<String>,
+    },
+    /// The table's retention removes segments. Ids that are not in the table are passed over.
+    Expire {
+        /// Ids of the segments.
+        segments: Vec<Ulid>,
+    },
+    /// The table gets another spec.
+    SetSpec {
+        /// The new spec.
+        spec: Arc<TableSpec>,
+    },
+    /// The table ceases to exist.
+    Drop,
+}
+
+/// What to do about a commit.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Write these actions as the next version, if nobody else does.
+    Write(Vec<Action>),
+    /// The log already says it.
+    AlreadyCommitted,
+}
+
+/// Decides about a commit on the state after the last known entry.
+///
+/// # Errors
+/// `Fenced` if the offset or the epoch moved on: the work is to be dropped (never the uploaded object: only a collector that
+/// reads the log may delete objects). `Refused` if the change makes no sense on this table, whoever asks.
+pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
+    if state.recent.contains(commit.id) {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    match &commit.change {
+        Change::Segment { epoch, meta, schema } => decide_segment(state, commit, *epoch, meta, schema),
+        Change::Offsets { epoch, partition, from, to } => {
+            decide_gap(state, commit, *epoch, *partition, (*from, *to), GapReason::Empty)
+        }
+        Change::Gap { epoch, partition, from, to, reason } => {
+            decide_gap(state, commit, *epoch, *partition, (*from, *to), *reason)
+        }
+        Change::FirstStart { epoch, starts, topic_id } => {
+            decide_start(state, commit, *epoch, starts, topic_id)
+        }
+        Change::TopicRecreated { epoch, starts, topic_id } => {
+            decide_recreated(state, commit, *epoch, starts, topic_id)
+        }
+        Change::Expire { segments } => decide_expire(state, commit, segments),
+        Change::SetSpec { spec } => decide_spec(state, commit, spec),
+        Change::Drop => decide_drop(state, commit),
+    }
+}
+
+/// Decides about creating a table where there is none (`None`) or where one was dropped. The log of a dropped table is
+/// carried on, in a new epoch: a writer that still believes in the old table finds its next version taken, and its epoch over.
+pub(super) fn decide_create(
+    state: Option<&LogState>,
+    id: Ulid,
+    at_ms: i64,
+    spec: &TableSpec,
+) -> Result<Decision> {
+    let mut write = vec![actions::commit_info(id, at_ms, "CREATE TABLE")];
+    let mut stream = StreamState::default();
+    match state {
+        None => write.push(actions::protocol(&spec.name)?),
+        Some(state) if state.recent.contains(id) => return Ok(Decision::AlreadyCommitted),
+        Some(state) if state.dropped => stream.epoch = state.stream.epoch + 1,
+        Some(_) => {
+            return Err(SegmentError::Refused(format!(
+                "table {} already exists; change it with `headwater table apply`, or drop it first",
+                spec.name
+            )));
+        }
+    }
+    write.push(actions::metadata(Uuid::from_u128(id.0), spec, false, at_ms)?);
+    write.push(actions::stream(&spec.name, &stream)?);
+    Ok(Decision::Write(write))
+}
+
+fn decide_segment(
+    state: &LogState,
+    commit: &Commit,
+    epoch: u32,
+    meta: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<Decision> {
+    let key: SegmentKey = (meta.partition, epoch, meta.from);
+    if state.segments.get(&key).is_some_and(|segment| segment.id == meta.id) {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    check_range(state, epoch, meta.partition, meta.from, meta.to)?;
+    let mut add = meta.to_add(schema)?;
+    actions::set_epoch(&mut add, epoch);
+    // An entry that cannot be read back would stop everybody, so it is read back before it is written.
+    SegmentMeta::from_add(&add, &state.schema)?;
+    Ok(Decision::Write(vec![
+        actions::commit_info(commit.id, commit.at_ms, "STREAMING UPDATE"),
+        Action::Add(add),
+        actions::txn(&state.spec, meta.partition, meta.to, commit.at_ms),
+    ]))
+}
+
+fn decide_gap(
+    state: &LogState,
+    commit: &Commit,
+    epoch: u32,
+    partition: i32,
+    (from, to): (i64, i64),
+    reason: GapReason,
+) -> Result<Decision> {
+    let mut partition_state = check_range(state, epoch, partition, from, to)?.clone();
+    partition_state.record(Gap { from, to, reason, at_ms: commit.at_ms });
+    partition_state.committed = to;
+    let mut stream = state.stream.clone();
+    stream.partitions.insert(partition, partition_state);
+    write_stream(state, commit, "STREAMING UPDATE", &stream, [partition])
+}
+
+/// The commit rule: the change must begin where the partition is committed, in the current epoch.
+fn check_range(state: &LogState, epoch: u32, partition: i32, from: i64, to: i64) -> Result<&PartitionState> {
+    let Some(partition_state) = state.stream.partitions.get(&partition) else {
+        return match epoch == state.stream.epoch {
+            true => refused(state, format!("partition {partition} was never begun")),
+            false => Err(fenced(state, partition, from)),
+        };
+    };
+    if epoch != state.stream.epoch || from != partition_state.committed {
+        return Err(fenced(state, partition, from));
+    }
+    if from >= to {
+        return refused(state, format!("partition {partition}: offsets {from} to {to} are not a range"));
+    }
+    Ok(partition_state)
+}
+
+fn decide_start(
+    state: &LogState,
+    commit: &Commit,
+    epoch: u32,
+    starts: &BTreeMap<i32, i64>,
+    topic_id: &Option<String>,
+) -> Result<Decision> {
+    let begun = starts.iter().find(|(partition, _)| state.stream.partitions.contains_key(partition));
+    let moved = if epoch == state.stream.epoch { begun } else { starts.iter().next() };
+    if let Some((&partition, &start)) = moved {
+        return Err(fenced(state, partition, start));
+    }
+    check_starts(state, starts)?;
+    if let (Some(known), Some(found)) = (&state.stream.topic_id, topic_id)
+        && known != found
+    {
+        return refused(
+            state,
+            format!(
+                "the topic is {found}, but the committed offsets are of its predecessor {known}: it was recreated"
+            ),
+        );
+    }
+    let mut stream = state.stream.clone();
+    stream.topic_id = stream.topic_id.or_else(|| topic_id.clone());
+    stream.begin(starts);
+    write_stream(state, commit, "STREAMING UPDATE", &stream, starts.keys().copied())
+}
+
+fn decide_recreated(
+    state: &LogState,
+    commit: &Commit,
+    epoch: u32,
+    starts: &BTreeMap<i32, i64>,
+    topic_id: &Option<String>,
+) -> Result<Decision> {
+    check_starts(state, starts)?;
+    if epoch != state.stream.epoch {
+        let (partition, start) =
+            starts.iter().next().map_or((0, 0), |(&partition, &start)| (partition, start));
+        return Err(fenced(state, partition, start));
+    }
+    let mut stream = state.stream.clone();
+    stream.recreate(topic_id.clone(), starts, commit.at_ms);
+    write_stream(state, commit, "STREAMING UPDATE", &stream, starts.keys().copied())
+}
+
+fn check_starts(state: &LogState, starts: &BTreeMap<i32, i64>) -> Result<()> {
+    if starts.is_empty() {
+        return refused(state, "there is no partition to begin".into());
+    }
+    match starts.iter().find(|&(&partition, &start)| partition < 0 || start < 0) {
+        Some((partition, start)) => {
+            refused(state, format!("partition {partition} cannot begin at offset {start}"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Decision> {
+    let ids: std::collections::HashSet<&Ulid> = ids.iter().collect();
+    let mut write = vec![actions::commit_info(commit.id, commit.at_ms, "DELETE")];
+    let mut stream = state.stream.clone();
+    for (&(partition, epoch, _), segment) in &state.segments {
+        if ids.contains(&segment.id) {
+            stream.expire(epoch, partition, segment.from, segment.to, commit.at_ms);
+            write.push(actions::remove(&segment.path, segment.size_bytes, commit.at_ms));
+        }
+    }
+    if write.len() == 1 {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    write.push(actions::stream(&state.spec.name, &stream)?);
+    Ok(Decision::Write(write))
+}
+
+fn decide_spec(state: &LogState, commit: &Commit, spec: &TableSpec) -> Result<Decision> {
+    if *spec == *state.spec {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    check_compatible(&state.spec, spec).map_err(SegmentError::Refused)?;
+    Ok(Decision::Write(vec![
+        actions::commit_info(commit.id, commit.at_ms, "SET TBLPROPERTIES"),
+        actions::metadata(table_id(state)?, spec, false, commit.at_ms)?,
+    ]))
+}
+
+fn decide_drop(state: &LogState, commit: &Commit) -> Result<Decision> {
+    let stream = StreamState { epoch: state.stream.epoch, ..StreamState::default() };
+    let mut write = vec![
+        actions::commit_info(commit.id, commit.at_ms, "DROP TABLE"),
+        actions::metadata(table_id(state)?, &state.spec, true, commit.at_ms)?,
+        actions::stream(&state.spec.name, &stream)?,
+    ];
+    let removes = state.segments.values();
+    write.extend(removes.map(|segment| actions::remove(&segment.path, segment.size_bytes, commit.at_ms)));
+    Ok(Decision::Write(write))
+}
+
+/// An entry that changes the stream state, with the committed offset of `moved` partitions.
+fn write_stream(
+    state: &LogState,
+    commit: &Commit,
+    operation: &str,
+    stream: &StreamState,
+    moved: impl IntoIterator<Item = i32>,
+) -> Result<Decision> {
+    let mut write = vec![
+        actions::commit_info(commit.id, commit.at_ms, operation),
+        actions::stream(&state.spec.name, stream)?,
+    ];
+    let committed = moved
+        .into_iter()
+        .filter_map(|partition| Some((partition, stream.partitions.get(&partition)?.committed)));
+    write.extend(committed.map(|(partition, to)| actions::txn(&state.spec, partition, to, commit.at_ms)));
+    Ok(Decision::Write(write))
+}
+
+fn table_id(state: &LogState) -> Result<Uuid> {
+    state.table_id.parse().map_err(|_| {
+        SegmentError::Corrupt(format!("table {}: id {:?} is not a UUID", state.spec.name, state.table_id))
+    })
+}
+
+fn fenced(state: &LogState, partition: i32, expected: i64) -> SegmentError {
+    SegmentError::Fenced {
+        table: state.spec.name.clone(),
+        partition,
+        expected,
+        committed: state.stream.partitions.get(&partition).map_or(-1, |partition| partition.committed),
+    }
+}
+
+fn refused<T>(state: &LogState, message: String) -> Result<T> {
+    Err(SegmentError::Refused(format!("table {}: {message}", state.spec.name)))
+}

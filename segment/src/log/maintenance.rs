@@ -1,0 +1,122 @@
+//! The store around the tables: where they lie, which there are, purging a dropped one, and whether the store
+//! keeps the promise that the log stands on.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use ulid::Ulid;
+
+use super::files::LogFiles;
+use super::table_log::TableLog;
+use crate::{Result, SegmentError};
+
+/// Logs opened at a time while listing tables.
+const OPEN_AT_ONCE: usize = 8;
+
+/// Where the objects of a table lie, under the root of the store.
+pub fn table_root(store_root: &Path, table: &str) -> Path {
+    store_root.clone().join("tables").join(table)
+}
+
+/// Names of the tables under the root of a store, ascending; dropped ones are not among them.
+///
+/// # Errors
+/// `Store` if the store cannot be read, `Corrupt` if a log is damaged.
+pub async fn list_tables(store: &Arc<dyn ObjectStore>, store_root: &Path) -> Result<Vec<String>> {
+    let directory = store_root.clone().join("tables");
+    let listed = store.list_with_delimiter(Some(&directory)).await;
+    let listed = listed
+        .map_err(|error| SegmentError::store(format!("listing the tables under {directory}"), error))?;
+    let opened = futures::stream::iter(listed.common_prefixes).map(|root| async move {
+        let exists = TableLog::open(store.clone(), root.clone()).await?.is_some();
+        Ok::<_, SegmentError>(exists.then(|| root.filename().unwrap_or_default().to_string()))
+    });
+    let names: Vec<Option<String>> = opened.buffered(OPEN_AT_ONCE).try_collect().await?;
+    let mut names: Vec<String> = names.into_iter().flatten().collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+impl TableLog {
+    /// Deletes every object of a dropped table but its log, and returns how many there were. It is up to the caller that no
+    /// query reads them any more.
+    ///
+    /// # Errors
+    /// `Refused` if the table exists (dropped or not, it was created anew), `Store` if the store fails half way: call it again.
+    pub async fn purge(store: Arc<dyn ObjectStore>, root: Path) -> Result<u64> {
+        let log = root.clone().join("_delta_log");
+        let context = || format!("purging {root}");
+        let objects = store.list(Some(&root)).try_filter(|object| {
+            let is_log = object.location.prefix_matches(&log);
+            async move { !is_log }
+        });
+        let objects: Vec<Path> = objects
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await
+            .map_err(|error| SegmentError::store(context(), error))?;
+        // Only now: whatever was listed while the table is still dropped afterwards is not of a successor.
+        let files = LogFiles::new(store.clone(), root.clone());
+        if files.load().await?.is_some_and(|state| !state.dropped) {
+            return Err(SegmentError::Refused(format!(
+                "table {} exists; drop it before purging it",
+                files.table
+            )));
+        }
+        let deleted = store.delete_stream(futures::stream::iter(objects).map(Ok).boxed());
+        let gone = deleted.filter_map(|outcome| async move {
+            match outcome {
+                Err(StoreError::NotFound { .. }) => None,
+                other => Some(other),
+            }
+        });
+        gone.try_fold(0, |count, _| async move { Ok(count + 1) })
+            .await
+            .map_err(|error| SegmentError::store(context(), error))
+    }
+}
+
+/// Checks that the store creates an object only if it is absent. Everything that this engine promises rests on it, so a
+/// process must not start on a store that fails this.
+///
+/// # Errors
+/// `Refused`, saying what to configure, if the store overwrites or does not know the condition; `Store` if it cannot be reached.
+pub async fn self_test(store: &dyn ObjectStore, store_root: &Path) -> Result<()> {
+    let probe = store_root.clone().join(format!("_headwater_self_test_{}", Ulid::new()));
+    let outcome = create_twice(store, &probe).await;
+    if let Err(error) = store.delete(&probe).await
+        && !matches!(error, StoreError::NotFound { .. })
+    {
+        tracing::warn!(%probe, %error, "self-test: the probe object could not be deleted; delete it by hand");
+    }
+    outcome
+}
+
+async fn create_twice(store: &dyn ObjectStore, probe: &Path) -> Result<()> {
+    let create = || {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        store.put_opts(probe, "headwater".into(), options)
+    };
+    let refused = |why: &str| {
+        Err(SegmentError::Refused(format!(
+            "the object store {store} {why}; tables would lose or repeat rows on it. Use a store with conditional writes \
+             (S3: `If-None-Match` on PUT), or put a local disk in its place"
+        )))
+    };
+    let unknown = |error: &StoreError| {
+        matches!(error, StoreError::NotSupported { .. } | StoreError::NotImplemented { .. })
+    };
+    match create().await {
+        Ok(_) => {}
+        Err(error) if unknown(&error) => return refused("cannot create an object only if it is absent"),
+        Err(error) => return Err(SegmentError::store(format!("self-test: writing {probe}"), error)),
+    }
+    match create().await {
+        Err(StoreError::AlreadyExists { .. }) => Ok(()),
+        Ok(_) => refused("overwrote an object that was to be created only if absent"),
+        Err(error) if unknown(&error) => refused("cannot create an object only if it is absent"),
+        Err(error) => Err(SegmentError::store(format!("self-test: writing {probe} again"), error)),
+    }
+}

@@ -1,0 +1,244 @@
+//! [`TableLog`]: a process's handle on one table's log, and the commit loop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use ulid::Ulid;
+
+use super::actions;
+use super::checkpoint::{self, CHECKPOINT_EVERY};
+use super::decide::{Change, Commit, Decision, decide, decide_create};
+use super::files::LogFiles;
+use super::snapshot::LogSnapshot;
+use super::state::LogState;
+use crate::spec::TableSpec;
+use crate::{Result, SegmentError};
+
+/// After this long without a look at the store, a commit looks before it writes. Entries are kept for days, so the version
+/// that a writer knows cannot have been cleaned up within this time.
+const KNOWN_VERSION_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// A table's log. Clones share one state; reading a [snapshot](Self::snapshot) never waits.
+///
+/// The handle is bound to the table as it was created: once that is dropped, every call answers `NoSuchTable`, even
+/// if a table of the same name was created since.
+#[derive(Clone)]
+pub struct TableLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    files: LogFiles,
+    table_id: String,
+    snapshot: ArcSwap<LogSnapshot>,
+    /// Held across store calls: two commits of one process would only race for the same version.
+    writer: Mutex<Writer>,
+    checkpointing: AtomicBool,
+}
+
+struct Writer {
+    /// `None` if it has to be loaded again.
+    state: Option<LogState>,
+    looked_at: Instant,
+}
+
+impl TableLog {
+    /// Creates the table whose objects lie under `root` (see [`table_root`](super::table_root)).
+    ///
+    /// # Errors
+    /// `Refused` if it exists already. After a transient error the table may exist, or come to exist a moment later.
+    pub async fn create(store: Arc<dyn ObjectStore>, root: Path, spec: &TableSpec) -> Result<Self> {
+        let files = LogFiles::new(store, root);
+        let (id, at_ms) = (Ulid::new(), now_ms());
+        let mut slot = files.load().await?;
+        commit_loop(&files, &mut slot, |state| decide_create(state, id, at_ms, spec)).await?;
+        match slot.filter(|state| !state.dropped) {
+            Some(state) => Ok(Self::with_state(files, state)),
+            None => Err(SegmentError::NoSuchTable(spec.name.clone())), // dropped in the same instant
+        }
+    }
+
+    /// Opens the table whose objects lie under `root`; `None` if there is none, or it was dropped.
+    ///
+    /// # Errors
+    /// `Store` if the store cannot be read, `Corrupt` if the log is damaged.
+    pub async fn open(store: Arc<dyn ObjectStore>, root: Path) -> Result<Option<Self>> {
+        let files = LogFiles::new(store, root);
+        let state = files.load().await?.filter(|state| !state.dropped);
+        Ok(state.map(|state| Self::with_state(files, state)))
+    }
+
+    fn with_state(files: LogFiles, state: LogState) -> Self {
+        let inner = Inner {
+            files,
+            table_id: state.table_id.clone(),
+            snapshot: ArcSwap::from_pointee(state.snapshot()),
+            writer: Mutex::new(Writer { state: Some(state), looked_at: Instant::now() }),
+            checkpointing: AtomicBool::new(false),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The newest version that this process knows.
+    pub fn snapshot(&self) -> Arc<LogSnapshot> {
+        self.inner.snapshot.load_full()
+    }
+
+    /// Reads what others have committed since.
+    ///
+    /// # Errors
+    /// `Store` (transient), `Corrupt`, or `NoSuchTable` if the table was dropped.
+    pub async fn refresh(&self) -> Result<Arc<LogSnapshot>> {
+        let mut writer = self.inner.writer.lock().await;
+        self.inner.files.catch_up(&mut writer.state).await?;
+        writer.looked_at = Instant::now();
+        self.inner.publish(writer.state.as_ref())
+    }
+
+    /// Commits a change, exactly once however often it is tried with the same value.
+    ///
+    /// # Errors
+    /// - transient: it is not known whether the change is in the log, or will be. Try again with the same commit.
+    /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
+    /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.
+    pub async fn commit(&self, commit: &Commit) -> Result<Arc<LogSnapshot>> {
+        let inner = &*self.inner;
+        let mut writer = inner.writer.lock().await;
+        if writer.state.is_none() || writer.looked_at.elapsed() > KNOWN_VERSION_AGE_MAX {
+            inner.files.catch_up(&mut writer.state).await?;
+        }
+        let before = writer.state.as_ref().map(|state| state.version);
+        let decided =
+            commit_loop(&inner.files, &mut writer.state, |state| decide(inner.live(state)?, commit)).await;
+        let written = match decided {
+            Ok(written) => written,
+            Err(error) => {
+                // What was read on the way is news all the same.
+                let newer = writer.state.as_ref().filter(|state| Some(state.version) > before);
+                if newer.is_some_and(|state| inner.live(Some(state)).is_ok()) {
+                    inner.publish(newer)?;
+                }
+                return Err(error);
+            }
+        };
+        writer.looked_at = Instant::now();
+        if let Some(version) = written.filter(|version| version % CHECKPOINT_EVERY == 0) {
+            self.checkpoint_in_background(version);
+        }
+        match commit.change {
+            Change::Drop => Ok(self.snapshot()),
+            _ => inner.publish(writer.state.as_ref()),
+        }
+    }
+
+    /// Gives the table another spec; one that is already in force is a success.
+    ///
+    /// # Errors
+    /// `Refused`, naming the column and the reason, if the segments that are there do not allow it; else as [`commit`](Self::commit).
+    pub async fn set_spec(&self, spec: &TableSpec) -> Result<Arc<LogSnapshot>> {
+        self.commit_now(Change::SetSpec { spec: Arc::new(spec.clone()) }).await
+    }
+
+    /// Removes segments whose rows this table's retention has given up. Their objects are left for a collector.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), never `Fenced`.
+    pub async fn expire_segments(&self, segments: Vec<Ulid>) -> Result<Arc<LogSnapshot>> {
+        self.commit_now(Change::Expire { segments }).await
+    }
+
+    /// Drops the table: it is empty to every Delta reader and does not exist to Headwater any more. Its objects stay until
+    /// [`purge`](Self::purge). A table that is dropped already is a success.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit), never `Fenced`.
+    pub async fn drop_table(&self) -> Result<()> {
+        match self.commit_now(Change::Drop).await {
+            Ok(_) | Err(SegmentError::NoSuchTable(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn commit_now(&self, change: Change) -> Result<Arc<LogSnapshot>> {
+        self.commit(&Commit { id: Ulid::new(), at_ms: now_ms(), change }).await
+    }
+
+    fn checkpoint_in_background(&self, version: u64) {
+        if self.inner.checkpointing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let log = self.clone();
+        tokio::spawn(async move {
+            log.checkpoint(version).await;
+            log.inner.checkpointing.store(false, Ordering::Release);
+        });
+    }
+
+    /// Writes the checkpoint of a version; a failure is only logged, because a checkpoint only saves time.
+    pub(super) async fn checkpoint(&self, version: u64) {
+        let table = &self.inner.files.table;
+        match checkpoint::write(&self.inner.files, version).await {
+            Ok(removed) => tracing::debug!(table, version, removed, "table log: checkpoint written"),
+            Err(error) => {
+                tracing::warn!(table, version, %error, "table log: checkpoint failed; the next one follows")
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// The state, if it is still that of the table which this handle was opened on.
+    fn live<'a>(&self, state: Option<&'a LogState>) -> Result<&'a LogState> {
+        state
+            .filter(|state| !state.dropped && state.table_id == self.table_id)
+            .ok_or_else(|| SegmentError::NoSuchTable(self.files.table.clone()))
+    }
+
+    fn publish(&self, state: Option<&LogState>) -> Result<Arc<LogSnapshot>> {
+        let state = self.live(state)?;
+        let current = self.snapshot.load_full();
+        if current.version == state.version {
+            return Ok(current);
+        }
+        let snapshot = Arc::new(state.snapshot());
+        self.snapshot.store(snapshot.clone());
+        Ok(snapshot)
+    }
+}
+
+/// Decides, writes the next version, and decides again for as long as others take it. Returns the version that was
+/// written, or `None` if the log said it already.
+///
+/// An error of the write leaves open whether it happened, so it is treated like "already exists": the log is read on, and
+/// what is found there is decided on. Only if there is nothing new, the error goes to the caller.
+async fn commit_loop(
+    files: &LogFiles,
+    slot: &mut Option<LogState>,
+    decide: impl Fn(Option<&LogState>) -> Result<Decision>,
+) -> Result<Option<u64>> {
+    loop {
+        let actions = match decide(slot.as_ref())? {
+            Decision::Write(actions) => actions,
+            Decision::AlreadyCommitted => return Ok(None),
+        };
+        let version = slot.as_ref().map_or(0, |state| state.version + 1);
+        let Err(error) = files.write_entry(version, actions::encode(&files.table, &actions)?).await else {
+            files.advance(slot, version, &actions)?;
+            return Ok(Some(version));
+        };
+        files.catch_up(slot).await?;
+        if slot.as_ref().is_none_or(|state| state.version < version) {
+            return Err(error);
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}
