@@ -186,13 +186,19 @@ impl Node {
     }
 }
 
-/// Opens every table of the store. One that cannot be opened is an error: serving the others as if it did not exist
+/// Opens every table of the store. One whose log cannot be read is an error: serving the others as if it did not exist
 /// would make its queries fail with a lie.
 async fn open_tables(node: &NodeTables) -> Result<(), NodeError> {
     let mut ingests = node.ingests.lock().await;
     for name in log::list_tables(&node.store, &node.root).await? {
         let Some(log) = TableLog::open(node.store.clone(), node.table_root(&name)).await? else { continue };
-        node.run_table(log, &mut ingests)?;
+        if let Err(error) = node.run_table(log, &mut ingests) {
+            // A secret that is missing here and now, say: what is sealed is served all the same.
+            tracing::error!(table = name, %error, "the table is served, but not consumed");
+            if let Some(live) = node.tables.get(&name) {
+                live.set_trouble(Some(error.to_string()));
+            }
+        }
     }
     Ok(())
 }

@@ -6,15 +6,10 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
 use headwater_segment::mutable::DeadLetter;
 use headwater_segment::schema::TableSchema;
-use headwater_segment::sealed::{
-    FORMAT_VERSION, SegmentMeta, StatValue, dead_letters_path, decode_dead_letters,
-};
-use object_store::ObjectStoreExt;
-use object_store::path::Path;
+use headwater_segment::sealed::{FORMAT_VERSION, SegmentMeta, StatValue};
 
 use super::CatalogSources;
 use super::prune::scalar;
@@ -216,34 +211,13 @@ fn dead_letters(sources: Arc<CatalogSources>) -> BoxFuture<'static, Result<Vec<R
     async move {
         let mut rows = Vec::new();
         for table in sources.tables.list() {
-            let read = table.read();
-            let sealed = read.log.segments.iter().filter(|segment| segment.dead_letters > 0);
-            for segment in sealed {
-                let letters = sealed_letters(&table, segment).await;
-                let letters = letters.map_err(|error| DataFusionError::External(Box::new(error)))?;
-                rows.extend(letters.into_iter().map(|letter| dead_letter(table.name(), letter)));
-            }
-            for partition in read.cut.offsets.keys() {
-                let committed = read.log.committed(*partition).unwrap_or(i64::MIN);
-                let open = table.segments(*partition).into_iter().flat_map(|segment| segment.dead_letters());
-                let open = open.filter(|letter| letter.offset >= committed);
-                rows.extend(open.map(|letter| dead_letter(table.name(), letter)));
-            }
+            let letters =
+                table.dead_letters().await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+            rows.extend(letters.into_iter().map(|letter| dead_letter(table.name(), letter)));
         }
         Ok(rows)
     }
     .boxed()
-}
-
-async fn sealed_letters(
-    table: &LiveTable,
-    segment: &SegmentMeta,
-) -> headwater_segment::Result<Vec<DeadLetter>> {
-    let path = dead_letters_path(segment.partition, segment.from, segment.to, segment.id);
-    let path: Path = table.root().parts().chain(Path::from(path).parts()).collect();
-    let failed = |error| SegmentError::store(format!("reading dead letters {path}"), error);
-    let object = table.store().get(&path).await.map_err(failed)?;
-    decode_dead_letters(object.bytes().await.map_err(failed)?)
 }
 
 fn dead_letter(table: &str, letter: DeadLetter) -> Row {

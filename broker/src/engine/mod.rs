@@ -13,6 +13,7 @@
 mod admission;
 mod config;
 mod errors;
+mod interrupt;
 mod parameters;
 pub(crate) mod registry;
 mod run;

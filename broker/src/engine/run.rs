@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::config::Limits;
 use super::errors::{error_of, plan_error};
+use super::interrupt::interruptible;
 use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
@@ -145,6 +146,7 @@ impl QueryTask {
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
         let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
+        let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
         Ok(Planned { plan, context: state.task_ctx(), cuts: catalog.cuts() })
     }
 

@@ -103,6 +103,9 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     let options = session.options_mut();
     options.execution.time_zone = Some("UTC".into());
     options.execution.collect_statistics = true;
+    // What a sort holds is sorted in one piece before it spills. Merging its batches instead takes a cursor of up to
+    // three times its rows for each of them, which fails exactly when memory is short.
+    options.execution.sort_in_place_threshold_bytes = usize::MAX;
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
     options.execution.parquet.enable_page_index = true;

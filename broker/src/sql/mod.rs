@@ -1,6 +1,6 @@
 //! From SQL text to one read-only statement.
 //!
-//! DataFusion's own parser does the work; around it stand the house rules: a limit on length and on structure, exactly
+//! DataFusion's own parser does the work; around it stand the house rules: limits on length, nesting and operators, exactly
 //! one statement, reads only, `$partition`-like stream columns without quotes, and camelCase columns without quotes.
 //! Tokens are rewritten in place, so every position in an error is a position in the text that the user wrote.
 //!
@@ -61,7 +61,7 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
         ));
     }
     let mut tokens = tokens::tokenize(sql)?;
-    tokens::check_structure(&tokens)?;
+    tokens::check_operators(&tokens)?;
     let mentions = tokens::quote_stream_columns(&mut tokens)?;
     names.quote_mixed_case(&mut tokens);
 
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_length_nesting_and_structure() {
+    fn limits_length_nesting_and_operators() {
         let nested = format!("SELECT {}1{}", "(".repeat(5000), ")".repeat(5000));
         assert_eq!(error_of(&nested).kind, QueryErrorKind::Parse);
         let chained = format!("SELECT 1{}", "+1".repeat(100_000));

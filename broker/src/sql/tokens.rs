@@ -13,11 +13,11 @@ use headwater_segment::schema::{
 
 use crate::{QueryError, QueryErrorKind};
 
-/// Most tokens that are neither literals, commas, parentheses nor blanks.
+/// Most operators of a statement.
 ///
-/// Chains such as `a + a + …` become left-deep trees that are dropped recursively, at some 200 bytes of stack per level:
-/// this many levels fit the stacks of the query threads (`engine::THREAD_STACK_BYTES`) many times over.
-const STRUCTURE_MAX: usize = 10_000;
+/// A chain such as `a + a + …` becomes a tree as deep as it is long; planning it takes time in the square of its depth,
+/// on a thread that cannot be interrupted meanwhile. Lists cost nothing of the kind and are not counted.
+const OPERATORS_MAX: usize = 2_000;
 
 const STREAM_COLUMN_NAMES: [&str; STREAM_COLUMNS] =
     [PARTITION_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN, KEY_COLUMN, HEADERS_COLUMN];
@@ -40,30 +40,47 @@ pub(super) fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, QueryError> {
 }
 
 /// Refuses texts whose plan would be out of all proportion.
-pub(super) fn check_structure(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
-    let structural = tokens.iter().filter(|token| is_structural(&token.token)).count();
-    if structural <= STRUCTURE_MAX {
+pub(super) fn check_operators(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    let operators = tokens.iter().filter(|token| is_operator(&token.token)).count();
+    if operators <= OPERATORS_MAX {
         return Ok(());
     }
     Err(QueryError::new(
         QueryErrorKind::BadRequest,
         format!(
-            "the statement has {structural} names and operators, at most {STRUCTURE_MAX} are allowed; \
+            "the statement has {operators} operators, at most {OPERATORS_MAX} are allowed; \
              use IN (…) or VALUES for long lists"
         ),
     ))
 }
 
-fn is_structural(token: &Token) -> bool {
-    !matches!(
-        token,
+/// Whether a token can make a tree deeper without a parenthesis, whose nesting the parser bounds.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::IS
+                | Keyword::IN
+                | Keyword::LIKE
+                | Keyword::AT
+                | Keyword::JOIN
+                | Keyword::UNION
+                | Keyword::INTERSECT
+                | Keyword::EXCEPT
+        ),
         Token::Whitespace(_)
-            | Token::Comma
-            | Token::LParen
-            | Token::RParen
-            | Token::Number(..)
-            | Token::SingleQuotedString(_)
-    )
+        | Token::Comma
+        | Token::Period
+        | Token::LParen
+        | Token::RParen
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Placeholder(_) => false,
+        _ => true,
+    }
 }
 
 /// Turns `$offset` and its like into quoted names, and checks that every other `$x` is `$1`, `$2`, ….
@@ -81,10 +98,10 @@ pub(super) fn quote_stream_columns(tokens: &mut [TokenWithSpan]) -> Result<Menti
                     mentions.parameters = mentions.parameters.max(number);
                 }
             }
-            Token::Word(word) if word.quote_style.is_some() => {
-                if STREAM_COLUMN_NAMES.contains(&word.value.as_str()) {
-                    mentions.stream_columns.insert(word.value.clone());
-                }
+            Token::Word(word)
+                if word.quote_style.is_some() && STREAM_COLUMN_NAMES.contains(&word.value.as_str()) =>
+            {
+                mentions.stream_columns.insert(word.value.clone());
             }
             _ => {}
         }

@@ -35,8 +35,8 @@
 //! | STRING | string; literal, `true`, `false` | the string; the text exactly as in the message |
 //! | JSON | any value | its text exactly as in the message |
 //! | UUID | string of 32 hexadecimal digits, or 8-4-4-4-12 of them | lower case, hyphenated |
-//! | BYTES | string of standard base64, `=` padding complete or absent, unused bits zero | the bytes |
-//! | ARRAY<T> | array of nulls and of values that fit T | |
+//! | BYTES | string of standard base64, `=` padding optional (also in part), unused bits zero | the bytes |
+//! | `ARRAY<T>` | array of nulls and of values that fit T | |
 //!
 //! # Key and headers
 //!

@@ -26,6 +26,9 @@ const POWERS_F64: [f64; 23] = [
     1e19, 1e20, 1e21, 1e22,
 ];
 
+/// The powers of ten that up to eight digits are shifted by.
+const POWERS_U64: [u64; 9] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
 const OUT_OF_RANGE: &str = "out of range";
 const HAS_FRACTION: &str = "not an integer";
 const TOO_MANY_DIGITS: &str = "more digits than the precision";
@@ -136,11 +139,34 @@ impl Number {
 /// Appends the digits at `at` to `mantissa` (which wraps when there are too many) and returns where they end.
 #[inline]
 fn digits(bytes: &[u8], mut at: usize, mantissa: &mut u64) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let (count, value) = leading_digits(*chunk);
+        *mantissa = mantissa.wrapping_mul(POWERS_U64[count]).wrapping_add(value);
+        at += count;
+        if count < 8 {
+            return at;
+        }
+    }
     while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
         *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
         at += 1;
     }
     at
+}
+
+/// How many of eight bytes are digits before the first that is not, and their value. No branch depends on the count.
+#[inline]
+fn leading_digits(bytes: [u8; 8]) -> (usize, u64) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let digits = u64::from_le_bytes(bytes) ^ (ONES * b'0' as u64);
+    // The lowest bit set is the high bit of the first byte of 10 or more; bytes above it may be wrong through carries.
+    let others = (digits.wrapping_add(ONES * 0x76) | digits) & (ONES << 7);
+    let count = others.trailing_zeros() / 8;
+    // Zero digits come in from below, before the digits; what is not a digit is shifted out.
+    let padded = digits.checked_shl(64 - 8 * count).unwrap_or(0);
+    let pairs = padded.wrapping_mul(10).wrapping_add(padded >> 8) & 0x00FF_00FF_00FF_00FF;
+    let quads = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+    (count as usize, quads.wrapping_mul(10_000).wrapping_add(quads >> 32) & 0xFFFF_FFFF)
 }
 
 /// Reads what follows the `e`: an optional sign and digits. Returns the power held at [`EXPONENT_MAX`], and the length.

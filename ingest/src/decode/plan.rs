@@ -41,8 +41,8 @@ pub(super) enum Envelope {
 
 /// A place in a message: the columns that stand there, and the places inside it.
 pub(super) struct Node {
-    /// The field's name with its closing quote, as producers write it; `None` if it cannot be written without escapes.
-    pub(super) quoted: Option<Box<[u8]>>,
+    /// The field's name as producers write it; `None` if it cannot be written without escapes.
+    pub(super) spelling: Option<Spelling>,
     pub(super) columns: Vec<usize>,
     /// Children by field name, ordered as [`search_order`] says.
     fields: Vec<(Box<str>, NodeId)>,
@@ -88,7 +88,7 @@ impl Plan {
                 data_type: column.data_type.clone(),
                 nullable: column.nullable,
                 lenient: spec.on_error == OnError::Null && column.nullable,
-                path: path_text(&spec.path),
+                path: spec.path.to_string(),
             });
             match &spec.path {
                 FieldPath::Key => envelope.push((index, Envelope::Key)),
@@ -130,7 +130,7 @@ impl Draft {
     fn number(self, step: Option<&PathStep>, nodes: &mut Vec<Node>) -> NodeId {
         let id = nodes.len();
         nodes.push(Node {
-            quoted: step.and_then(quoted),
+            spelling: step.and_then(Spelling::new),
             columns: self.columns,
             fields: Vec::new(),
             items: Vec::new(),
@@ -162,26 +162,38 @@ impl Draft {
     }
 }
 
-fn quoted(step: &PathStep) -> Option<Box<[u8]>> {
-    match step {
-        PathStep::Field(name) if !name.chars().any(|c| c < ' ' || c == '"' || c == '\\') => {
-            Some(format!("{name}\"").into_bytes().into())
-        }
-        _ => None,
-    }
+/// A field's name with the closing quote and the colon, to be compared with a message in one or two words.
+pub(super) struct Spelling {
+    text: Box<[u8]>,
+    /// The first 16 bytes, zeros after the end, and a mask of the bytes that count.
+    head: u128,
+    mask: u128,
 }
 
-/// A path as a spec writes it.
-fn path_text(path: &FieldPath) -> String {
-    let FieldPath::Payload(steps) = path else {
-        return match path {
-            FieldPath::Header(name) => format!("$headers.{name}"),
-            _ => "$key".into(),
+impl Spelling {
+    fn new(step: &PathStep) -> Option<Self> {
+        let PathStep::Field(name) = step else { return None };
+        if name.chars().any(|c| c < ' ' || c == '"' || c == '\\') {
+            return None;
+        }
+        let text = format!("{name}\":").into_bytes();
+        let (mut head, mut mask) = ([0; 16], [0; 16]);
+        for (at, byte) in text.iter().take(16).enumerate() {
+            (head[at], mask[at]) = (*byte, 0xFF);
+        }
+        Some(Self { text: text.into(), head: u128::from_le_bytes(head), mask: u128::from_le_bytes(mask) })
+    }
+
+    /// The length of this spelling if `bytes` begin with it.
+    #[inline]
+    pub(super) fn length_in(&self, bytes: &[u8]) -> Option<usize> {
+        let begins = match bytes.first_chunk::<16>() {
+            Some(head) => {
+                u128::from_le_bytes(*head) & self.mask == self.head
+                    && (self.text.len() <= 16 || bytes.starts_with(&self.text))
+            }
+            None => bytes.starts_with(&self.text),
         };
-    };
-    steps.iter().fold(String::from("$"), |text, step| match step {
-        PathStep::Field(name) if text == "$" => name.clone(),
-        PathStep::Field(name) => format!("{text}.{name}"),
-        PathStep::Index(index) => format!("{text}[{index}]"),
-    })
+        begins.then_some(self.text.len())
+    }
 }

@@ -214,7 +214,6 @@ impl<'d, S: RowSink> Walk<'d, S> {
         let mut has_member = scanner.open(b'}', depth)?;
         while has_member {
             let child = self.field(scanner, id, last)?;
-            scanner.colon()?;
             match child {
                 Some(child) => {
                     self.place(scanner, child, depth + 1)?;
@@ -229,7 +228,7 @@ impl<'d, S: RowSink> Walk<'d, S> {
         Ok(())
     }
 
-    /// Passes a field's name. The field that followed `last` in an earlier message is compared first.
+    /// Passes a field's name and what stands before its value. The field that followed `last` in an earlier message is compared first.
     #[inline]
     fn field(
         &mut self,
@@ -245,7 +244,7 @@ impl<'d, S: RowSink> Walk<'d, S> {
             None => &mut self.memory.guesses[id].first,
         };
         let plan = self.plan;
-        if plan.nodes[*guess].quoted.as_ref().is_some_and(|quoted| scanner.eat_all(quoted)) {
+        if plan.nodes[*guess].spelling.as_ref().is_some_and(|spelling| scanner.eat_spelling(spelling)) {
             return Ok(Some(*guess));
         }
         let name = scanner.text()?;
@@ -259,6 +258,7 @@ impl<'d, S: RowSink> Walk<'d, S> {
         if let Some(child) = child {
             *guess = child;
         }
+        scanner.colon()?;
         Ok(child)
     }
 

@@ -26,9 +26,11 @@ use crate::mutable::MutableSegment;
 use crate::schema::TableSchema;
 use crate::spec::TableSpec;
 
+mod dead_letters;
 mod progress;
 mod tables;
 
+pub use dead_letters::DEAD_LETTERS_MAX;
 pub use progress::{BatchProgress, PartitionProgress, PartitionStage, ProgressSnapshot};
 pub use tables::Tables;
 

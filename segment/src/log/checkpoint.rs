@@ -24,6 +24,11 @@ pub(super) const CHECKPOINT_EVERY: u64 = 64;
 /// The columns of a checkpoint that hold what the state is made of. Its `remove` actions only serve other readers.
 const COLUMNS: [&str; 5] = ["add", "domainMetadata", "metaData", "protocol", "txn"];
 
+/// The root of our store, as the Delta library is told. All that matters of a table's URL is its path, the table's prefix in
+/// the store that we hand over; but the library takes listings for sorted unless the host names an S3 directory bucket
+/// (`--x-s3`), and those of a local disk are not.
+const UNSORTED_STORE: &str = "memory://headwater--x-s3/";
+
 /// Reads a checkpoint's bytes into the state at its version.
 pub(super) async fn read(bytes: Bytes, version: u64, origin: String) -> Result<LogState> {
     let context = origin.clone();
@@ -55,8 +60,7 @@ fn decode(bytes: Bytes, origin: &str) -> Result<Vec<Action>> {
 
 /// Writes the checkpoint of a version and removes entries that no reader needs any more. Returns how many were removed.
 pub(super) async fn write(files: &LogFiles, version: u64) -> std::result::Result<usize, DeltaTableError> {
-    // The scheme says nothing here, our store is used for whatever it names; the path is the table's prefix in the store.
-    let mut url = Url::parse("memory:///").map_err(|error| DeltaTableError::generic(error.to_string()))?;
+    let mut url = Url::parse(UNSORTED_STORE).map_err(|error| DeltaTableError::generic(error.to_string()))?;
     url.set_path(&format!("/{}/", files.root));
     let store = Arc::clone(&files.store);
     let builder =

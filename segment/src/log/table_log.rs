@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use ulid::Ulid;
 
 use super::actions;
@@ -45,7 +44,8 @@ struct Inner {
 struct Writer {
     /// `None` if it has to be loaded again.
     state: Option<LogState>,
-    looked_at: Instant,
+    /// When the newest version was last seen to be the newest; `None` if that must be seen anew.
+    looked_at: Option<Instant>,
 }
 
 impl TableLog {
@@ -79,7 +79,7 @@ impl TableLog {
             files,
             table_id: state.table_id.clone(),
             snapshot: ArcSwap::from_pointee(state.snapshot()),
-            writer: Mutex::new(Writer { state: Some(state), looked_at: Instant::now() }),
+            writer: Mutex::new(Writer { state: Some(state), looked_at: Some(Instant::now()) }),
             checkpointing: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -97,7 +97,7 @@ impl TableLog {
     pub async fn refresh(&self) -> Result<Arc<LogSnapshot>> {
         let mut writer = self.inner.writer.lock().await;
         self.inner.files.catch_up(&mut writer.state).await?;
-        writer.looked_at = Instant::now();
+        writer.looked_at = Some(Instant::now());
         self.inner.publish(writer.state.as_ref())
     }
 
@@ -110,7 +110,8 @@ impl TableLog {
     pub async fn commit(&self, commit: &Commit) -> Result<Arc<LogSnapshot>> {
         let inner = &*self.inner;
         let mut writer = inner.writer.lock().await;
-        if writer.state.is_none() || writer.looked_at.elapsed() > KNOWN_VERSION_AGE_MAX {
+        let is_fresh = writer.looked_at.is_some_and(|at| at.elapsed() <= KNOWN_VERSION_AGE_MAX);
+        if writer.state.is_none() || !is_fresh {
             inner.files.catch_up(&mut writer.state).await?;
         }
         let before = writer.state.as_ref().map(|state| state.version);
@@ -127,7 +128,7 @@ impl TableLog {
                 return Err(error);
             }
         };
-        writer.looked_at = Instant::now();
+        writer.looked_at = Some(Instant::now());
         if let Some(version) = written.filter(|version| version % CHECKPOINT_EVERY == 0) {
             self.checkpoint_in_background(version);
         }
@@ -163,6 +164,12 @@ impl TableLog {
             Ok(_) | Err(SegmentError::NoSuchTable(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// As if [`KNOWN_VERSION_AGE_MAX`] had passed.
+    #[cfg(test)]
+    pub(super) async fn fall_asleep(&self) {
+        self.inner.writer.lock().await.looked_at = None;
     }
 
     async fn commit_now(&self, change: Change) -> Result<Arc<LogSnapshot>> {

@@ -112,9 +112,9 @@ fn apply(client: &Client, file: &Path, out: &mut impl Write) -> Result<(), CliEr
 }
 
 fn list(client: &Client, as_json: bool, out: &mut impl Write) -> Result<(), CliError> {
-    let statement = "SELECT \"table\", count(*) AS partitions, sum(visible_offset - first_offset) AS offsets, sum(lag) AS lag, \
+    let statement = "SELECT table_name, count(*) AS partitions, sum(visible_offset - first_offset) AS offsets, sum(lag) AS lag, \
                      round(sum(rows_per_second), 1) AS rows_per_second, min(freshness_ms) AS freshness_ms \
-                     FROM system.partitions GROUP BY \"table\" ORDER BY \"table\"";
+                     FROM system.partitions GROUP BY table_name ORDER BY table_name";
     let request = json!({ "sql": statement, "format": "json" }).to_string();
     let answer = client.json(Method::POST, "/sql", Some(request))?;
     let names = client.json(Method::GET, "/tables", None)?;

@@ -103,16 +103,16 @@ const live = { tables: new Map(), selected: null, history: new Map(), columns: n
 async function pollOnce(signal) {
   const [names, partitions, segments] = await Promise.all([
     rowsOf("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name", signal),
-    rowsOf('SELECT * FROM system.partitions ORDER BY "table", "partition"', signal),
-    rowsOf('SELECT "table", state, count(*) AS segments, sum("rows") AS "rows", sum(size_bytes) AS size_bytes FROM system.segments GROUP BY "table", state ORDER BY state', signal),
+    rowsOf('SELECT * FROM system.partitions ORDER BY table_name, "partition"', signal),
+    rowsOf('SELECT table_name, state, count(*) AS segments, sum("rows") AS "rows", sum(size_bytes) AS size_bytes FROM system.segments GROUP BY table_name, state ORDER BY state', signal),
   ]);
   const counts = await countRows(names.slice(0, TABLES_COUNTED_MAX).map((row) => row.name), signal);
   const tables = new Map();
   for (const { name } of names) {
-    const own = partitions.filter((row) => row.table === name);
+    const own = partitions.filter((row) => row.table_name === name);
     tables.set(name, {
       partitions: own,
-      segments: segments.filter((row) => row.table === name),
+      segments: segments.filter((row) => row.table_name === name),
       rows: counts.get(name)?.rows ?? null,
       freshness: counts.get(name)?.freshness ?? null,
       rate: sum(own, "rows_per_second"),
@@ -221,7 +221,7 @@ function drawPartitions(table) {
 
 async function drawSegments(name) {
   try {
-    const rows = await rowsOf(`SELECT "partition", from_offset, to_offset, "rows", size_bytes, state, path FROM system.segments WHERE "table" = ${literal(name)} ORDER BY to_offset DESC, "partition" LIMIT 20`, AbortSignal.timeout(ANSWER_WAIT_MS));
+    const rows = await rowsOf(`SELECT "partition", from_offset, to_offset, "rows", size_bytes, state, path FROM system.segments WHERE table_name = ${literal(name)} ORDER BY to_offset DESC, "partition" LIMIT 20`, AbortSignal.timeout(ANSWER_WAIT_MS));
     const cells = rows.map((row) => [row.partition, whole(row.from_offset), whole(row.to_offset), whole(row.rows), bytes(row.size_bytes), row.state, row.path ?? UNKNOWN]);
     byId("segments").replaceChildren(plainTable(["partition", "from", "to", "rows", "size", "state", "object"], cells, (i) => i < 5));
   } catch {
