@@ -261,7 +261,7 @@ def test_a_full_disk_loses_nothing(own_node, kafka, small_disk):
     partition = eventually(lambda: (p := node.partitions("brimful")[0]) and p["last_error"] and p, "the error shows")
     assert "seal" in partition["last_error"] and partition["committed_offset"] == 1000
     assert node.sql("SELECT count(DISTINCT id) FROM brimful").value == 5000
-    check_tiling(node, "full")
+    check_tiling(node, "brimful")
 
     filler.unlink()
     eventually(lambda: {p["committed_offset"] for p in node.partitions("brimful").values()} == {3000, 2000}, "all is sealed")
@@ -272,7 +272,7 @@ def test_a_full_disk_loses_nothing(own_node, kafka, small_disk):
     node.start()
     node.wait_count("brimful", 5000)
     assert node.sql("SELECT count(DISTINCT id) FROM brimful").value == 5000
-    check_tiling(node, "full")
+    check_tiling(node, "brimful")
 
 
 def test_a_corrupt_segment_is_named_and_not_served(own_node, kafka):
