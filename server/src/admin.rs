@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 use crate::node::NodeTables;
 
+/// How long a change of spec waits for what was read with the old one to be sealed.
+const SEAL_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+
 #[async_trait]
 impl TableAdmin for NodeTables {
     async fn apply(&self, name: &str, spec_text: &str) -> Result<Applied, AdminError> {
@@ -36,8 +39,13 @@ impl TableAdmin for NodeTables {
         }
         // The new spec counts from one offset on: what was read with the old one is sealed first.
         present.snapshot().check_spec(&spec).map_err(from_segment)?;
-        if let Some(ingest) = ingests.remove(name) {
-            ingest.stop(true).await;
+        if let Some(ingest) = ingests.remove(name)
+            && tokio::time::timeout(SEAL_WAIT, ingest.stop(true)).await.is_err()
+        {
+            tracing::warn!(
+                table = name,
+                "not everything was sealed before the change; the rest is read again from Kafka"
+            );
         }
         let log = match self.tables.get(name) {
             Some(live) => live.log().clone(),

@@ -3,7 +3,9 @@
 mod dead_letters;
 mod headers;
 mod partition;
+mod retention;
 mod sealer;
+mod starting;
 mod supervisor;
 mod worker;
 

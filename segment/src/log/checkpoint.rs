@@ -36,7 +36,11 @@ pub(super) async fn read(bytes: Bytes, version: u64, origin: String) -> Result<L
         let actions = decode(bytes, &origin)?;
         LogState::apply(None, version, &actions, &origin)
     });
-    decoded.await.unwrap_or_else(|error| Err(SegmentError::Log { context, message: error.to_string() }))
+    decoded.await.unwrap_or_else(|error| match error.is_panic() {
+        // The Parquet library met bytes that it did not expect.
+        true => Err(SegmentError::Corrupt(format!("{context}: it is not a readable Parquet file"))),
+        false => Err(SegmentError::Log { context, message: error.to_string() }),
+    })
 }
 
 fn decode(bytes: Bytes, origin: &str) -> Result<Vec<Action>> {

@@ -111,6 +111,11 @@ pub enum Change {
         /// The new spec.
         spec: Arc<TableSpec>,
     },
+    /// Consumption of the whole table is paused on command, or goes on.
+    SetPaused {
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// The table ceases to exist.
     Drop,
 }
@@ -149,6 +154,7 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
         }
         Change::Expire { segments } => decide_expire(state, commit, segments),
         Change::SetSpec { spec } => decide_spec(state, commit, spec),
+        Change::SetPaused { paused } => decide_paused(state, commit, *paused),
         Change::Drop => decide_drop(state, commit),
     }
 }
@@ -319,6 +325,17 @@ fn decide_spec(state: &LogState, commit: &Commit, spec: &TableSpec) -> Result<De
     Ok(Decision::Write(vec![
         actions::commit_info(commit.id, commit.at_ms, "SET TBLPROPERTIES"),
         actions::metadata(table_id(state)?, spec, false, commit.at_ms)?,
+    ]))
+}
+
+fn decide_paused(state: &LogState, commit: &Commit, paused: bool) -> Result<Decision> {
+    if state.stream.paused == paused {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    let stream = StreamState { paused, ..state.stream.clone() };
+    Ok(Decision::Write(vec![
+        actions::commit_info(commit.id, commit.at_ms, "SET TBLPROPERTIES"),
+        actions::stream(&state.spec.name, &stream)?,
     ]))
 }
 

@@ -20,6 +20,9 @@ pub struct StreamState {
     pub epoch: u32,
     /// Kafka's identity of the topic, if the broker tells it.
     pub topic_id: Option<String>,
+    /// Whether consumption of the whole table is paused on command. It stays so over restarts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// Partitions of the current epoch that consumption has begun on.
     pub partitions: BTreeMap<i32, PartitionState>,
     /// Earlier topics of the same name whose rows are still in the table, oldest first.

@@ -227,3 +227,38 @@ async fn damaged_logs_are_named_and_never_believed() {
     store.put(&checkpoint, "PAR1 but not really PAR1".into()).await.unwrap();
     assert!(matches!(TableLog::open(store, root()).await, Err(SegmentError::Corrupt(_))));
 }
+
+/// Flips bits of one object of a small log, and expects an answer, whatever it is.
+async fn survives_damage(object: &str, at: usize, bits: u8) {
+    let store = memory();
+    let log = started(&store, 2).await;
+    log.commit(&segment(0, 0, 10)).await.unwrap();
+    log.commit(&gap(1, 0, 10, GapReason::Retention)).await.unwrap();
+    log.checkpoint(3).await;
+    log.commit(&segment(0, 10, 20)).await.unwrap();
+    let path = root().join("_delta_log").join(object);
+    let mut bytes = store.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+    let at = at % bytes.len();
+    bytes[at] ^= bits;
+    store.put(&path, bytes.into()).await.unwrap();
+    if let Ok(Some(log)) = TableLog::open(store, root()).await {
+        log.snapshot().check_tiling();
+        let _ = log.commit(&segment(0, 20, 30)).await;
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn flipped_bits_never_panic(
+        object in proptest::sample::select(vec![
+            "00000000000000000004.json", "00000000000000000003.checkpoint.parquet", "_last_checkpoint",
+        ]),
+        at in 0..100_000usize,
+        bits in 1..=255u8,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(survives_damage(object, at, bits));
+    }
+}

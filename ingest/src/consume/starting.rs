@@ -1,0 +1,235 @@
+//! The supervisor's look at the topic: which partitions there are, where each starts, and what the table log must
+//! record before that. Every decision is in [`crate::decide`].
+
+use std::collections::BTreeMap;
+
+use headwater_segment::live::PartitionStage;
+use headwater_segment::log::{Change, Commit, GapReason};
+use headwater_segment::spec::{OnGap, StartPosition};
+use ulid::Ulid;
+
+use super::partition::PartitionParts;
+use super::supervisor::{Running, Supervisor, now_ms};
+use super::worker::Command;
+use crate::decide::{PartitionFacts, StartDecision, decide_start};
+use crate::error::Result;
+use crate::kafka::topic::{TopicClient, TopicState};
+
+impl Supervisor {
+    /// Asks Kafka what there is and starts every partition that does not run.
+    pub(super) fn look(&mut self) -> Result<()> {
+        let Some(topic) = &self.topic else { return Ok(()) };
+        let state = topic.describe()?;
+        let snapshot = self.parts.live.snapshot();
+        let recreated =
+            snapshot.stream.topic_id.is_some() && state.id.is_some() && snapshot.stream.topic_id != state.id;
+        if recreated {
+            if snapshot.spec.stream.on_gap == OnGap::Fail {
+                self.fail_recreated(&state);
+                return Ok(());
+            }
+            self.count_anew(topic, &state)?;
+        }
+        self.restart_after_new_epoch();
+        self.restart_set_back();
+        let idle: Vec<i32> = state
+            .partitions
+            .iter()
+            .copied()
+            .filter(|partition| !self.running.contains_key(partition))
+            .collect();
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let first_starts = match &self.topic {
+            Some(topic) => self.first_starts(topic, &state, &idle)?,
+            None => return Ok(()),
+        };
+        for partition in idle {
+            self.start(partition, first_starts.get(&partition).copied())?;
+        }
+        Ok(())
+    }
+
+    fn fail_recreated(&mut self, state: &TopicState) {
+        for partition in &state.partitions {
+            if self.running.insert(*partition, Running::Failed) == Some(Running::Failed) {
+                continue;
+            }
+            let message = "the topic was deleted and created again; its offsets have nothing to do with the committed ones. Set \
+                           stream.on_gap: skip in the spec to record that and read the new topic from its beginning, then \
+                           resume the table";
+            tracing::error!(table = self.parts.live.name(), partition, "{message}");
+            self.command(
+                *partition,
+                Command::Pause { partition: *partition, stage: PartitionStage::Starting },
+            );
+            self.parts.live.partition_progress(*partition).failed(message);
+        }
+    }
+
+    /// The topic is another one under the same name: every partition begins at its earliest offset.
+    fn count_anew(&self, topic: &TopicClient, state: &TopicState) -> Result<()> {
+        tracing::warn!(
+            table = self.parts.live.name(),
+            "the topic was deleted and created again; reading it from its beginning"
+        );
+        let mut starts = BTreeMap::new();
+        for partition in &state.partitions {
+            starts.insert(*partition, topic.watermarks(*partition)?.low);
+        }
+        let epoch = self.parts.live.snapshot().stream.epoch;
+        self.commit(Change::TopicRecreated { epoch, starts, topic_id: state.id.clone() })
+    }
+
+    /// Offsets count anew, by this process or another: whatever runs was started in the old epoch.
+    fn restart_after_new_epoch(&mut self) {
+        let epoch = self.parts.live.snapshot().stream.epoch;
+        if epoch != self.epoch {
+            for partition in std::mem::take(&mut self.running).into_keys() {
+                self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
+            }
+            self.epoch = epoch;
+        }
+    }
+
+    /// A partition whose open rows begin past the committed offset was set back by somebody: it starts again.
+    fn restart_set_back(&mut self) {
+        let snapshot = self.parts.live.snapshot();
+        let set_back: Vec<i32> = self
+            .running
+            .keys()
+            .copied()
+            .filter(|partition| {
+                let oldest =
+                    self.parts.live.segments(*partition).first().map(|segment| segment.start_offset());
+                oldest
+                    .zip(snapshot.committed(*partition))
+                    .is_some_and(|(oldest, committed)| oldest > committed)
+            })
+            .collect();
+        for partition in set_back {
+            tracing::warn!(
+                table = self.parts.live.name(),
+                partition,
+                "the committed offset was set back; starting again"
+            );
+            self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
+            self.running.remove(&partition);
+        }
+    }
+
+    /// The spec's start policy counts on the table's very first start; partitions found later start at earliest.
+    fn first_starts(
+        &self,
+        topic: &TopicClient,
+        state: &TopicState,
+        idle: &[i32],
+    ) -> Result<BTreeMap<i32, i64>> {
+        let snapshot = self.parts.live.snapshot();
+        let new: Vec<i32> =
+            idle.iter().copied().filter(|partition| snapshot.committed(*partition).is_none()).collect();
+        if new.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let policy = if snapshot.stream.partitions.is_empty() {
+            snapshot.spec.stream.start
+        } else {
+            StartPosition::Earliest
+        };
+        let mut starts = BTreeMap::new();
+        match policy {
+            StartPosition::Timestamp(timestamp_ms) => starts = topic.offsets_for_time(&new, timestamp_ms)?,
+            StartPosition::Earliest | StartPosition::Latest => {
+                for partition in new {
+                    let marks = topic.watermarks(partition)?;
+                    let offset = if policy == StartPosition::Earliest { marks.low } else { marks.high };
+                    starts.insert(partition, offset);
+                }
+            }
+        }
+        // One entry for all, so that a crash in between cannot make the rest look like partitions found later.
+        let epoch = snapshot.stream.epoch;
+        self.commit(Change::FirstStart { epoch, starts: starts.clone(), topic_id: state.id.clone() })?;
+        Ok(starts)
+    }
+
+    fn start(&mut self, partition: i32, first_start: Option<i64>) -> Result<()> {
+        let snapshot = self.parts.live.snapshot();
+        let Some(topic) = &self.topic else { return Ok(()) };
+        let epoch = snapshot.stream.epoch;
+        let facts = PartitionFacts {
+            committed: snapshot.committed(partition),
+            first_start: first_start.unwrap_or_default(),
+            marks: topic.watermarks(partition)?,
+            on_gap: snapshot.spec.stream.on_gap,
+        };
+        let offset = match decide_start(facts) {
+            StartDecision::Resume(offset) | StartDecision::FirstStart(offset) => offset,
+            StartDecision::RecordGap { from, to, reason } => {
+                self.report_gap(partition, from, to, reason);
+                self.commit(Change::Gap { epoch, partition, from, to, reason })?;
+                to
+            }
+            StartDecision::CountAnew { to } => {
+                self.report_gap(partition, facts.committed.unwrap_or(to), to, GapReason::Truncated);
+                let present = &snapshot.stream.partitions;
+                let mut starts: BTreeMap<i32, i64> =
+                    present.iter().map(|(partition, state)| (*partition, state.committed)).collect();
+                starts.insert(partition, to);
+                let topic_id = snapshot.stream.topic_id.clone();
+                // The next look starts every partition in the new epoch.
+                return self.commit(Change::TopicRecreated { epoch, starts, topic_id });
+            }
+            StartDecision::Fail { from, to, reason } => {
+                let message = format!(
+                    "offsets {from} up to {to} of partition {partition} are gone ({}); set stream.on_gap: skip in the spec \
+                     to record the gap and go on, then resume the table",
+                    reason.name()
+                );
+                tracing::error!(table = self.parts.live.name(), partition, "{message}");
+                self.parts.live.partition_progress(partition).failed(message);
+                self.running.insert(partition, Running::Failed);
+                return Ok(());
+            }
+        };
+        let parts = PartitionParts {
+            epoch,
+            live: self.parts.live.clone(),
+            schema: self.parts.live.schema(),
+            budget: self.parts.budget.clone(),
+            letters: self.letters.clone(),
+            sealer: self.sealer(partition),
+        };
+        tracing::info!(table = self.parts.live.name(), partition, offset, "consuming");
+        self.command(partition, Command::Start { partition, offset, parts });
+        if self.paused {
+            self.command(partition, Command::Pause { partition, stage: PartitionStage::Paused });
+            self.running.insert(partition, Running::Paused);
+        } else {
+            self.running.insert(partition, Running::Fetching);
+        }
+        Ok(())
+    }
+
+    fn report_gap(&self, partition: i32, from: i64, to: i64, reason: GapReason) {
+        tracing::warn!(table = self.parts.live.name(), partition, from, to, reason = reason.name(), "gap");
+        let table = self.parts.live.name().to_string();
+        metrics::counter!("headwater_gaps_total", "table" => table, "reason" => reason.name()).increment(1);
+    }
+
+    /// Commits a change. Fenced means that another process did it first; the next look sees what it did.
+    pub(super) fn commit(&self, change: Change) -> Result<()> {
+        let live = self.parts.live.clone();
+        let commit = Commit { id: Ulid::new(), at_ms: now_ms(), change };
+        let committed = self.parts.runtime.block_on(async { live.log().commit(&commit).await });
+        match committed {
+            Ok(snapshot) => self.parts.live.adopt(snapshot, None),
+            Err(error) => {
+                self.parts.live.adopt(self.parts.live.log().snapshot(), None);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+}
