@@ -244,7 +244,7 @@ class Kafka:
             offsets[sent.partition()] = max(offsets.get(sent.partition(), 0), sent.offset() + 1)
 
         for value in values:
-            payload = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+            payload = value if value is None or isinstance(value, bytes) else json.dumps(value, ensure_ascii=False).encode()
             while True:
                 try:
                     producer.produce(topic, payload, partition=partition, on_delivery=delivered, **message)

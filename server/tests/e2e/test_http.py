@@ -177,8 +177,12 @@ def test_a_deadline_ends_a_long_query(node):
 
 def test_a_row_cap_is_an_error(node, table):
     assert len(node.sql("SELECT id FROM orders LIMIT 10", rows_max=10).rows) == 10
+    # Before the first rows are sent it is the status; later it stands at the end of the document.
     with pytest.raises(SqlError) as failed:
         node.sql("SELECT id FROM orders", rows_max=10)
+    assert failed.value.kind == "rows_exceeded"
+    with pytest.raises(SqlError) as failed:
+        node.sql("SELECT id FROM orders ORDER BY id", rows_max=10)
     assert (failed.value.status, failed.value.kind) == (422, "rows_exceeded")
     assert "10" in failed.value.error["message"]
 
@@ -318,7 +322,8 @@ def test_a_client_that_stops_reading_in_the_middle_cancels_its_query(node):
     mark = unique("mark")
     query = urllib.parse.quote(f"SELECT value FROM range(100000000) -- {mark}")
     with requests.get(f"{node.url}/sql?q={query}&format=csv&rows_max=100000000", stream=True, timeout=10) as answer:
-        next(answer.iter_content(1000))
+        chunks = answer.iter_content(1000)
+        next(chunks)
         assert find_query(node, mark, "running")
     eventually(lambda: find_query(node, mark, "cancelled"), "the query is cancelled", within=2)
 
