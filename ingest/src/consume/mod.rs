@@ -9,5 +9,6 @@ mod starting;
 mod supervisor;
 mod worker;
 
+pub(crate) use dead_letters::DeadLetterTopic;
 pub use sealer::SealOutcome;
 pub(crate) use supervisor::{Request, Supervisor, SupervisorParts};

@@ -60,10 +60,8 @@ impl Supervisor {
                            stream.on_gap: skip in the spec to record that and read the new topic from its beginning, then \
                            resume the table";
             tracing::error!(table = self.parts.live.name(), partition, "{message}");
-            self.command(
-                *partition,
-                Command::Pause { partition: *partition, stage: PartitionStage::Starting },
-            );
+            // The worker obeys later: what it is told must not take the failure back.
+            self.command(*partition, Command::Pause { partition: *partition, stage: PartitionStage::Failed });
             self.parts.live.partition_progress(*partition).failed(message);
         }
     }
