@@ -13,6 +13,7 @@
 mod admission;
 mod config;
 mod errors;
+mod filter_pushdown;
 mod interrupt;
 mod parameters;
 pub(crate) mod registry;

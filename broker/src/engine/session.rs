@@ -13,6 +13,7 @@ use headwater_segment::live::Tables;
 use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
+use super::filter_pushdown;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
 
@@ -44,6 +45,8 @@ impl Sessions {
         let mut base =
             SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
+        let rules = filter_pushdown::careful(base.physical_optimizers());
+        let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
         let functions = base.scalar_functions().keys();
         let functions =
             functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());

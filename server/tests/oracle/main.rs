@@ -1,0 +1,209 @@
+//! The oracle: random tables, messages and queries, answered by Headwater in random mixtures of open, sealing and
+//! sealed segments, and by plain DataFusion over the rows that a second, slow decoder finds.
+//!
+//! One case is one seed. `HEADWATER_ORACLE_CASES` says how many cases run (64), `HEADWATER_ORACLE_SEED` where they
+//! begin (0): a failure names the seed with which it comes back alone.
+
+mod expression;
+mod message;
+mod number;
+mod query;
+mod reference;
+mod rows;
+mod schema;
+mod tree;
+mod values;
+mod world;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+use headwater_segment::schema::TableSchema;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::expression::Shape;
+use crate::query::{Query, query};
+use crate::reference::Datum;
+use crate::world::{Stream, World};
+
+const CASES_DEFAULT: u64 = 64;
+const QUERIES_PER_CASE: usize = 14;
+
+fn environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+}
+
+/// Cases whose number leaves `part` when divided by 2: tests run side by side.
+fn run_cases(part: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = environment("HEADWATER_ORACLE_SEED", 0);
+    let cases = environment("HEADWATER_ORACLE_CASES", CASES_DEFAULT);
+    let (mut asked, mut refused) = (0, Vec::new());
+    for seed in (first..first + cases).filter(|seed| seed % 2 == part) {
+        asked += runtime.block_on(case(seed, &mut refused));
+    }
+    // Queries that are an error for both prove little.
+    assert!(
+        refused.len() <= 10 + asked / 10,
+        "{} of {asked} queries fail:\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
+}
+
+#[test]
+fn headwater_answers_like_plain_rows_on_even_seeds() {
+    run_cases(0);
+}
+
+#[test]
+fn headwater_answers_like_plain_rows_on_odd_seeds() {
+    run_cases(1);
+}
+
+fn stream(random: &mut StdRng, name: &str, messages: usize) -> Stream {
+    let spec = schema::spec(random, name);
+    let mut partitions = BTreeMap::new();
+    for partition in 0..random.random_range(1..4) {
+        let first_offset = [0, 0, 1000, 5_000_000_000][random.random_range(0..4)];
+        let count = random.random_range(0..=messages);
+        partitions.insert(partition, message::messages(random, &spec, first_offset, count));
+    }
+    Stream { spec, partitions }
+}
+
+/// Runs the case of a seed. Returns how many queries it asked, and adds those that both sides refused to `refused`.
+async fn case(seed: u64, refused: &mut Vec<String>) -> usize {
+    let mut random = StdRng::seed_from_u64(seed);
+    // Now and then more rows than a chunk of a mutable segment or a batch of the engine has.
+    let is_large = random.random_ratio(1, 32);
+    let messages = if is_large { 9000 } else { [6, 40, 120][random.random_range(0..3)] };
+    let streams = [stream(&mut random, "t1", messages), stream(&mut random, "t2", messages.min(60))];
+    let world = World::new(&mut random, &streams).await;
+    let partitions = random.random_range(1..4);
+    let config =
+        SessionConfig::new().with_target_partitions(partitions).with_default_catalog_and_schema("c", "s");
+    let plain = SessionContext::new_with_config(config);
+    plain.state_ref().write().config_mut().options_mut().execution.time_zone = Some("UTC".into());
+    let mut shapes = Vec::new();
+    let mut all_rows = Vec::new();
+    for stream in &streams {
+        let (schema, rows) = (TableSchema::new(&stream.spec), stream.reference_rows());
+        let table = MemTable::try_new(schema.arrow().clone(), vec![vec![rows::batch(schema.arrow(), &rows)]])
+            .unwrap();
+        plain.register_table(&stream.spec.name, Arc::new(table)).unwrap();
+        shapes.push(Shape::new(&mut random, &stream.spec.name, &schema, &rows));
+        all_rows.push(rows);
+    }
+    let everything = streams.iter().zip(&shapes).map(|(stream, shape)| {
+        let columns: Vec<String> = shape.columns.iter().map(|column| column.of("t")).collect();
+        Query { sql: format!("SELECT {} FROM {} t", columns.join(", "), stream.spec.name), ordered: false }
+    });
+    let everything: Vec<Query> = everything.collect();
+    let random_queries = (0..QUERIES_PER_CASE).map(|_| query(&mut random, &shapes, is_large));
+    let queries: Vec<Query> = everything.into_iter().chain(random_queries).collect();
+    for query in &queries {
+        match compare(&world, &plain, query).await {
+            Ok(None) => {}
+            Ok(Some(error)) => refused.push(format!("{error}: {}", query.sql)),
+            Err(difference) => {
+                let plans =
+                    [world.run(&explained(query)).await, plain_answer(&plain, &explained(query)).await];
+                panic!("{difference}\n{}", report(seed, &streams, &world, &all_rows, query, plans));
+            }
+        }
+    }
+    queries.len()
+}
+
+fn explained(query: &Query) -> String {
+    format!("EXPLAIN {}", query.sql)
+}
+
+async fn plain_answer(plain: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>, String> {
+    let answer = async {
+        let stream = plain.sql(sql).await?.execute_stream().await?;
+        let empty = RecordBatch::new_empty(stream.schema());
+        let mut batches: Vec<RecordBatch> = stream.try_collect().await?;
+        batches.insert(0, empty);
+        Ok::<_, datafusion::error::DataFusionError>(batches)
+    };
+    answer.await.map_err(|error| error.to_string())
+}
+
+/// Asks both sides. `Ok` with the error of plain DataFusion if both fail, `Err` if they differ.
+async fn compare(world: &World, plain: &SessionContext, query: &Query) -> Result<Option<String>, String> {
+    let (expected, found) = match (plain_answer(plain, &query.sql).await, world.run(&query.sql).await) {
+        (Err(error), Err(_)) => return Ok(Some(error)),
+        (Ok(expected), Ok(found)) => (expected, found),
+        (Ok(_), Err(error)) => return Err(format!("only Headwater fails: {error}")),
+        (Err(error), Ok(_)) => return Err(format!("only plain DataFusion fails: {error}")),
+    };
+    let types = |batches: &[RecordBatch]| -> Vec<String> {
+        batches[0]
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}", field.name(), field.data_type()))
+            .collect()
+    };
+    if types(&expected) != types(&found) {
+        return Err(format!("types differ: expected {:?}, found {:?}", types(&expected), types(&found)));
+    }
+    let (mut expected, mut found) = (rows::lines(&expected), rows::lines(&found));
+    if !query.ordered {
+        expected.sort();
+        found.sort();
+    }
+    if expected == found {
+        return Ok(None);
+    }
+    let missing = expected.iter().filter(|line| !found.contains(line)).take(10);
+    let excess = found.iter().filter(|line| !expected.contains(line)).take(10);
+    let mut text = format!("answers differ: {} rows expected, {} found", expected.len(), found.len());
+    missing.for_each(|line| text += &format!("\n  missing: {line}"));
+    excess.for_each(|line| text += &format!("\n  excess:  {line}"));
+    Err(text)
+}
+
+fn report(
+    seed: u64,
+    streams: &[Stream],
+    world: &World,
+    rows: &[Vec<Vec<Datum>>],
+    query: &Query,
+    plans: [Result<Vec<RecordBatch>, String>; 2],
+) -> String {
+    let mut text = format!(
+        "HEADWATER_ORACLE_SEED={seed} HEADWATER_ORACLE_CASES=1\n{}\nmixture: {}\n",
+        query.sql, world.mixture
+    );
+    for (name, plan) in ["Headwater", "plain DataFusion"].into_iter().zip(plans) {
+        let plan =
+            plan.and_then(|batches| pretty_format_batches(&batches).map_err(|error| error.to_string()));
+        let _ =
+            writeln!(text, "plan of {name}: {}", plan.map_or_else(|error| error, |table| table.to_string()));
+    }
+    for (stream, rows) in streams.iter().zip(rows) {
+        let _ = writeln!(text, "spec: {}", stream.spec.to_json());
+        for row in rows.iter().take(200) {
+            let _ = writeln!(text, "  {}", clipped(format!("{row:?}")));
+        }
+    }
+    text
+}
+
+fn clipped(mut line: String) -> String {
+    if let Some((end, _)) = line.char_indices().nth(600) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
