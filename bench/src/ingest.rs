@@ -1,9 +1,10 @@
 //! `ingest`: from a full Kafka topic until every event is queryable, beside bare parsers and beside ClickHouse.
 //!
-//! The same events go four ways, one after the other, on an otherwise idle machine:
+//! The same events go several ways, one after the other, on an otherwise idle machine:
 //! - **headwater**: consumed from Kafka by a new node until `count(*)` has them all, which leaves them in memory with Kafka
 //!   as their log; and **headwater, sealing**: the same with segments sealed on the way and at the end, until the
 //!   table log has every offset;
+//! - **Kafka client**: fetched as Headwater fetches them, and thrown away;
 //! - **simd-json** and **sonic-rs**: each message parsed alone, on one thread, and thrown away;
 //! - **ClickHouse** (chdb): read from a file of lines, `JSONEachRow` into a MergeTree.
 //!
@@ -22,6 +23,7 @@ use crate::node::{Client, Node};
 use crate::report::{Machine, Table, grouped, median, note, publish};
 use crate::{Result, process};
 
+mod client;
 mod parsers;
 mod peer;
 mod preload;
@@ -69,7 +71,7 @@ struct Document {
 struct Way {
     name: String,
     seconds: f64,
-    cpu_seconds: f64,
+    cpu_ns_per_event: f64,
     events_per_second: f64,
     megabytes_per_second: f64,
     megabytes_per_cpu_second: f64,
@@ -92,7 +94,7 @@ impl Way {
         let way = Self {
             name: name.to_string(),
             seconds,
-            cpu_seconds,
+            cpu_ns_per_event: cpu_seconds * 1e9 / events as f64,
             events_per_second: events as f64 / seconds,
             megabytes_per_second: megabytes / seconds,
             megabytes_per_cpu_second: megabytes / cpu_seconds,
@@ -121,6 +123,8 @@ pub fn run(arguments: &IngestArguments) -> Result<()> {
         let measured = (0..REPETITIONS).map(|_| consume(arguments, &spec, seal_rows != NEVER));
         ways.push(Way::new(name, events, bytes, &measured.collect::<Result<Vec<_>>>()?));
     }
+    let fetched = (0..REPETITIONS).map(|_| client::fetch(&arguments.kafka, topic.name(), events));
+    ways.push(Way::new("Kafka client alone", events, bytes, &fetched.collect::<Result<Vec<_>>>()?));
     for (name, parse) in parsers::PARSERS {
         let measured = (0..REPETITIONS).map(|_| sample.measure(parse)).collect::<Result<Vec<_>>>()?;
         ways.push(Way::new(name, sample.events, sample.bytes, &measured));
@@ -172,7 +176,8 @@ fn wait_for(node: &Node, client: &Client, statement: &str, wanted: i64) -> Resul
 }
 
 fn show(document: &Document) -> String {
-    let headings = ["way", "events/s", "MB/s", "CPU s", "MB/s per core", "of simd-json", "peak MiB"];
+    let headings =
+        ["way", "events/s", "MB/s", "CPU ns per event", "MB/s per core", "of simd-json", "peak MiB"];
     let mut table = Table::new(&headings);
     let yardstick = document.ways.iter().find(|way| way.name == parsers::YARDSTICK);
     for way in &document.ways {
@@ -182,7 +187,7 @@ fn show(document: &Document) -> String {
             way.name.clone(),
             grouped(way.events_per_second),
             format!("{:.0}", way.megabytes_per_second),
-            format!("{:.2}", way.cpu_seconds),
+            grouped(way.cpu_ns_per_event),
             format!("{:.0}", way.megabytes_per_cpu_second),
             share.map_or(String::new(), |share| format!("{share:.2}")),
             way.peak_memory_bytes.map_or(String::new(), |bytes| grouped(bytes as f64 / 1048576.0)),
