@@ -3,6 +3,7 @@
 mod dead_letters;
 mod headers;
 mod partition;
+mod provenance;
 mod retention;
 mod sealer;
 mod starting;

@@ -73,8 +73,11 @@ def test_a_gap_stops_the_partition_until_somebody_decides(own_node, kafka):
     assert node.sql("SELECT from_offset, to_offset FROM system.gaps").rows == [[100, 120]]
 
 
+@pytest.mark.parametrize("is_sealed", [True, False], ids=["sealed", "open"])
 @pytest.mark.parametrize("on_gap", ["skip", "fail"])
-def test_a_topic_deleted_and_created_again(own_node, kafka, on_gap):
+def test_a_topic_deleted_and_created_again(own_node, kafka, on_gap, is_sealed):
+    """librdkafka goes on at its old position in the new topic, which has more messages: none of them may be sealed as
+    one of the old topic, and what was open of the old topic is in Kafka no more, so it may not be lost."""
     topic = kafka.create(unique("reborn"), partitions=2)
     kafka.produce(topic, ids(0, 30), partition=0)
     kafka.produce(topic, ids(30, 50), partition=1)
@@ -82,7 +85,11 @@ def test_a_topic_deleted_and_created_again(own_node, kafka, on_gap):
     spec = spec_of("reborn", kafka, topic, ID, stream={"on_gap": on_gap})
     node.apply(spec)
     node.wait_count("reborn", 50)
-    node.seal("reborn")
+    if is_sealed:
+        node.seal("reborn")
+    else:
+        # Until the next look at the topic nobody can tell of which topic the open rows are.
+        time.sleep(3)
     kafka.delete(topic)
     assert node.sql("SELECT count(*) FROM reborn").value == 50
     kafka.create(topic, partitions=2)
@@ -90,7 +97,7 @@ def test_a_topic_deleted_and_created_again(own_node, kafka, on_gap):
     if on_gap == "fail":
         eventually(lambda: {p["state"] for p in node.partitions("reborn").values()} == {"failed"}, "failed")
         assert "created again" in node.partitions("reborn")[0]["last_error"]
-        assert node.sql("SELECT count(*) FROM reborn").value == 50
+        assert node.sql("SELECT count(*) FROM reborn", sealed_only=True).value == 50
         spec["stream"]["on_gap"] = "skip"
         node.apply(spec)
         node.post("/tables/reborn/resume")

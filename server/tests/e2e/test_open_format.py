@@ -208,6 +208,9 @@ def test_an_s3_store_that_does_not_work_is_refused_at_start(binary, s3, tmp_path
         node.env["AWS_SECRET_ACCESS_KEY"] = "wrong"
     else:
         node.settings[0] = "store.options.aws_endpoint=http://127.0.0.1:1"
-    with pytest.raises(AssertionError, match="headwater ended with 2"):
-        node.start()
+    try:
+        with pytest.raises(AssertionError, match="headwater ended with 2"):
+            node.start()
+    finally:
+        node.kill()
     assert "store" in node.log_text().lower() or "s3" in node.log_text().lower()
