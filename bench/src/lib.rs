@@ -1,1 +1,21 @@
-//! placeholder
+//! Side-by-side benchmarks, and what they share: events, a node under test, a Kafka topic, and the report.
+//!
+//! Everything runs against real processes: `headwater start` as a child, Kafka over the network. A benchmark cleans up
+//! after itself: children are killed and directories removed when their handles are dropped.
+//!
+//! ```text
+//! headwater-bench freshness --kafka 127.0.0.1:19092 --binary target/release/headwater
+//! headwater-bench ingest    --kafka 127.0.0.1:19092 --binary target/release/headwater --peer-python venv/bin/python
+//! cargo bench -p headwater-bench
+//! ```
+
+pub mod events;
+pub mod freshness;
+pub mod ingest;
+pub mod node;
+pub mod process;
+pub mod report;
+pub mod topic;
+
+/// A benchmark either runs or says why not; nobody handles its errors by kind.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

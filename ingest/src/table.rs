@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::LiveTable;
+use headwater_segment::spec::{DeadLetterTarget, TableSpec};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, oneshot};
 
 pub use crate::consume::SealOutcome;
-use crate::consume::{Request, Supervisor, SupervisorParts};
+use crate::consume::{DeadLetterTopic, Request, Supervisor, SupervisorParts};
 use crate::error::{IngestError, Result};
+use crate::kafka::topic::TopicClient;
 
 /// What all tables of a node share on the path of a row.
 #[derive(Clone)]
@@ -23,6 +25,18 @@ pub struct IngestContext {
     pub runtime: Handle,
     /// Fetching threads per table.
     pub workers_per_table: usize,
+}
+
+/// Checks the stream's properties as [`TableIngest::start`] would; no broker is asked.
+///
+/// # Errors
+/// `Config`, naming the property.
+pub fn check_stream(spec: &TableSpec) -> Result<()> {
+    TopicClient::connect(&spec.stream)?;
+    if let DeadLetterTarget::Topic(topic) = &spec.dead_letters {
+        DeadLetterTopic::connect(&spec.stream, topic)?;
+    }
+    Ok(())
 }
 
 /// A table that is being consumed. Dropping it stops consumption without sealing.

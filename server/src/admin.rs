@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use headwater_broker::admin::{AdminError, Applied, TableAdmin};
 use headwater_ingest::IngestError;
-use headwater_ingest::table::{SealOutcome, TableIngest};
+use headwater_ingest::table::{SealOutcome, TableIngest, check_stream};
 use headwater_segment::SegmentError;
 use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::log::TableLog;
@@ -26,6 +26,8 @@ impl TableAdmin for NodeTables {
             };
             return Err(from_segment(SegmentError::Spec(vec![fault])));
         }
+        // Before anything is written: a table whose consumer cannot start would be there all the same.
+        check_stream(&spec).map_err(from_ingest)?;
         let mut ingests = self.ingests.lock().await;
         let root = self.table_root(name);
         let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)?

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::serve::ListenerExt;
 use headwater_broker::engine::QueryEngine;
 use headwater_broker::http::{HttpLimits, HttpState};
 use headwater_ingest::IngestError;
@@ -130,6 +131,12 @@ impl Node {
         };
         let (stop_serving, stopped) = oneshot::channel::<()>();
         let router = headwater_broker::http::router(state);
+        // An answer is written in several pieces; held back until the client acknowledges, each would cost 40 ms.
+        let listener = listener.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                tracing::debug!(%error, "a connection stays with delayed writes");
+            }
+        });
         let serving = tokio::spawn(async move {
             let graceful = axum::serve(listener, router).with_graceful_shutdown(async {
                 // An error means that the node is gone, which is also a reason to stop.

@@ -192,7 +192,9 @@ fn queries(sources: &CatalogSources) -> Vec<Row> {
 
 fn gaps(table: &LiveTable) -> Vec<Row> {
     let snapshot = table.snapshot();
-    let partitions = snapshot.stream.partitions.iter();
+    // Gaps of a topic that was recreated since stand with the rows that are left of it.
+    let closed = snapshot.stream.closed.iter().flat_map(|epoch| &epoch.partitions);
+    let partitions = closed.chain(&snapshot.stream.partitions);
     let gaps = partitions.flat_map(|(partition, state)| state.gaps.iter().map(move |gap| (*partition, gap)));
     let row = |(partition, gap): (i32, &headwater_segment::log::Gap)| {
         vec![

@@ -3,11 +3,13 @@
 mod dead_letters;
 mod headers;
 mod partition;
+mod provenance;
 mod retention;
 mod sealer;
 mod starting;
 mod supervisor;
 mod worker;
 
+pub(crate) use dead_letters::DeadLetterTopic;
 pub use sealer::SealOutcome;
 pub(crate) use supervisor::{Request, Supervisor, SupervisorParts};

@@ -5,6 +5,7 @@
 //! - nothing is dropped on an error: what can be retried is retried for ever with backoff, while its rows stay
 //!   queryable and count against the memory budget;
 //! - the commit carries the segment's own id, and a retry carries the same id, so an ambiguous write is found again;
+//! - only what is known to be of the topic that the log names is committed (see `provenance`);
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use ulid::Ulid;
 
 use super::dead_letters::DeadLetterTopic;
 use super::partition::SealReply;
-use crate::error::Result;
+use super::provenance::{Provenance, is_recreated};
+use crate::error::{IngestError, Result};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -56,6 +58,7 @@ pub enum SealOutcome {
 pub(crate) struct Sealer {
     pub(crate) live: Arc<LiveTable>,
     pub(crate) partition: i32,
+    pub(crate) topic: Arc<Provenance>,
     /// Encoding is CPU work; this bounds how many encode at once on the node.
     pub(crate) encode_permits: Arc<Semaphore>,
     pub(crate) letters: Option<DeadLetterTopic>,
@@ -117,12 +120,13 @@ impl Sealer {
                 }
             };
             match self.attempt(job, from, &mut prepared).await {
-                Ok((snapshot, outcome)) => {
-                    self.live.adopt(snapshot, Some(&job.segment));
+                Ok((snapshot, outcome, to)) => {
+                    // What is left is of a recreated topic, or may be: it goes when the topic is counted anew.
+                    self.live.adopt(snapshot, (to == job.to).then_some(&job.segment));
                     self.live.partition_progress(self.partition).trouble_over();
                     return outcome;
                 }
-                Err(SegmentError::Fenced { committed, .. }) => {
+                Err(IngestError::Segment(SegmentError::Fenced { committed, .. })) => {
                     tracing::warn!(
                         table = self.live.name(),
                         partition = self.partition,
@@ -152,39 +156,69 @@ impl Sealer {
         }
     }
 
-    /// Encodes (once), uploads (once) and commits `[from, to)`. Every step can be repeated.
+    /// Encodes (once), uploads (once) and commits from `from` up to the end that it returns. Every step can be repeated.
     async fn attempt(
         &self,
         job: &SealJob,
         from: i64,
         prepared: &mut Option<Prepared>,
-    ) -> Result<(Arc<LogSnapshot>, SealOutcome), SegmentError> {
+    ) -> Result<(Arc<LogSnapshot>, SealOutcome, i64)> {
+        let to = self.known_end(job).await?;
+        if to <= from {
+            return Ok((self.live.log().snapshot(), SealOutcome::Nothing, to));
+        }
         if let Some(letters) = &self.letters {
             letters.delivered().await;
         }
-        if prepared.as_ref().is_none_or(|prepared| prepared.from != from) {
+        if prepared.as_ref().is_none_or(|prepared| (prepared.from, prepared.to) != (from, to)) {
             // An object of a range that somebody else has committed stays where it is; no log entry names it.
-            *prepared = Some(self.encode(job, from).await?);
+            *prepared = Some(self.encode(job, from, to).await?);
         }
         let Some(ready) = prepared.as_mut() else {
-            return Err(SegmentError::Refused("nothing prepared".into()));
+            return Err(SegmentError::Refused("nothing prepared".into()).into());
         };
         self.upload(ready).await?;
         let snapshot = self.live.log().commit(&ready.commit(job)).await?;
         let outcome = match &ready.segment {
             Some(segment) => SealOutcome::Segment(Box::new(segment.meta.clone())),
-            None => SealOutcome::OffsetOnly { to: job.to },
+            None => SealOutcome::OffsetOnly { to },
         };
-        Ok((snapshot, outcome))
+        Ok((snapshot, outcome, to))
     }
 
-    async fn encode(&self, job: &SealJob, from: i64) -> Result<Prepared, SegmentError> {
+    /// Up to where the job's offsets are known to be of the topic that the log names. Kafka is asked if nobody has asked
+    /// since the last of them became visible.
+    async fn known_end(&self, job: &SealJob) -> Result<i64> {
+        let confirmed = || self.topic.confirmed(job.epoch, self.partition).unwrap_or(job.from).min(job.to);
+        if confirmed() == job.to {
+            return Ok(job.to);
+        }
+        let (topic, live) = (self.topic.clone(), self.live.clone());
+        let asked = tokio::task::spawn_blocking(move || topic.look(&live)).await;
+        match asked
+            .map_err(|error| SegmentError::Refused(format!("asking for the topic panicked: {error}")))?
+        {
+            Ok(state) => {
+                let logged = self.live.log().snapshot().stream.topic_id.clone();
+                let recreated = is_recreated(logged.as_deref(), state.id.as_deref());
+                Ok(if recreated { confirmed() } else { job.to })
+            }
+            // Deleted and not there again: what was read before is of that topic.
+            Err(IngestError::NoSuchTopic(_)) => Ok(job.to),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn encode(&self, job: &SealJob, from: i64, to: i64) -> Result<Prepared, SegmentError> {
         let _permit = self.encode_permits.acquire().await;
-        let (segment, live, partition, to) = (job.segment.clone(), self.live.clone(), self.partition, job.to);
+        let (segment, live, partition) = (job.segment.clone(), self.live.clone(), self.partition);
         let work = move || -> Result<Prepared, SegmentError> {
             let id = Ulid::new();
-            let letters: Vec<_> =
-                segment.dead_letters().into_iter().filter(|letter| letter.offset >= from).collect();
+            let letters: Vec<_> = segment
+                .dead_letters()
+                .into_iter()
+                .filter(|letter| (from..to).contains(&letter.offset))
+                .collect();
             let rows = segment.rows_below(from)..segment.rows_below(to);
             let schema = segment.schema().clone();
             let encoded = if rows.is_empty() {

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use headwater_segment::live::PartitionStage;
 use headwater_segment::log::{Change, Commit, GapReason};
 use headwater_segment::spec::{OnGap, StartPosition};
+use tokio::sync::oneshot::error::TryRecvError;
 use ulid::Ulid;
 
 use super::partition::PartitionParts;
+use super::provenance::is_recreated;
 use super::supervisor::{Running, Supervisor, now_ms};
 use super::worker::Command;
 use crate::decide::{PartitionFacts, StartDecision, decide_start};
@@ -18,18 +20,20 @@ use crate::kafka::topic::{TopicClient, TopicState};
 impl Supervisor {
     /// Asks Kafka what there is and starts every partition that does not run.
     pub(super) fn look(&mut self) -> Result<()> {
-        let Some(topic) = &self.topic else { return Ok(()) };
-        let state = topic.describe()?;
+        let Some(topic) = self.topic.clone() else { return Ok(()) };
+        let state = topic.look(&self.parts.live)?;
         let snapshot = self.parts.live.snapshot();
-        let recreated =
-            snapshot.stream.topic_id.is_some() && state.id.is_some() && snapshot.stream.topic_id != state.id;
-        if recreated {
+        if is_recreated(snapshot.stream.topic_id.as_deref(), state.id.as_deref()) {
+            if !self.end_epoch() {
+                return Ok(());
+            }
             if snapshot.spec.stream.on_gap == OnGap::Fail {
                 self.fail_recreated(&state);
                 return Ok(());
             }
-            self.count_anew(topic, &state)?;
+            self.count_anew(&topic.client, &state)?;
         }
+        self.ending = None;
         self.restart_after_new_epoch();
         self.restart_set_back();
         let idle: Vec<i32> = state
@@ -41,14 +45,25 @@ impl Supervisor {
         if idle.is_empty() {
             return Ok(());
         }
-        let first_starts = match &self.topic {
-            Some(topic) => self.first_starts(topic, &state, &idle)?,
-            None => return Ok(()),
-        };
+        let first_starts = self.first_starts(&topic.client, &state, &idle)?;
         for partition in idle {
             self.start(partition, first_starts.get(&partition).copied())?;
         }
         Ok(())
+    }
+
+    /// Stops everything that reads the topic and seals what is known to be of the one that was deleted: Kafka does not have
+    /// it any more. Returns whether that is done.
+    fn end_epoch(&mut self) -> bool {
+        if self.ending.is_none() {
+            for partition in self.parts.live.snapshot().stream.partitions.keys().copied() {
+                self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
+            }
+            self.ending = self.seal(None).ok();
+        }
+        let Some(ending) = &mut self.ending else { return false };
+        ending.retain_mut(|answer| matches!(answer.try_recv(), Err(TryRecvError::Empty)));
+        ending.is_empty()
     }
 
     fn fail_recreated(&mut self, state: &TopicState) {
@@ -60,10 +75,8 @@ impl Supervisor {
                            stream.on_gap: skip in the spec to record that and read the new topic from its beginning, then \
                            resume the table";
             tracing::error!(table = self.parts.live.name(), partition, "{message}");
-            self.command(
-                *partition,
-                Command::Pause { partition: *partition, stage: PartitionStage::Starting },
-            );
+            // The worker obeys later: what it is told must not take the failure back.
+            self.command(*partition, Command::Pause { partition: *partition, stage: PartitionStage::Failed });
             self.parts.live.partition_progress(*partition).failed(message);
         }
     }
@@ -156,12 +169,12 @@ impl Supervisor {
 
     fn start(&mut self, partition: i32, first_start: Option<i64>) -> Result<()> {
         let snapshot = self.parts.live.snapshot();
-        let Some(topic) = &self.topic else { return Ok(()) };
+        let Some(topic) = self.topic.clone() else { return Ok(()) };
         let epoch = snapshot.stream.epoch;
         let facts = PartitionFacts {
             committed: snapshot.committed(partition),
             first_start: first_start.unwrap_or_default(),
-            marks: topic.watermarks(partition)?,
+            marks: topic.client.watermarks(partition)?,
             on_gap: snapshot.spec.stream.on_gap,
         };
         let offset = match decide_start(facts) {
@@ -199,7 +212,7 @@ impl Supervisor {
             schema: self.parts.live.schema(),
             budget: self.parts.budget.clone(),
             letters: self.letters.clone(),
-            sealer: self.sealer(partition),
+            sealer: self.sealer(partition, &topic),
         };
         tracing::info!(table = self.parts.live.name(), partition, offset, "consuming");
         self.command(partition, Command::Start { partition, offset, parts });

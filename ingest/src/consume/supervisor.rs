@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::dead_letters::DeadLetterTopic;
 use super::partition::SealReply;
+use super::provenance::Provenance;
 use super::sealer::{SealJob, Sealer};
 use super::worker::{Command, Worker};
 use crate::error::{IngestError, Result};
@@ -76,7 +77,9 @@ pub(crate) struct Supervisor {
     /// The stream epoch that the running partitions were started in.
     pub(super) epoch: u32,
     pub(super) paused: bool,
-    pub(super) topic: Option<TopicClient>,
+    pub(super) topic: Option<Arc<Provenance>>,
+    /// Seals of the epoch that ends, while its topic is another one already.
+    pub(super) ending: Option<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>,
 }
 
 impl Supervisor {
@@ -94,6 +97,7 @@ impl Supervisor {
             epoch: 0,
             paused: false,
             topic: None,
+            ending: None,
         };
         (supervisor, to_self)
     }
@@ -104,7 +108,7 @@ impl Supervisor {
         if let DeadLetterTarget::Topic(topic) = &spec.dead_letters {
             self.letters = Some(DeadLetterTopic::connect(&spec.stream, topic)?);
         }
-        self.topic = Some(TopicClient::connect(&spec.stream)?);
+        self.topic = Some(Arc::new(Provenance::new(TopicClient::connect(&spec.stream)?)));
         for index in 0..self.parts.workers.max(1) {
             let stream = PartitionStream::connect(&spec.stream)?;
             let (sender, commands) = std::sync::mpsc::channel();
@@ -187,13 +191,14 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn sealer(&mut self, partition: i32) -> UnboundedSender<SealJob> {
+    pub(super) fn sealer(&mut self, partition: i32, topic: &Arc<Provenance>) -> UnboundedSender<SealJob> {
         let (parts, letters) = (&self.parts, &self.letters);
         let (sender, _task) = self.sealers.entry(partition).or_insert_with(|| {
             let (sender, jobs) = mpsc::unbounded_channel();
             let sealer = Sealer {
                 live: parts.live.clone(),
                 partition,
+                topic: topic.clone(),
                 encode_permits: parts.encode_permits.clone(),
                 letters: letters.clone(),
             };
@@ -248,7 +253,10 @@ impl Supervisor {
         Ok(())
     }
 
-    fn seal(&self, partition: Option<i32>) -> Result<Vec<oneshot::Receiver<Result<super::SealOutcome>>>> {
+    pub(super) fn seal(
+        &self,
+        partition: Option<i32>,
+    ) -> Result<Vec<oneshot::Receiver<Result<super::SealOutcome>>>> {
         let chosen = self.chosen(partition)?;
         let waiting = chosen.into_iter().filter(|partition| self.sealers.contains_key(partition));
         Ok(waiting

@@ -208,10 +208,14 @@ impl LiveTable {
     }
 
     /// Brings in a newer log snapshot. In the same swap, `sealed` (the segment that it now covers) leaves.
-    /// An older snapshot than the present one changes nothing but still retires `sealed`.
+    /// An older snapshot than the present one changes nothing but still retires `sealed`. In a new epoch offsets count anew,
+    /// so what is open of the old one leaves as well.
     pub fn adopt(&self, snapshot: Arc<LogSnapshot>, sealed: Option<&Arc<MutableSegment>>) {
         self.change(|state| {
             if snapshot.version >= state.log.version {
+                if snapshot.stream.epoch != state.log.stream.epoch {
+                    state.partitions.clear();
+                }
                 state.log = snapshot.clone();
             }
             if let Some(sealed) = sealed

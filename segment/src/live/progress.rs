@@ -110,9 +110,12 @@ impl PartitionProgress {
         record.last_error = Some(error.into());
     }
 
-    /// Something went wrong that is being retried.
+    /// Something went wrong that is being retried. It does not hide why a partition has failed.
     pub fn trouble(&self, error: impl Into<String>) {
-        self.0.lock().last_error = Some(error.into());
+        let mut record = self.0.lock();
+        if record.stage != PartitionStage::Failed {
+            record.last_error = Some(error.into());
+        }
     }
 
     /// What was going wrong is over.

@@ -78,45 +78,70 @@ impl TableLog {
     }
 }
 
-/// Checks that the store creates an object only if it is absent. Everything that this engine promises rests on it, so a
-/// process must not start on a store that fails this.
+/// Concurrent writers of the self-test: a store that checks first and writes later lets several of them win.
+const RACERS: usize = 8;
+
+/// Checks that the store creates an object only if it is absent, and lets one of several concurrent writers win.
+/// Everything that this engine promises rests on it, so a process must not start on a store that fails this.
 ///
 /// # Errors
-/// `Refused`, saying what to configure, if the store overwrites or does not know the condition; `Store` if it cannot be reached.
+/// `Refused`, saying what to configure, if the store overwrites, lets several writers win, or does not know the
+/// condition; `Store` if it cannot be reached.
 pub async fn self_test(store: &dyn ObjectStore, store_root: &Path) -> Result<()> {
-    let probe = store_root.clone().join(format!("_headwater_self_test_{}", Ulid::new()));
-    let outcome = create_twice(store, &probe).await;
-    if let Err(error) = store.delete(&probe).await
-        && !matches!(error, StoreError::NotFound { .. })
-    {
-        tracing::warn!(%probe, %error, "self-test: the probe object could not be deleted; delete it by hand");
+    let probe = |name: &str| store_root.clone().join(format!("_headwater_self_test_{name}_{}", Ulid::new()));
+    let (twice, race) = (probe("twice"), probe("race"));
+    let outcome = match create_twice(store, &twice).await {
+        Ok(()) => create_at_once(store, &race).await,
+        Err(error) => Err(error),
+    };
+    for probe in [twice, race] {
+        if let Err(error) = store.delete(&probe).await
+            && !matches!(error, StoreError::NotFound { .. })
+        {
+            tracing::warn!(%probe, %error, "self-test: the probe object could not be deleted; delete it by hand");
+        }
     }
     outcome
 }
 
 async fn create_twice(store: &dyn ObjectStore, probe: &Path) -> Result<()> {
-    let create = || {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        store.put_opts(probe, "headwater".into(), options)
-    };
-    let refused = |why: &str| {
-        Err(SegmentError::Refused(format!(
-            "the object store {store} {why}; tables would lose or repeat rows on it. Use a store with conditional writes \
-             (S3: `If-None-Match` on PUT), or put a local disk in its place"
-        )))
-    };
     let unknown = |error: &StoreError| {
         matches!(error, StoreError::NotSupported { .. } | StoreError::NotImplemented { .. })
     };
-    match create().await {
-        Ok(_) => {}
-        Err(error) if unknown(&error) => return refused("cannot create an object only if it is absent"),
+    match create(store, probe).await {
+        Ok(()) => {}
+        Err(error) if unknown(&error) => {
+            return refused(store, "cannot create an object only if it is absent");
+        }
         Err(error) => return Err(SegmentError::store(format!("self-test: writing {probe}"), error)),
     }
-    match create().await {
+    match create(store, probe).await {
         Err(StoreError::AlreadyExists { .. }) => Ok(()),
-        Ok(_) => refused("overwrote an object that was to be created only if absent"),
-        Err(error) if unknown(&error) => refused("cannot create an object only if it is absent"),
+        Ok(()) => refused(store, "overwrote an object that was to be created only if absent"),
+        Err(error) if unknown(&error) => refused(store, "cannot create an object only if it is absent"),
         Err(error) => Err(SegmentError::store(format!("self-test: writing {probe} again"), error)),
     }
+}
+
+async fn create_at_once(store: &dyn ObjectStore, probe: &Path) -> Result<()> {
+    let racers = futures::future::join_all((0..RACERS).map(|_| create(store, probe))).await;
+    match racers.iter().filter(|created| created.is_ok()).count() {
+        0 | 1 => Ok(()),
+        winners => {
+            let why = format!("let {winners} of {RACERS} concurrent writers create one and the same object");
+            refused(store, &why)
+        }
+    }
+}
+
+async fn create(store: &dyn ObjectStore, probe: &Path) -> std::result::Result<(), StoreError> {
+    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    store.put_opts(probe, "headwater".into(), options).await.map(|_| ())
+}
+
+fn refused(store: &dyn ObjectStore, why: &str) -> Result<()> {
+    Err(SegmentError::Refused(format!(
+        "the object store {store} {why}; tables would lose or repeat rows on it. Use a store with conditional writes \
+         (S3: `If-None-Match` on PUT), or put a local disk in its place"
+    )))
 }

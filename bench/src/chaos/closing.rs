@@ -1,0 +1,224 @@
+//! The end of a run, when everything that was written is known: every event is there exactly once, open and sealed,
+//! before and after one more restart, and the sealed ranges tile the offsets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use headwater_segment::log::{TableLog, table_root};
+use headwater_server::store::Store;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+use serde_json::Value;
+
+use super::answer::{Answer, Question, contains};
+use super::checker::{Ledger, Watched, ask};
+use super::client::Client;
+use super::error::{ChaosError, Result};
+use super::model::{Cut, Model};
+
+/// How long the table may take to show everything.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(180);
+
+/// The running process, asked for the last time.
+pub(crate) struct Closing<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) ledger: &'a Ledger,
+    pub(crate) url: String,
+    pub(crate) process: u32,
+}
+
+impl Closing<'_> {
+    /// Waits until the table shows everything, and judges every kind of question and the dead letters.
+    pub(crate) async fn check_visible(&self, watched: &Arc<Watched>) {
+        let wanted = watched.model.lock().delivered_ends();
+        let give_up = Instant::now() + VISIBLE_WITHIN;
+        loop {
+            let last = match ask(self.client, &self.url, self.process, Question::Totals, &watched.table).await
+            {
+                Ok(answer) if contains(&answer.cut, &wanted) => break,
+                Ok(answer) => format!("{:?}", answer.cut),
+                Err(error) => format!("{error:?}"),
+            };
+            if Instant::now() > give_up {
+                let text = format!("{}: not everything is visible after {VISIBLE_WITHIN:?}", watched.table);
+                let states = self.describe_partitions(&watched.table).await;
+                return self.ledger.violation(format!("{text}: wanted {wanted:?}, got {last}\n{states}"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for question in Question::ALL {
+            match ask(self.client, &self.url, self.process, question, &watched.table).await {
+                Ok(answer) => self.check_complete(watched, answer, &wanted),
+                Err(error) => {
+                    self.ledger.violation(format!("{}: {question:?} at the end: {error:?}", watched.table))
+                }
+            }
+        }
+        self.check_dead_letters(watched).await;
+    }
+
+    fn check_complete(&self, watched: &Arc<Watched>, answer: Answer, wanted: &Cut) {
+        if !contains(&answer.cut, wanted) {
+            let text =
+                format!("{}: the cut at the end, {:?}, does not reach {wanted:?}", watched.table, answer.cut);
+            self.ledger.violation(text);
+        }
+        self.ledger.judge(watched, answer);
+    }
+
+    async fn describe_partitions(&self, table: &str) -> String {
+        let sql = format!("SELECT * FROM system.partitions WHERE table_name = '{table}' ORDER BY partition");
+        match self.client.sql(&self.url, &sql).await {
+            Ok(document) => document["rows"].to_string(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    async fn check_dead_letters(&self, watched: &Watched) {
+        let sql = format!(
+            "SELECT partition, \"offset\", count(*) FROM system.dead_letters WHERE table_name = '{}' \
+             GROUP BY partition, \"offset\"",
+            watched.table
+        );
+        let document = match self.client.sql(&self.url, &sql).await {
+            Ok(document) => document,
+            Err(error) => {
+                return self.ledger.violation(format!("{}: dead letters: {error:?}", watched.table));
+            }
+        };
+        let expected = watched.model.lock().dead_letters();
+        if let Some(fault) = dead_letter_fault(&document, &expected) {
+            self.ledger.violation(format!("{}: {fault}", watched.table));
+        }
+    }
+
+    /// Seals everything, and checks what the store itself says.
+    pub(crate) async fn check_sealed(&self, watched: &Arc<Watched>, store: &Store) -> Result<Sealed> {
+        if let Err(error) = self.client.seal(&self.url, &watched.table).await {
+            self.ledger.violation(format!("{}: seal at the end: {error:?}", watched.table));
+        }
+        for question in Question::ALL {
+            let document = self.client.sealed_sql(&self.url, &question.sql(&watched.table)).await;
+            let answer = document
+                .map_err(|error| format!("{error:?}"))
+                .and_then(|document| Answer::read(&document, &watched.table, question, self.process));
+            let wanted = watched.model.lock().delivered_ends();
+            match answer {
+                Ok(answer) => self.check_complete(watched, answer, &wanted),
+                Err(fault) => self.ledger.violation(format!("{}: sealed only: {fault}", watched.table)),
+            }
+        }
+        self.check_log(watched, store).await
+    }
+
+    async fn check_log(&self, watched: &Watched, store: &Store) -> Result<Sealed> {
+        let root = table_root(&store.root, &watched.table);
+        let what = || format!("read the log of {}", watched.table);
+        let log =
+            TableLog::open(store.objects.clone(), root.clone()).await.map_err(ChaosError::at(what()))?;
+        let Some(log) = log else { return Err(ChaosError::new(what(), "it is not there")) };
+        let snapshot = log.snapshot();
+        for fault in snapshot.check_tiling() {
+            self.ledger.violation(format!("{}: tiling: {fault}", watched.table));
+        }
+        let (wanted, rows) = {
+            let model = watched.model.lock();
+            (model.delivered_ends(), rows_of(&model))
+        };
+        let committed: Cut =
+            wanted.keys().map(|p| (*p, snapshot.committed(*p).unwrap_or_default())).collect();
+        if !contains(&committed, &wanted) {
+            self.ledger.violation(format!("{}: committed {committed:?}, written {wanted:?}", watched.table));
+        }
+        let sealed_rows: u64 = snapshot.segments.iter().map(|segment| segment.rows).sum();
+        if sealed_rows != rows {
+            let text = format!("the log's segments have {sealed_rows} rows, {rows} were written");
+            self.ledger.violation(format!("{}: {text}", watched.table));
+        }
+        let named: BTreeSet<&str> = snapshot.segments.iter().map(|segment| segment.path.as_str()).collect();
+        let objects = list(store, &root).await.map_err(ChaosError::at(what()))?;
+        let orphans = orphans(&objects, &root, &named);
+        Ok(Sealed { log_version: snapshot.version, segments: named.len(), orphans })
+    }
+}
+
+/// What the store holds at the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sealed {
+    /// Log version.
+    pub(crate) log_version: u64,
+    /// Segments in the log.
+    pub(crate) segments: usize,
+    /// Uploaded segments that no log entry names: kills between upload and commit, and fenced zombies.
+    pub(crate) orphans: usize,
+}
+
+fn rows_of(model: &Model) -> u64 {
+    model.totals(&model.delivered_ends()).unwrap_or_default().rows
+}
+
+async fn list(store: &Store, root: &Path) -> object_store::Result<Vec<ObjectMeta>> {
+    let data = Path::from(format!("{root}/data"));
+    store.objects.list(Some(&data)).try_collect().await
+}
+
+fn orphans(objects: &[ObjectMeta], root: &Path, named: &BTreeSet<&str>) -> usize {
+    let prefix = format!("{root}/");
+    objects
+        .iter()
+        .filter(|object| !named.contains(object.location.as_ref().trim_start_matches(&prefix)))
+        .count()
+}
+
+/// Compares partition, offset and count of `system.dead_letters` with what was written.
+fn dead_letter_fault(document: &Value, expected: &BTreeSet<(i32, i64)>) -> Option<String> {
+    let mut given: BTreeMap<(i32, i64), u64> = BTreeMap::new();
+    for row in document["rows"].as_array().into_iter().flatten() {
+        let (Some(partition), Some(offset), Some(count)) =
+            (row[0].as_i64(), row[1].as_i64(), row[2].as_u64())
+        else {
+            return Some(format!("dead letters: {row} is not partition, offset and count"));
+        };
+        given.insert((partition as i32, offset), count);
+    }
+    let first = |letters: Vec<&(i32, i64)>| {
+        format!("{} (such as {:?})", letters.len(), &letters[..letters.len().min(10)])
+    };
+    let missing: Vec<_> = expected.iter().filter(|letter| !given.contains_key(letter)).collect();
+    let unexpected: Vec<_> = given.keys().filter(|letter| !expected.contains(letter)).collect();
+    let repeated: Vec<_> = given.iter().filter(|(_, count)| **count != 1).map(|(letter, _)| letter).collect();
+    if missing.is_empty() && unexpected.is_empty() && repeated.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "dead letters as (partition, offset): {} missing, {} unexpected, {} repeated; {} were written",
+        first(missing),
+        first(unexpected),
+        first(repeated),
+        expected.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn dead_letters_are_compared_one_by_one() {
+        let expected = BTreeSet::from([(0, 5), (1, 7)]);
+        let fault = |rows: Value| dead_letter_fault(&json!({"rows": rows}), &expected);
+        assert_eq!(fault(json!([[1, 7, 1], [0, 5, 1]])), None);
+        assert!(fault(json!([[1, 7, 1]])).unwrap().contains("1 (such as [(0, 5)]) missing"));
+        assert!(fault(json!([[1, 7, 2], [0, 5, 1]])).unwrap().contains("1 (such as [(1, 7)]) repeated"));
+        assert!(
+            fault(json!([[1, 7, 1], [0, 5, 1], [0, 6, 1]]))
+                .unwrap()
+                .contains("1 (such as [(0, 6)]) unexpected")
+        );
+        assert!(fault(json!([["x"]])).is_some());
+    }
+}

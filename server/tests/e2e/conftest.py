@@ -1,0 +1,68 @@
+"""Fixtures: the binary, Kafka, S3, and one headwater process per test module.
+
+`.ci/e2e` brings Kafka and S3 up and names them in the environment. What is missing is skipped, with the reason.
+"""
+
+import os
+import pathlib
+
+import pytest
+
+from harness import Headwater, Kafka
+
+@pytest.fixture(scope="session")
+def binary():
+    path = pathlib.Path(os.environ.get("HEADWATER_BINARY", ""))
+    assert path.is_file(), "HEADWATER_BINARY must name a built headwater binary; .ci/e2e sets it"
+    return path
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    brokers = os.environ.get("HEADWATER_E2E_KAFKA")
+    if not brokers:
+        pytest.skip(os.environ.get("HEADWATER_E2E_KAFKA_MISSING", "HEADWATER_E2E_KAFKA names no Kafka"))
+    # The script is named if the Kafka is this run's own.
+    return Kafka(brokers, os.environ.get("HEADWATER_E2E_KAFKA_SCRIPT"))
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """Endpoint of an S3 server with the bucket `headwater` and the credentials test / testtest."""
+    endpoint = os.environ.get("HEADWATER_E2E_S3")
+    if not endpoint:
+        pytest.skip(os.environ.get("HEADWATER_E2E_S3_MISSING", "HEADWATER_E2E_S3 names no S3 endpoint"))
+    return endpoint
+
+
+@pytest.fixture(scope="module")
+def node(binary, kafka, tmp_path_factory, request):
+    """This module's own process, port and store."""
+    started = Headwater(binary, tmp_path_factory.mktemp(request.module.__name__)).start()
+    yield started
+    started.kill()
+
+
+@pytest.fixture
+def own_node(binary, kafka, tmp_path):
+    """Makes processes of the test's own; all are killed at its end."""
+    made = []
+
+    def make(name="node", **options):
+        made.append(Headwater(binary, tmp_path / name, **options))
+        return made[-1].start()
+
+    yield make
+    for process in made:
+        process.kill()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failure shows the end of the log of every process that the test used."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Headwater):
+                report.sections.append((f"log of {name}", value.log_text()[-6000:]))
