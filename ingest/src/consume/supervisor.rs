@@ -173,7 +173,10 @@ impl Supervisor {
     fn handle(&mut self, request: Request) {
         match request {
             Request::Lost { partition } => {
-                self.running.remove(&partition);
+                // A pause, or a failure, that came in between stands.
+                if self.running.get(&partition) == Some(&Running::Fetching) {
+                    self.running.remove(&partition);
+                }
             }
             Request::Pause { partition, reply } => {
                 let answer = self.set_paused(partition, true);

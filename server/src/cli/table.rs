@@ -46,7 +46,7 @@ enum TableCommand {
     Drop {
         /// Table.
         name: String,
-        /// Delete its objects from the store, too.
+        /// Delete its data from the store, too.
         #[arg(long)]
         purge: bool,
     },
@@ -82,9 +82,9 @@ pub(crate) fn run(arguments: TableArguments) -> Result<(), CliError> {
         TableCommand::Drop { name, purge } => {
             client.text(Method::DELETE, &format!("/tables/{name}?purge={purge}"), None)?;
             let what = if purge {
-                "dropped, its objects deleted"
+                "dropped, its data deleted; only its log stays"
             } else {
-                "dropped, its objects are still in the store"
+                "dropped; its data is still in the store"
             };
             Ok(writeln!(out, "table {name}: {what}")?)
         }
