@@ -1,7 +1,7 @@
 //! Which offsets are known to be of the topic that the table log names.
 //!
 //! When a topic is deleted and created again, librdkafka goes on at its old position as soon as the new topic has that
-//! many messages (a FIXME in its `rd_kafka_topic_metadata_update`), and nothing in a message tells the two apart. So
+//! many messages (its `rd_kafka_topic_metadata_update` says that this is left open), and nothing in a message tells the two apart. So
 //! the time decides: what was visible before Kafka said that the topic still has its id is of that topic.
 //!
 //! **Invariant:** only offsets that are confirmed in this way are sealed.
