@@ -64,7 +64,7 @@ impl Flaky {
     fn failure(&self) -> Option<u64> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         let mixed = call.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        (mixed % 5 == 0 && !self.healed.load(Ordering::SeqCst))
+        (mixed.is_multiple_of(5) && !self.healed.load(Ordering::SeqCst))
             .then(|| self.failures.fetch_add(1, Ordering::SeqCst))
     }
 
