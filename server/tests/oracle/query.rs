@@ -104,10 +104,20 @@ fn grouped(random: &mut StdRng, tables: &[Shape]) -> Query {
     unordered(grouped_over(random, shape, &format!("{} t", shape.name)))
 }
 
+/// A key to sort by. No CASE: DataFusion refuses some valid plans that merge by one (apache/datafusion#18327).
+fn sort_key(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
+    loop {
+        let key = key(random, shape, alias);
+        if !key.starts_with("CASE") {
+            return key;
+        }
+    }
+}
+
 fn ordering(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
     let directions = ["", " DESC", " ASC NULLS FIRST", " DESC NULLS LAST"];
     let mut keys = list(random, 0..3, |random| {
-        format!("{}{}", key(random, shape, alias), directions.choose(random).unwrap())
+        format!("{}{}", sort_key(random, shape, alias), directions.choose(random).unwrap())
     });
     let direction = directions.choose(random).unwrap();
     keys.push(format!("{alias}.\"$partition\", {alias}.\"$offset\"{direction}"));
@@ -189,7 +199,7 @@ fn window(random: &mut StdRng, tables: &[Shape]) -> Query {
     let bounded = if column.joins() { column.of("t") } else { "t.k".to_owned() };
     let column = column.of("t");
     let partition = match random.random_bool(0.7) {
-        true => format!("PARTITION BY {} ", key(random, shape, "t")),
+        true => format!("PARTITION BY {} ", sort_key(random, shape, "t")),
         false => String::new(),
     };
     let order = ordering(random, shape, "t");
@@ -197,7 +207,7 @@ fn window(random: &mut StdRng, tables: &[Shape]) -> Query {
         ["", "", " ROWS BETWEEN 2 PRECEDING AND CURRENT ROW", " ROWS BETWEEN 1 PRECEDING AND 3 FOLLOWING"];
     let over = format!("OVER ({partition}ORDER BY {order}{})", rows.choose(random).unwrap());
     let plain_over = format!("OVER ({partition}ORDER BY {order})");
-    let ties = format!("OVER ({partition}ORDER BY {})", key(random, shape, "t"));
+    let ties = format!("OVER ({partition}ORDER BY {})", sort_key(random, shape, "t"));
     let functions = [
         format!("row_number() {plain_over}"),
         format!("rank() {ties}"),
