@@ -27,7 +27,7 @@ fetch_server() {
 
 create_bucket() {
   curl -fsS -o /dev/null --aws-sigv4 aws:amz:us-east-1:s3 --user test:testtest -X PUT "http://127.0.0.1:$port/headwater" 2>/dev/null ||
-    curl -fsS -o /dev/null --aws-sigv4 aws:amz:us-east-1:s3 --user test:testtest "http://127.0.0.1:$port/headwater?location" 2>/dev/null
+    curl -fsS -o /dev/null --aws-sigv4 aws:amz:us-east-1:s3 --user test:testtest "http://127.0.0.1:$port/headwater" 2>/dev/null
 }
 
 up() {
