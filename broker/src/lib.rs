@@ -8,6 +8,7 @@ pub mod admin;
 pub(crate) mod catalog;
 pub mod engine;
 pub mod error;
+mod execute;
 pub mod http;
 mod render;
 pub mod request;
