@@ -16,6 +16,7 @@ use super::config::EngineConfig;
 use super::filter_pushdown;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
+use crate::execute::options::ExecuteOptions;
 
 /// Rows per batch. The chunks of open segments have as many.
 const BATCH_ROWS: usize = 8192;
@@ -59,6 +60,7 @@ impl Sessions {
                 tables,
                 registry,
                 footers: FooterCache::new(FOOTER_BYTES_MAX),
+                options: ExecuteOptions::default(),
             }),
             functions,
         })
@@ -82,6 +84,7 @@ impl Sessions {
             .with_runtime_env(Arc::new(environment))
             .with_catalog_list(QueryCatalog::list(catalog)?)
             .build();
+        state.config_mut().set_extension(Arc::clone(catalog));
         // Fixes the time that now() answers with.
         state.mark_start_execution();
         Ok(state)
@@ -109,9 +112,6 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     // What a sort holds is sorted in one piece before it spills. Merging its batches instead takes a cursor of up to
     // three times its rows for each of them, which fails exactly when memory is short.
     options.execution.sort_in_place_threshold_bytes = usize::MAX;
-    options.execution.parquet.pushdown_filters = true;
-    options.execution.parquet.reorder_filters = true;
-    options.execution.parquet.enable_page_index = true;
     options.sql_parser.collect_spans = true;
     session
 }

@@ -1,3 +1,10 @@
 //! Execution on codes: the scan of a table's segments, and the aggregate that is fused with it.
 
+pub(crate) mod layout;
+pub(crate) mod options;
+pub(crate) mod scan;
+mod scan_stream;
 pub(crate) mod selection;
+pub(crate) mod source;
+mod stand_in;
+pub(crate) mod work;
