@@ -5,10 +5,12 @@
 //!
 //! - [`append_buffer`]: fixed memory that one writer fills while readers hold its committed prefix as Arrow buffers;
 //! - [`grow_buffer`] (safe): the same without a fixed capacity;
+//! - [`mapped`]: a file as memory;
 //! - [`view_store`]: byte strings as Arrow views, appended to while read;
 //! - [`bits`] (safe): flags kept as bytes, packed into bits when read.
 
 pub(crate) mod append_buffer;
 pub(crate) mod bits;
 pub(crate) mod grow_buffer;
+pub(crate) mod mapped;
 pub(crate) mod view_store;
