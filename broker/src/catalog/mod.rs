@@ -21,6 +21,7 @@ use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use headwater_segment::live::Tables;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -47,6 +48,8 @@ pub(crate) struct CatalogSources {
     pub(crate) registry: Arc<Registry>,
     /// Parsed footers of sealed segments.
     pub(crate) footers: Arc<FooterCache>,
+    /// The columns of sealed segments.
+    pub(crate) residents: Arc<ResidentStore>,
     /// How leaves execute.
     pub(crate) options: ExecuteOptions,
 }

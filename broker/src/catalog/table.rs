@@ -75,6 +75,7 @@ impl CutTable {
             visible,
             visible_schema: Arc::new(Schema::new(fields)),
             readers,
+            residents: Arc::clone(&shared.residents),
             options: shared.options,
         };
         let taken_at_ms = chrono::Utc::now().timestamp_millis();

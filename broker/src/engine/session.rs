@@ -10,13 +10,13 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use headwater_segment::live::Tables;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
 use super::filter_pushdown;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
-use crate::execute::options::ExecuteOptions;
 
 /// Rows per batch. The chunks of open segments have as many.
 const BATCH_ROWS: usize = 8192;
@@ -42,6 +42,7 @@ impl Sessions {
         config: &EngineConfig,
         tables: Arc<Tables>,
         registry: Arc<Registry>,
+        residents: Arc<ResidentStore>,
     ) -> Result<Self, DataFusionError> {
         let mut base =
             SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
@@ -60,7 +61,8 @@ impl Sessions {
                 tables,
                 registry,
                 footers: FooterCache::new(FOOTER_BYTES_MAX),
-                options: ExecuteOptions::default(),
+                residents,
+                options: config.execute,
             }),
             functions,
         })

@@ -8,5 +8,4 @@ pub(crate) mod scan;
 mod scan_stream;
 pub(crate) mod selection;
 pub(crate) mod source;
-mod stand_in;
 pub(crate) mod work;

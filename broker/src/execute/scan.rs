@@ -42,11 +42,11 @@ use datafusion::physical_plan::{
 };
 use futures::stream;
 
+use super::filter::{Filter, SegmentFilter};
 use super::layout::Layout;
 use super::options::ExecuteOptions;
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::Source;
-use super::stand_in::{Filter, SegmentFilter};
 use super::work::{Prepare, Shared, Work};
 use crate::catalog::{Pruner, QueryCatalog};
 use crate::request::QueryStats;

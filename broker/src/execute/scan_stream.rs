@@ -13,10 +13,11 @@ use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use datafusion::physical_plan::metrics::{BaselineMetrics, Count};
 use headwater_segment::column::BLOCK_ROWS;
 
+use super::filter::{Filter, FilterScratch, SegmentFilter};
 use super::options::ExecuteOptions;
+use super::project::materialise;
 use super::scan::ScanRun;
 use super::selection::Selection;
-use super::stand_in::{Filter, FilterScratch, SegmentFilter, materialise};
 use super::work::Morsel;
 
 /// Batches of more rows are handed on as they are, others are gathered into larger ones.
@@ -59,7 +60,7 @@ impl ScanStream {
             dynamic,
             morsel: None,
             blocks: Vec::new(),
-            scratch: FilterScratch::default(),
+            scratch: FilterScratch::new(),
             selection: Selection::new(),
             narrowed: Selection::new(),
             gathered,

@@ -6,15 +6,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::new_null_array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
-use headwater_segment::column::SegmentColumns;
+use headwater_segment::column::{Column, PlainColumn, PlainStore, SegmentColumns};
 use headwater_segment::live::{LiveTable, OpenSlice};
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
 use super::options::ExecuteOptions;
-use super::stand_in;
 
 /// A table as a plan reads it.
 pub(crate) struct Source {
@@ -28,6 +29,8 @@ pub(crate) struct Source {
     pub(crate) visible_schema: SchemaRef,
     /// Readers of the table's sealed segments.
     pub(crate) readers: SegmentReaderFactory,
+    /// The columns of sealed segments, of all tables.
+    pub(crate) residents: Arc<ResidentStore>,
     /// How to execute.
     pub(crate) options: ExecuteOptions,
 }
@@ -76,34 +79,63 @@ impl Source {
         if columns.is_empty() {
             return Ok(Some(Arc::new(SegmentColumns::even(part.rows(), Vec::new()))));
         }
+        let full = self.full(columns);
         match part {
-            SegmentPart::Sealed(_) => Ok(None),
+            SegmentPart::Sealed(meta) => Ok(self.residents.ready(&self.schema, meta, &full).map(Arc::new)),
             SegmentPart::Open(slice) => {
-                let columns = stand_in::open_columns(slice, &self.full(columns)).map_err(segment_error)?;
-                Ok(Some(Arc::new(columns)))
+                self.residents.note_used(self.table.name(), &self.schema, &full);
+                Ok(Some(Arc::new(open_columns(slice, &self.schema, &full).map_err(segment_error)?)))
             }
         }
     }
 
-    /// The visible columns `columns` of a part, loaded if need be.
-    pub(crate) async fn load(&self, part: &SegmentPart, columns: &[usize]) -> Result<Arc<SegmentColumns>> {
-        if let Some(ready) = self.ready(part, columns)? {
-            return Ok(ready);
-        }
-        match part {
-            SegmentPart::Sealed(meta) => {
-                let full = self.full(columns);
-                let loaded = stand_in::sealed_columns(&self.readers, &self.schema, meta, &full).await?;
-                Ok(Arc::new(loaded))
-            }
-            SegmentPart::Open(_) => Err(DataFusionError::Internal("open columns are always ready".into())),
-        }
+    /// The visible columns `columns` of a sealed segment, loaded as far as they are not in memory. On a runtime with I/O.
+    pub(crate) async fn load(
+        &self,
+        meta: &Arc<SegmentMeta>,
+        columns: &[usize],
+    ) -> Result<Arc<SegmentColumns>> {
+        let full = self.full(columns);
+        let columns = self.residents.columns(self.table.name(), &self.readers, &self.schema, meta, &full);
+        Ok(Arc::new(columns.await.map_err(segment_error)?))
     }
 
     /// The places in the table's schema of visible columns.
     fn full(&self, columns: &[usize]) -> Vec<usize> {
         columns.iter().map(|column| self.visible[*column]).collect()
     }
+}
+
+/// Columns `wanted` of `schema`; those that the segment is too old to have are NULL.
+fn open_columns(
+    slice: &OpenSlice,
+    schema: &TableSchema,
+    wanted: &[usize],
+) -> headwater_segment::Result<SegmentColumns> {
+    let own = slice.segment.schema();
+    let rows = slice.rows.clone();
+    if own.columns() == schema.columns() {
+        return slice.segment.columns(rows, wanted);
+    }
+    let places: Vec<Option<usize>> =
+        wanted.iter().map(|column| own.index_of(&schema.columns()[*column].name)).collect();
+    // Some column for the blocks, if there is none of the wanted ones.
+    let mut present: Vec<usize> = places.iter().flatten().copied().collect();
+    present.push(own.offset_column());
+    let found = slice.segment.columns(rows, &present)?;
+    let ends: Vec<usize> = (0..found.blocks()).map(|block| found.block(block).end).collect();
+    let mut next = found.columns().iter();
+    let columns = wanted.iter().zip(&places).filter_map(|(column, place)| match place {
+        Some(_) => next.next().map(Arc::clone),
+        None => {
+            let data_type = schema.arrow().field(*column).data_type().clone();
+            let block = |block| new_null_array(&data_type, found.block(block).len());
+            let values = PlainStore::Chunked((0..found.blocks()).map(block).collect());
+            Some(Arc::new(Column::Plain(PlainColumn { data_type, values })))
+        }
+    });
+    let columns = columns.collect();
+    Ok(SegmentColumns::listed(ends.into(), columns))
 }
 
 fn segment_error(error: headwater_segment::SegmentError) -> DataFusionError {

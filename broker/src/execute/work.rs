@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 
+use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use headwater_segment::column::SegmentColumns;
 use parking_lot::Mutex;
@@ -157,19 +158,18 @@ impl<P> Work<P> {
 
     async fn open(&self, mut claim: Claim<'_, P>) -> Result<()> {
         let part = claim.part;
-        let segment = match claim.load.take() {
-            Some(load) => {
+        let ready = match claim.load {
+            Some(_) => None,
+            None => self.source.ready(&self.parts[part], &self.columns)?,
+        };
+        let segment = match ready {
+            Some(ready) => ready,
+            None => {
+                let load = claim.load.take().or_else(|| self.start_load(part));
                 self.load_ahead()?;
+                let load = load.ok_or_else(|| internal_datafusion_err!("open columns are always ready"))?;
                 load.wait().await?
             }
-            None => match self.source.ready(&self.parts[part], &self.columns)? {
-                Some(ready) => ready,
-                None => {
-                    let load = self.start_load(part);
-                    self.load_ahead()?;
-                    load.wait().await?
-                }
-            },
         };
         let prepared = (self.prepare)(&segment)?;
         claim.opened = true;
@@ -187,20 +187,18 @@ impl<P> Work<P> {
         let next: Vec<usize> = state.unclaimed.iter().copied().take(LOADS_AHEAD).collect();
         for part in next {
             let is_loading = state.loads.iter().any(|(loading, _)| *loading == part);
-            let needs_loading = matches!(self.parts[part], SegmentPart::Sealed(_));
-            if !is_loading && needs_loading && self.source.ready(&self.parts[part], &self.columns)?.is_none()
-            {
-                let load = self.start_load(part);
-                state.loads.push((part, load));
+            let is_sealed = matches!(self.parts[part], SegmentPart::Sealed(_));
+            if is_sealed && !is_loading && self.source.ready(&self.parts[part], &self.columns)?.is_none() {
+                state.loads.extend(self.start_load(part).map(|load| (part, load)));
             }
         }
         Ok(())
     }
 
-    fn start_load(&self, part: usize) -> Load {
-        let source = Arc::clone(&self.source);
-        let (part, columns) = (self.parts[part].clone(), self.columns.clone());
-        Load(self.io.spawn(async move { source.load(&part, &columns).await }))
+    fn start_load(&self, part: usize) -> Option<Load> {
+        let SegmentPart::Sealed(meta) = &self.parts[part] else { return None };
+        let (source, meta, columns) = (Arc::clone(&self.source), Arc::clone(meta), self.columns.clone());
+        Some(Load(self.io.spawn(async move { source.load(&meta, &columns).await })))
     }
 }
 
