@@ -16,6 +16,7 @@ mod errors;
 mod filter_pushdown;
 mod interrupt;
 mod parameters;
+mod plan_cache;
 pub(crate) mod registry;
 mod run;
 mod session;
