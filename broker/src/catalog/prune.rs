@@ -259,3 +259,62 @@ pub(super) fn newest_timestamp_ms(log: &LogSnapshot) -> Option<i64> {
     };
     log.segments.iter().filter_map(newest).max()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(min: Option<i64>, max: Option<i64>) -> Arc<SegmentMeta> {
+        let int = |value: Option<i64>| value.map(StatValue::Int);
+        let stats = ColumnStats { null_count: Some(0), min: int(min), max: int(max), exact: true };
+        Arc::new(SegmentMeta {
+            path: String::new(),
+            id: ulid::Ulid::nil(),
+            partition: 0,
+            from: 0,
+            to: 1,
+            rows: 1,
+            size_bytes: 1,
+            format_version: 1,
+            sealed_at_ms: 0,
+            index_offset: 0,
+            index_length: 0,
+            tail_crc32c: 0,
+            dead_letters: 0,
+            columns: vec![stats],
+        })
+    }
+
+    #[test]
+    fn promising_segments_come_first_and_unknown_ones_before_them() {
+        let segments =
+            [meta(Some(1), Some(9)), meta(None, None), meta(Some(3), Some(20)), meta(Some(-5), Some(0))];
+        for (descending, expected) in [(false, [1, 3, 0, 2]), (true, [1, 2, 0, 3])] {
+            let mut ordered = segments.to_vec();
+            order(&mut ordered, 0, descending);
+            let places =
+                ordered.iter().map(|segment| segments.iter().position(|other| Arc::ptr_eq(other, segment)));
+            assert_eq!(places.collect::<Option<Vec<_>>>().unwrap(), expected, "descending: {descending}");
+        }
+    }
+
+    #[test]
+    fn bounds_have_their_columns_type_or_are_unknown() {
+        let bounds =
+            [Some(StatValue::Int(7)), None, Some(StatValue::Int(i64::MAX)), Some(StatValue::Bool(true))];
+        let timestamps = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        for data_type in [DataType::Int32, DataType::Date32, DataType::Int64, timestamps, DataType::Float64] {
+            let array = array_of(bounds.iter().map(Option::as_ref), &data_type).unwrap();
+            assert_eq!(array.data_type(), &data_type);
+            for (row, bound) in bounds.iter().enumerate() {
+                let alone = bound.as_ref().and_then(|bound| scalar(bound, &data_type));
+                let alone = alone.unwrap_or(ScalarValue::try_from(&data_type).unwrap());
+                assert_eq!(
+                    ScalarValue::try_from_array(&array, row).unwrap(),
+                    alone,
+                    "{data_type}, row {row}"
+                );
+            }
+        }
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ pub(crate) struct CutTable {
     read: TableRead,
     stats: Arc<QueryStats>,
     taken_at_ms: i64,
+    /// Counted when first asked for: there may be 100,000 segments.
+    rows_total: OnceLock<u64>,
     scanned: AtomicBool,
 }
 
@@ -79,7 +81,14 @@ impl CutTable {
             options: shared.options,
         };
         let taken_at_ms = chrono::Utc::now().timestamp_millis();
-        Self { source: Arc::new(source), read, stats, taken_at_ms, scanned: AtomicBool::new(false) }
+        Self {
+            source: Arc::new(source),
+            read,
+            stats,
+            taken_at_ms,
+            rows_total: OnceLock::new(),
+            scanned: AtomicBool::new(false),
+        }
     }
 
     /// The table as plans read it.
@@ -114,9 +123,11 @@ impl CutTable {
 
     /// Rows of the cut, sealed and open.
     pub(crate) fn rows_total(&self) -> u64 {
-        let sealed_rows: u64 = self.read.log.segments.iter().map(|segment| segment.rows).sum();
-        let open_rows: u64 = self.read.open.iter().map(|slice| slice.rows.len() as u64).sum();
-        sealed_rows + open_rows
+        *self.rows_total.get_or_init(|| {
+            let sealed_rows: u64 = self.read.log.segments.iter().map(|segment| segment.rows).sum();
+            let open_rows: u64 = self.read.open.iter().map(|slice| slice.rows.len() as u64).sum();
+            sealed_rows + open_rows
+        })
     }
 
     /// What one leaf of the query reads: the open parts, which have the newest rows, and the sealed ones that `pruner`

@@ -388,10 +388,7 @@ impl ExecutionPlan for SegmentScanExec {
     }
 
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
-        let limit = match (self.limit, limit) {
-            (Some(own), Some(limit)) => Some(own.min(limit)),
-            (own, limit) => own.or(limit),
-        };
+        let limit = limit.map(|limit| self.limit.map_or(limit, |own| own.min(limit)));
         Some(Arc::new(Self { limit, ..self.fresh() }))
     }
 

@@ -265,3 +265,6 @@ impl<T> Shared<T> {
         self.state.lock().0.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
