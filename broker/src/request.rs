@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -53,6 +53,8 @@ pub struct QueryStats {
     pub segments_scanned: AtomicU64,
     /// Open and sealing segments among those scanned.
     pub segments_open: AtomicU64,
+    /// Whether the plan was that of an earlier query with the same text.
+    pub plan_kept: AtomicBool,
 }
 
 impl QueryStats {

@@ -65,6 +65,7 @@ const REPEATABLE: &[&str] = &[
     "SegmentAggregateExec",
     "SegmentScanExec",
     "SortExec",
+    "SortExec(TopK)",
     "SortPreservingMergeExec",
     "UnionExec",
     "WindowAggExec",

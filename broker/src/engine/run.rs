@@ -168,6 +168,7 @@ impl QueryTask {
         if !kept.fits(&catalog) {
             return Ok(None);
         }
+        self.entry.stats.plan_kept.store(true, Ordering::Relaxed);
         let mut plan = kept.fresh()?;
         if kept.connects {
             plan = interruptible(self.sessions.connect(plan)?, &self.entry.cancel)?;
