@@ -19,6 +19,8 @@ mod search;
 mod segment;
 mod shape;
 #[cfg(test)]
+mod test_columns;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
