@@ -6,7 +6,8 @@ use std::arch::x86_64::{
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_min_epu16, _mm256_min_epu32, _mm256_movemask_epi8,
     _mm256_movemask_pd, _mm256_movemask_ps, _mm256_or_si256, _mm256_packs_epi16, _mm256_permute4x64_epi64,
     _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_shuffle_epi8,
-    _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_epi16, _mm256_sub_epi32, _mm256_sub_epi64, _mm256_xor_si256,
+    _mm256_srli_epi16, _mm256_sub_epi8, _mm256_sub_epi16, _mm256_sub_epi32, _mm256_sub_epi64,
+    _mm256_xor_si256,
 };
 
 /// 32 bytes from `lanes[start..]`.
@@ -64,7 +65,8 @@ pub(super) fn range_u32(chunks: &[[u32; 64]], lo: u32, hi: u32, words: &mut [u64
 pub(super) fn range_u64(chunks: &[[u64; 64]], lo: u64, hi: u64, words: &mut [u64]) {
     // There is no unsigned comparison of 64 bits: both sides are moved by half the range.
     let half = _mm256_set1_epi64x(i64::MIN);
-    let (from, width) = (_mm256_set1_epi64x(lo as i64), _mm256_set1_epi64x(hi.wrapping_sub(lo) as i64 ^ i64::MIN));
+    let (from, width) =
+        (_mm256_set1_epi64x(lo as i64), _mm256_set1_epi64x(hi.wrapping_sub(lo) as i64 ^ i64::MIN));
     for (codes, bits) in chunks.iter().zip(words) {
         let of = |start| {
             let above = _mm256_xor_si256(_mm256_sub_epi64(load(codes, start), from), half);

@@ -126,7 +126,10 @@ fn set_u8(chunks: &[[u8; 64]], set: &[u64; 4], words: &mut [u64]) {
 /// Whether `set` has `code`.
 #[inline]
 pub fn contains(set: &[u64], code: u64) -> bool {
-    usize::try_from(code / 64).ok().and_then(|word| set.get(word)).is_some_and(|word| word >> (code % 64) & 1 == 1)
+    usize::try_from(code / 64)
+        .ok()
+        .and_then(|word| set.get(word))
+        .is_some_and(|word| word >> (code % 64) & 1 == 1)
 }
 
 /// Like [`range_mask`], but looks only at `rows`: for when few are left.
