@@ -15,6 +15,7 @@
 mod code_set;
 pub(crate) mod columns;
 mod compile;
+mod index;
 mod search;
 mod segment;
 mod shape;

@@ -3,10 +3,11 @@
 use std::arch::x86_64::{
     __m512i, _mm_loadu_si128, _mm512_add_epi16, _mm512_and_si512, _mm512_broadcast_i32x4,
     _mm512_cmple_epu8_mask, _mm512_cmple_epu16_mask, _mm512_cmple_epu32_mask, _mm512_cmple_epu64_mask,
-    _mm512_loadu_si512, _mm512_maskz_compress_epi16, _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi16,
-    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_storeu_si512,
-    _mm512_sub_epi8, _mm512_sub_epi16, _mm512_sub_epi32, _mm512_sub_epi64, _mm512_test_epi8_mask,
-    _mm512_xor_si512,
+    _mm512_cmplt_epu32_mask, _mm512_loadu_si512, _mm512_mask_i32gather_epi32, _mm512_maskz_compress_epi16,
+    _mm512_or_si512, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_set1_epi32, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_sllv_epi32, _mm512_srli_epi16, _mm512_srli_epi32,
+    _mm512_storeu_si512, _mm512_sub_epi8, _mm512_sub_epi16, _mm512_sub_epi32, _mm512_sub_epi64,
+    _mm512_test_epi8_mask, _mm512_test_epi32_mask, _mm512_xor_si512,
 };
 
 use super::{MASK_WORDS, Mask};
@@ -112,4 +113,30 @@ pub(super) fn set_rows(mask: &Mask, rows: &mut Vec<u16>) {
     // SAFETY: `count` rows were written from the start on, each store over the unused lanes of the one before, and
     // `count` is at most MASK_WORDS * 64, which is within the reserved capacity.
     unsafe { rows.set_len(count) };
+}
+
+/// Codes beyond the set's bits are no members.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn set_u32(chunks: &[[u32; 64]], set: &[u64], words: &mut [u64]) {
+    for (codes, bits) in chunks.iter().zip(words) {
+        *bits = (0..4)
+            .fold(0, |bits, part| bits | u64::from(members(load(codes, part * 16), set)) << (part * 16));
+    }
+}
+
+/// Which of 16 codes are members.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn members(codes: __m512i, set: &[u64]) -> u16 {
+    // In words of 32 bits, which is what a gather reads: on this little-endian machine bit c % 32 of word c / 32.
+    let halves = set.len().min(1 << 26) * 2;
+    let index = _mm512_srli_epi32::<5>(codes);
+    let inside = _mm512_cmplt_epu32_mask(index, _mm512_set1_epi32(halves as i32));
+    // SAFETY: only lanes whose index is below `halves` read, which are 4 bytes each within `set`; the index is below
+    // 2^27, so that neither it nor its four-fold is negative as the instruction reads them.
+    let found = unsafe {
+        _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), inside, index, set.as_ptr().cast())
+    };
+    let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_and_si512(codes, _mm512_set1_epi32(31)));
+    _mm512_test_epi32_mask(found, bit)
 }

@@ -71,94 +71,148 @@ dispatch_range!(range_u16, u16);
 dispatch_range!(range_u32, u32);
 dispatch_range!(range_u64, u64);
 
-/// Sets in `mask` the rows (at most [`BLOCK_ROWS`]) whose code is a member of `set`, and clears all others. Bit c % 64 of
-/// word c / 64 of the set stands for code c; codes beyond its words are no members.
-pub fn set_mask(codes: CodeSlice<'_>, set: &[u64], mask: &mut Mask) {
-    fn of<T: Copy>(codes: &[T], mask: &mut Mask, test: impl Fn(T) -> bool) {
-        let (chunks, rest) = codes[..codes.len().min(BLOCK_ROWS)].as_chunks::<64>();
-        let (whole, beyond) = mask.split_at_mut(chunks.len());
-        scalar::words(chunks, whole, &test);
-        beyond.fill(0);
-        if let Some(last) = beyond.first_mut() {
-            *last = scalar::word(rest, &test);
-        }
+/// Sets with more codes than this have no byte per code.
+const BYTES_CODES_MAX: usize = 1 << 16;
+
+/// A set of codes, ready to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// Bit c % 64 of word c / 64 stands for code c; codes beyond are no members.
+    bits: Vec<u64>,
+    /// The same as a byte of 0 or 1 per code, which is looked up faster; empty if there would be too many.
+    bytes: Vec<u8>,
+}
+
+impl Members {
+    /// The set of the codes whose bits are set: bit c % 64 of word c / 64 for code c.
+    pub fn new(bits: Vec<u64>) -> Self {
+        let codes = if bits.len() * 64 <= BYTES_CODES_MAX { bits.len() * 64 } else { 0 };
+        let bytes = (0..codes).map(|code| (bits[code / 64] >> (code % 64) & 1) as u8).collect();
+        Self { bits, bytes }
     }
-    match codes {
-        CodeSlice::U8(codes) => {
-            let set = padded::<4>(set);
-            let (chunks, rest) = codes[..codes.len().min(BLOCK_ROWS)].as_chunks::<64>();
+
+    /// Bit c % 64 of word c / 64 stands for code c.
+    pub fn bits(&self) -> &[u64] {
+        &self.bits
+    }
+
+    /// The bits, given back.
+    pub fn into_bits(self) -> Vec<u64> {
+        self.bits
+    }
+
+    /// Whether a code is a member.
+    pub fn contains(&self, code: u64) -> bool {
+        contains(&self.bits, code)
+    }
+}
+
+/// Sets in `mask` the rows (at most [`BLOCK_ROWS`]) whose code is a member of `set`, and clears all others.
+pub fn set_mask(codes: CodeSlice<'_>, set: &Members, mask: &mut Mask) {
+    macro_rules! of_width {
+        ($codes:expr, $lane:expr) => {{
+            let (chunks, rest) = $codes[..$codes.len().min(BLOCK_ROWS)].as_chunks::<64>();
             let (whole, beyond) = mask.split_at_mut(chunks.len());
-            set_u8(chunks, &set, whole);
+            $lane(chunks, whole);
             beyond.fill(0);
             if let Some(last) = beyond.first_mut() {
-                *last = scalar::word(rest, |code| contains(&set, code.into()));
+                *last = scalar::word(rest, |code| set.contains(code.into()));
             }
+        }};
+    }
+    let bytes = (!set.bytes.is_empty()).then_some(&*set.bytes);
+    match codes {
+        CodeSlice::U8(codes) => of_width!(codes, |chunks, words| set_u8(chunks, &set.bits, words)),
+        CodeSlice::U16(codes) => of_width!(codes, |chunks, words| match bytes {
+            Some(bytes) => by_bytes(chunks, bytes, words, usize::from),
+            None => scalar::words(chunks, words, |code: u16| set.contains(code.into())),
+        }),
+        CodeSlice::U32(codes) => of_width!(codes, |chunks, words| match bytes {
+            Some(bytes) => by_bytes(chunks, bytes, words, |code: u32| code as usize),
+            None => set_u32(chunks, &set.bits, words),
+        }),
+        CodeSlice::U64(codes) => {
+            of_width!(codes, |chunks, words| scalar::words(chunks, words, |code: u64| set.contains(code)))
         }
-        CodeSlice::U16(codes) => {
-            // Of full length, the set needs no check of bounds.
-            let set = padded::<1024>(set);
-            of(codes, mask, |code| set[usize::from(code >> 6)] >> (code & 63) & 1 == 1);
-        }
-        CodeSlice::U32(codes) => of(codes, mask, |code| contains(set, code.into())),
-        CodeSlice::U64(codes) => of(codes, mask, |code| contains(set, code)),
     }
 }
 
-fn padded<const WORDS: usize>(set: &[u64]) -> [u64; WORDS] {
-    let mut padded = [0; WORDS];
-    let words = set.len().min(WORDS);
-    padded[..words].copy_from_slice(&set[..words]);
-    padded
+/// Looks up a byte per code, then packs the bytes: first many, since a vector that is loaded from bytes just stored waits.
+fn by_bytes<T: Copy>(chunks: &[[T; 64]], bytes: &[u8], words: &mut [u64], index: impl Fn(T) -> usize) {
+    const AT_ONCE: usize = 16;
+    let mut found = [[0u8; 64]; AT_ONCE];
+    for (chunks, words) in chunks.chunks(AT_ONCE).zip(words.chunks_mut(AT_ONCE)) {
+        let found = &mut found[..chunks.len()];
+        for (found, code) in found.as_flattened_mut().iter_mut().zip(chunks.as_flattened()) {
+            *found = bytes.get(index(*code)).copied().unwrap_or(0);
+        }
+        range_u8(found, 1, 1, words);
+    }
 }
 
-fn set_u8(chunks: &[[u8; 64]], set: &[u64; 4], words: &mut [u64]) {
+/// A word per chunk: which codes are members of `set`.
+fn set_u8(chunks: &[[u8; 64]], set: &[u64], words: &mut [u64]) {
+    let mut bits = [0; 4];
+    let given = set.len().min(4);
+    bits[..given].copy_from_slice(&set[..given]);
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
         // SAFETY: the machine has the features that the function needs.
-        return unsafe { avx512::set_u8(chunks, &scalar::by_low_nibble(set), words) };
+        return unsafe { avx512::set_u8(chunks, &scalar::by_low_nibble(&bits), words) };
     } else if is_x86_feature_detected!("avx2") {
         // SAFETY: the machine has the feature that the function needs.
-        return unsafe { avx2::set_u8(chunks, &scalar::by_low_nibble(set), words) };
+        return unsafe { avx2::set_u8(chunks, &scalar::by_low_nibble(&bits), words) };
     }
-    scalar::words(chunks, words, |code| set[usize::from(code >> 6)] >> (code & 63) & 1 == 1);
+    scalar::words(chunks, words, |code| contains(&bits, code.into()));
+}
+
+/// A word per chunk: which codes are members of `set`.
+fn set_u32(chunks: &[[u32; 64]], set: &[u64], words: &mut [u64]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
+        // SAFETY: the machine has the features that the function needs.
+        return unsafe { avx512::set_u32(chunks, set, words) };
+    }
+    scalar::words(chunks, words, |code| contains(set, code.into()));
 }
 
 /// Whether `set` has `code`.
 #[inline]
-pub fn contains(set: &[u64], code: u64) -> bool {
+fn contains(set: &[u64], code: u64) -> bool {
     usize::try_from(code / 64)
         .ok()
         .and_then(|word| set.get(word))
         .is_some_and(|word| word >> (code % 64) & 1 == 1)
 }
 
-/// Like [`range_mask`], but looks only at `rows`: for when few are left.
+/// Sets in `mask` those of `rows` whose code is in one of `ranges` (both ends inside, ascending, disjoint), and clears all
+/// others: for when few rows are left.
 ///
 /// # Panics
 /// If a row is beyond the codes.
-pub fn range_mask_at(codes: CodeSlice<'_>, rows: &[u16], lo: u64, hi: u64, mask: &mut Mask) {
+pub fn ranges_mask_at(codes: CodeSlice<'_>, rows: &[u16], ranges: &[(u64, u64)], mask: &mut Mask) {
+    let inside = |code: u64| match ranges {
+        [(lo, hi)] => (*lo <= code) & (code <= *hi),
+        _ => ranges.get(ranges.partition_point(|range| range.1 < code)).is_some_and(|range| range.0 <= code),
+    };
     match codes {
-        CodeSlice::U8(codes) => scalar::mask_at(rows, mask, |row| in_range(codes[row].into(), lo, hi)),
-        CodeSlice::U16(codes) => scalar::mask_at(rows, mask, |row| in_range(codes[row].into(), lo, hi)),
-        CodeSlice::U32(codes) => scalar::mask_at(rows, mask, |row| in_range(codes[row].into(), lo, hi)),
-        CodeSlice::U64(codes) => scalar::mask_at(rows, mask, |row| in_range(codes[row], lo, hi)),
+        CodeSlice::U8(codes) => scalar::mask_at(rows, mask, |row| inside(codes[row].into())),
+        CodeSlice::U16(codes) => scalar::mask_at(rows, mask, |row| inside(codes[row].into())),
+        CodeSlice::U32(codes) => scalar::mask_at(rows, mask, |row| inside(codes[row].into())),
+        CodeSlice::U64(codes) => scalar::mask_at(rows, mask, |row| inside(codes[row])),
     }
-}
-
-fn in_range(code: u64, lo: u64, hi: u64) -> bool {
-    (lo <= code) & (code <= hi)
 }
 
 /// Like [`set_mask`], but looks only at `rows`: for when few are left.
 ///
 /// # Panics
 /// If a row is beyond the codes.
-pub fn set_mask_at(codes: CodeSlice<'_>, rows: &[u16], set: &[u64], mask: &mut Mask) {
+pub fn set_mask_at(codes: CodeSlice<'_>, rows: &[u16], set: &Members, mask: &mut Mask) {
     match codes {
-        CodeSlice::U8(codes) => scalar::mask_at(rows, mask, |row| contains(set, codes[row].into())),
-        CodeSlice::U16(codes) => scalar::mask_at(rows, mask, |row| contains(set, codes[row].into())),
-        CodeSlice::U32(codes) => scalar::mask_at(rows, mask, |row| contains(set, codes[row].into())),
-        CodeSlice::U64(codes) => scalar::mask_at(rows, mask, |row| contains(set, codes[row])),
+        CodeSlice::U8(codes) => scalar::mask_at(rows, mask, |row| set.contains(codes[row].into())),
+        CodeSlice::U16(codes) => scalar::mask_at(rows, mask, |row| set.contains(codes[row].into())),
+        CodeSlice::U32(codes) => scalar::mask_at(rows, mask, |row| set.contains(codes[row].into())),
+        CodeSlice::U64(codes) => scalar::mask_at(rows, mask, |row| set.contains(codes[row])),
     }
 }
 

@@ -20,9 +20,11 @@ pub(super) fn words<T: Copy>(chunks: &[[T; 64]], words: &mut [u64], test: impl F
 #[inline(always)]
 pub(super) fn mask_at(rows: &[u16], mask: &mut Mask, test: impl Fn(usize) -> bool) {
     mask.fill(0);
-    for row in rows {
-        let row = usize::from(*row);
-        mask[row / 64] |= u64::from(test(row)) << (row % 64);
+    // Rows that pass are few among few: writing only those spares the wait for the word that was just written.
+    for row in rows.iter().map(|row| usize::from(*row)) {
+        if test(row) {
+            mask[row / 64] |= 1 << (row % 64);
+        }
     }
 }
 

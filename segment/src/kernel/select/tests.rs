@@ -44,16 +44,24 @@ proptest! {
         ends in (code(), code()),
         set in prop::collection::vec(any::<u64>(), 0..1200),
     ) {
+        let set = Members::new(set);
         with_codes(width, &codes, |slice, codes| {
             let mut mask = [u64::MAX; MASK_WORDS];
             let rows: Vec<u16> = (0..codes.len() as u16).step_by(3).collect();
             range_mask(slice, ends.0, ends.1, &mut mask);
             let inside = |row: usize| codes.get(row).is_some_and(|code| (ends.0..=ends.1).contains(code));
             assert!((0..BLOCK_ROWS).all(|row| bit(&mask, row) == inside(row)));
-            range_mask_at(slice, &rows, ends.0, ends.1, &mut mask);
-            assert!((0..BLOCK_ROWS).all(|row| bit(&mask, row) == (row % 3 == 0 && inside(row))));
+            let (lo, hi) = (ends.0.min(ends.1), ends.0.max(ends.1));
+            let outside = |row: usize| codes.get(row).is_some_and(|code| *code < lo || *code > hi);
+            let both = [(0, lo.wrapping_sub(1)), (hi.wrapping_add(1), u64::MAX)];
+            if lo > 0 && hi < u64::MAX {
+                ranges_mask_at(slice, &rows, &both, &mut mask);
+                assert!((0..BLOCK_ROWS).all(|row| bit(&mask, row) == (row % 3 == 0 && outside(row))));
+            }
+            ranges_mask_at(slice, &rows, &[(lo, hi)], &mut mask);
+            assert!((0..codes.len()).all(|row| bit(&mask, row) == (row % 3 == 0 && !outside(row))));
             set_mask(slice, &set, &mut mask);
-            let member = |row: usize| codes.get(row).is_some_and(|code| contains(&set, *code));
+            let member = |row: usize| codes.get(row).is_some_and(|code| contains(set.bits(), *code));
             assert!((0..BLOCK_ROWS).all(|row| bit(&mask, row) == member(row)));
             set_mask_at(slice, &rows, &set, &mut mask);
             assert!((0..BLOCK_ROWS).all(|row| bit(&mask, row) == (row % 3 == 0 && member(row))));
