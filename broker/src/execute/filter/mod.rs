@@ -22,6 +22,8 @@ mod shape;
 #[cfg(test)]
 mod test_columns;
 #[cfg(test)]
+mod test_decisions;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
