@@ -25,6 +25,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use roaring::RoaringBitmap;
 
+#[cfg(test)]
+pub(crate) use build::tests;
 pub use build::{build_column, null_column};
 pub use crate::kernel::select;
 pub use codes::{CodeSlice, Codes};
