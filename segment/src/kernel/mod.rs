@@ -13,6 +13,6 @@
 pub(crate) mod append_buffer;
 pub(crate) mod bits;
 pub(crate) mod grow_buffer;
-pub mod select;
 pub(crate) mod mapped;
+pub mod select;
 pub(crate) mod view_store;
