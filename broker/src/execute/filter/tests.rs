@@ -1,0 +1,1 @@
+//! Filters against DataFusion's own evaluation.

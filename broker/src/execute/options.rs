@@ -1,0 +1,22 @@
+//! Which operators and indexes execution may choose from. Answers never depend on it; tests force each way.
+
+/// Whether a choice is made by cost, or forced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Toggle {
+    /// By estimated cost.
+    #[default]
+    Auto,
+    /// Wherever it is possible.
+    On,
+    /// Never.
+    Off,
+}
+
+/// The choices of one engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ExecuteOptions {
+    /// Inverted indexes instead of scans of codes.
+    pub(crate) indexes: Toggle,
+    /// The aggregate that is fused with the scan, instead of DataFusion's.
+    pub(crate) aggregate: Toggle,
+}
