@@ -72,9 +72,15 @@ struct Interner<'a> {
     table: HashTable<Slot>,
     hasher: FixedState,
     distinct_max: usize,
-    /// The entries of the last input dictionary, and the code of each that was used. Arrays of one Parquet row group share
-    /// their dictionary.
-    entries: Option<(ArrayData, Vec<u32>)>,
+    /// Arrays of one Parquet row group share their dictionary.
+    last: Option<InputDictionary<'a>>,
+}
+
+/// The entries of an input dictionary, and the code of each that was used.
+struct InputDictionary<'a> {
+    data: ArrayData,
+    entries: Vec<Option<&'a [u8]>>,
+    codes: Vec<u32>,
 }
 
 /// The hash is kept so that neither growth nor most comparisons read values.
@@ -97,7 +103,7 @@ impl<'a> Interner<'a> {
             table: HashTable::new(),
             hasher: FixedState::default(),
             distinct_max,
-            entries: None,
+            last: None,
         }
     }
 
@@ -129,15 +135,17 @@ impl<'a> Interner<'a> {
         codes: &mut Vec<u32>,
     ) -> Result<bool> {
         let data = array.values().to_data();
-        let mut known = match self.entries.take() {
-            Some((last, known)) if last.ptr_eq(&data) => known,
-            _ => vec![UNUSED; array.values().len()],
+        let mut input = match self.last.take() {
+            Some(last) if last.data.ptr_eq(&data) => last,
+            _ => {
+                let mut entries: Vec<Option<&'a [u8]>> = Vec::with_capacity(data.len());
+                for_each_value(array.values(), &mut |value| {
+                    entries.push(value);
+                    Ok(())
+                })?;
+                InputDictionary { data, codes: vec![UNUSED; entries.len()], entries }
+            }
         };
-        let mut entries: Vec<Option<&'a [u8]>> = Vec::with_capacity(known.len());
-        for_each_value(array.values(), &mut |value| {
-            entries.push(value);
-            Ok(())
-        })?;
         let keys = array.keys();
         for (row, key) in keys.values().iter().enumerate() {
             if keys.is_null(row) {
@@ -146,12 +154,12 @@ impl<'a> Interner<'a> {
             }
             // Arrow's constructors have seen to it that keys of rows that are not NULL are within the entries.
             let key = *key as usize;
-            if known[key] == UNUSED {
-                known[key] = entries[key].map_or(0, |value| self.intern(value));
+            if input.codes[key] == UNUSED {
+                input.codes[key] = input.entries[key].map_or(0, |value| self.intern(value));
             }
-            codes.push(known[key]);
+            codes.push(input.codes[key]);
         }
-        self.entries = Some((data, known));
+        self.last = Some(input);
         Ok(self.values.len() <= self.distinct_max)
     }
 
