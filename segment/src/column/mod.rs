@@ -25,6 +25,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use roaring::RoaringBitmap;
 
+pub use crate::kernel::select;
 #[cfg(test)]
 pub(crate) use build::tests;
 pub use build::{build_column, null_column};
