@@ -16,6 +16,7 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::buffer::{Buffer, ScalarBuffer};
@@ -101,8 +102,9 @@ struct Section {
 pub(super) fn write(path: &Path, identity: &Identity, column: &Column) -> Result<u64> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).map_err(|error| failed("creating", dir, &error))?;
-    // One process, one load of a column at a time: nobody else writes this name.
-    let temporary = path.with_extension("tmp");
+    // Nobody else writes this name: a column may be written twice at a time, once for its seal, once for a query.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let temporary = path.with_extension(format!("{}.tmp", WRITES.fetch_add(1, Ordering::Relaxed)));
     let written = write_whole(&temporary, identity, column)
         .and_then(|length| fs::rename(&temporary, path).map(|()| length));
     written.map_err(|error| {

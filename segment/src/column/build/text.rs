@@ -20,8 +20,8 @@ use crate::column::{CodeValues, Column};
 
 /// Below this many rows a dictionary costs nothing worth saving.
 const JUDGED_ROWS_MIN: usize = 64 << 10;
-/// Data blocks of the views that are built here, in bytes.
-const VIEW_BLOCK_BYTES: u32 = 4 << 20;
+/// Data blocks of the views that are built here, in bytes, if there are so many.
+const VIEW_BLOCK_BYTES_MAX: usize = 4 << 20;
 /// An entry of an input dictionary that no row has used yet.
 const UNUSED: u32 = u32::MAX;
 
@@ -42,7 +42,8 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     let mut places = vec![0; order.len() + 1];
     (u32::from(has_null)..).zip(&order).for_each(|(place, index)| places[*index as usize + 1] = place);
 
-    let mut entries = view_builder();
+    let bytes = interner.values.iter().map(|value| value.len()).sum();
+    let mut entries = view_builder(order.len() + usize::from(has_null), bytes);
     if has_null {
         entries.append_null();
     }
@@ -54,8 +55,10 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     Ok(coded(data_type, CodeValues::Dictionary { values, sorted: true, fingerprint }, has_null, codes))
 }
 
-pub(super) fn view_builder() -> BinaryViewBuilder {
-    BinaryViewBuilder::new().with_fixed_block_size(VIEW_BLOCK_BYTES)
+/// A builder for `count` values of `bytes` bytes altogether.
+pub(super) fn view_builder(count: usize, bytes: usize) -> BinaryViewBuilder {
+    let block_bytes = bytes.clamp(1, VIEW_BLOCK_BYTES_MAX) as u32;
+    BinaryViewBuilder::with_capacity(count).with_fixed_block_size(block_bytes)
 }
 
 /// Views of the column's type.
