@@ -18,6 +18,7 @@ use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
 use super::filter_pushdown::{self, Rule};
+use super::overflow;
 use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
@@ -59,6 +60,7 @@ impl Sessions {
         datafusion_functions_json::register_all(&mut base)?;
         let rules = fusing(filter_pushdown::careful(base.physical_optimizers()), config.execute);
         let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
+        let base = overflow::checked(base)?;
         let functions = base.scalar_functions().keys();
         let functions =
             functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::{Array, RecordBatch};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use ulid::Ulid;
 
@@ -66,7 +66,7 @@ struct Held {
 pub struct ResidentStore {
     dir: Option<Dir>,
     memory: RwLock<Lru<Key, Held>>,
-    files: Mutex<Lru<Key, ()>>,
+    files: RwLock<Lru<Key, ()>>,
     flights: Arc<Flights>,
     /// By table: the columns that queries have read.
     used: RwLock<HashMap<String, HashSet<String>>>,
@@ -90,7 +90,7 @@ impl ResidentStore {
         let dir = config.dir.map(lock_dir).transpose()?;
         let store = Self {
             memory: RwLock::new(Lru::new(config.memory_bytes_max)),
-            files: Mutex::new(Lru::new(config.disk_bytes_max)),
+            files: RwLock::new(Lru::new(config.disk_bytes_max)),
             flights: Arc::default(),
             used: RwLock::default(),
             fetches: Semaphore::new(FETCHES_MAX),
@@ -162,11 +162,14 @@ impl ResidentStore {
         columns: &[usize],
     ) -> Option<SegmentColumns> {
         let memory = self.memory.read();
+        let files = self.files.read();
         let mut found = Vec::with_capacity(columns.len());
         for index in columns {
             let column = schema.columns().get(*index)?;
-            let held = memory.get(Key::new(meta.id, &column.name))?;
-            found.push(held.column_if(column)?);
+            let key = Key::new(meta.id, &column.name);
+            found.push(memory.get(key)?.column_if(column)?);
+            // A file goes together with its column in memory, so it is in use as long as that is.
+            files.get(key);
         }
         Some(SegmentColumns::even(meta.rows as usize, found))
     }
@@ -203,7 +206,8 @@ impl ResidentStore {
             match build_column(&column.data_type, &arrays) {
                 Ok(built) => {
                     let key = Key::new(meta.id, &column.name);
-                    self.keep(key, &load::identity(meta, column), column, built);
+                    let built = self.keep_in_memory(key, column, built);
+                    self.persist(key, &load::identity(meta, column), column, &built);
                     count_load("seal");
                 }
                 Err(error) => {
@@ -218,7 +222,7 @@ impl ResidentStore {
         // What is dropped may be large, so not under the lock.
         let columns = self.memory.write().remove_all(|key| is_gone(key.segment));
         drop(columns);
-        let files = self.files.lock().remove_all(|key| is_gone(key.segment));
+        let files = self.files.write().remove_all(|key| is_gone(key.segment));
         files.into_iter().for_each(|(key, ())| self.remove_file(key));
         self.report();
     }
@@ -227,35 +231,32 @@ impl ResidentStore {
         self.memory.read().get(key)?.column_if(column)
     }
 
-    /// Keeps a column that was just built: in a local file if that is possible, else in memory.
-    pub(super) fn keep(
+    /// Writes a column that was just built to its local file, and keeps the file's memory instead of the column's. What fails
+    /// leaves the column as it is.
+    pub(super) fn persist(
         &self,
         key: Key,
         identity: &Identity,
         schema_column: &schema::Column,
-        column: Column,
-    ) -> Arc<Column> {
-        let mapped = self.file_path(key).and_then(|path| {
-            let written = file::write(&path, identity, &column);
-            written.and_then(|_| file::open(&path, identity)).map_or_else(
-                |error| {
-                    tracing::warn!(%error, "a resident column is kept in memory only");
-                    let _ = fs::remove_file(&path);
-                    None
-                },
-                Some,
-            )
-        });
-        match mapped {
-            Some((column, length)) => {
-                let column = self.keep_counted(key, schema_column, column, length);
+        column: &Column,
+    ) {
+        let fits = self.files.read().fits(heap_bytes(column));
+        let Some(path) = self.file_path(key).filter(|_| fits) else {
+            return;
+        };
+        match file::write(&path, identity, column).and_then(|_| file::open(&path, identity)) {
+            Ok((column, length)) => {
+                self.keep_counted(key, schema_column, column, length);
                 self.add_file(key, length);
-                column
             }
-            None => self.keep_in_memory(key, schema_column, column),
+            Err(error) => {
+                tracing::warn!(%error, "a resident column is kept in memory only");
+                remove(&path);
+            }
         }
     }
 
+    /// Keeps a column that was just built.
     pub(super) fn keep_in_memory(
         &self,
         key: Key,
@@ -298,13 +299,13 @@ impl ResidentStore {
         match file::open(&self.file_path(key)?, &identity) {
             Ok((column, length)) => {
                 count_load("file");
-                self.files.lock().get(key);
+                self.files.read().get(key);
                 Some(self.keep_counted(key, schema_column, column, length))
             }
             Err(error) => {
                 tracing::warn!(%error, "a resident column is built again");
                 metrics::counter!("headwater_resident_files_damaged_total").increment(1);
-                self.files.lock().remove(key);
+                self.files.write().remove(key);
                 self.remove_file(key);
                 None
             }
@@ -312,12 +313,12 @@ impl ResidentStore {
     }
 
     pub(super) fn has_file(&self, key: Key) -> bool {
-        self.files.lock().contains(key)
+        self.files.read().contains(key)
     }
 
     /// Counts a file that is there; removes those that are beyond the budget.
     fn add_file(&self, key: Key, length: u64) {
-        let evicted = self.files.lock().insert(key, (), length);
+        let evicted = self.files.write().insert(key, (), length);
         if !evicted.is_empty() {
             metrics::counter!("headwater_resident_evictions_total", "from" => "disk")
                 .increment(evicted.len() as u64);
@@ -353,6 +354,12 @@ impl ResidentStore {
         self.decodes.acquire().await.ok()
     }
 
+    /// Waits until nothing is decoded or written any more.
+    #[cfg(test)]
+    pub(super) async fn settle(&self) {
+        drop(self.decodes.acquire_many(self.decodes_max as u32).await);
+    }
+
     /// Columns that are decoded at a time.
     pub(super) fn decodes_max(&self) -> usize {
         self.decodes_max
@@ -360,7 +367,7 @@ impl ResidentStore {
 
     fn report(&self) {
         metrics::gauge!("headwater_resident_memory_bytes").set(self.memory.read().bytes() as f64);
-        metrics::gauge!("headwater_resident_disk_bytes").set(self.files.lock().bytes() as f64);
+        metrics::gauge!("headwater_resident_disk_bytes").set(self.files.read().bytes() as f64);
     }
 }
 
@@ -369,7 +376,7 @@ impl std::fmt::Debug for ResidentStore {
         f.debug_struct("ResidentStore")
             .field("dir", &self.dir.as_ref().map(|dir| &dir.path))
             .field("memory_bytes", &self.memory.read().bytes())
-            .field("disk_bytes", &self.files.lock().bytes())
+            .field("disk_bytes", &self.files.read().bytes())
             .finish_non_exhaustive()
     }
 }
