@@ -168,6 +168,20 @@ async fn parameters_and_time_are_of_each_run() {
 }
 
 #[tokio::test]
+async fn overflow_in_the_condition_of_a_scan_is_an_error() {
+    let mut world = world(ExecuteOptions::default()).await;
+    world.append([1, i64::MAX]);
+    let sql = "SELECT amount FROM orders WHERE amount + 1 < 5";
+    let mut answer =
+        world.engine.run(QueryRequest { sql: sql.into(), ..QueryRequest::default() }).await.unwrap();
+    let mut failed = false;
+    while let Some(batch) = answer.stream.next().await {
+        failed |= batch.is_err();
+    }
+    assert!(failed, "the second row has no amount + 1");
+}
+
+#[tokio::test]
 async fn another_table_of_the_name_gets_its_own_plan() {
     let mut world = world(ExecuteOptions::default()).await;
     world.append(0..100);

@@ -228,6 +228,11 @@ impl SegmentScanExec {
         }
     }
 
+    /// This scan with other conditions, over the visible columns.
+    pub(crate) fn with_conjuncts(&self, conjuncts: Vec<Arc<dyn PhysicalExpr>>) -> Self {
+        Self { conjuncts, pruner: Arc::default(), ..self.fresh() }
+    }
+
     /// This scan without the conditions that other operators narrow while they run.
     pub(crate) fn without_dynamic_conjuncts(&self) -> Self {
         let conjuncts = self.conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();
@@ -440,7 +445,10 @@ impl ExecutionPlan for SegmentScanExec {
         if !changed {
             return Ok(propagation);
         }
-        let scan = Self { conjuncts, pruner: Arc::default(), ..self.fresh() };
+        // What changes while the query runs prunes no segments.
+        let same_pruning = conjuncts[self.conjuncts.len()..].iter().all(is_dynamic);
+        let pruner = if same_pruning { Arc::clone(&self.pruner) } else { Arc::default() };
+        let scan = Self { conjuncts, pruner, ..self.fresh() };
         Ok(propagation.with_updated_node(Arc::new(scan)))
     }
 

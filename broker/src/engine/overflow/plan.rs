@@ -24,6 +24,7 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::sorts::sort::SortExec;
 
 use super::digits::DigitsChecked;
+use crate::execute::scan::SegmentScanExec;
 
 /// The physical rule.
 #[derive(Debug)]
@@ -109,10 +110,19 @@ fn check_node(node: Node) -> Result<Transformed<Node>> {
         check_hash_join(join)?
     } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
         check_loop_join(join)?
+    } else if let Some(scan) = node.downcast_ref::<SegmentScanExec>() {
+        check_scan(scan)?
     } else {
         None
     };
     Ok(checked.map_or_else(|| Transformed::no(node), Transformed::yes))
+}
+
+fn check_scan(scan: &SegmentScanExec) -> Result<Option<Node>> {
+    let mut checker = Checker::new(&scan.source().visible_schema);
+    let conditions = scan.conjuncts().iter().map(|condition| checker.check(condition));
+    let conditions = conditions.collect::<Result<Vec<_>>>()?;
+    Ok(checker.changed.then(|| Arc::new(scan.with_conjuncts(conditions)) as Node))
 }
 
 fn check_projection(projection: &ProjectionExec) -> Result<Option<Node>> {
