@@ -15,6 +15,7 @@ use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
 use super::filter_pushdown;
+use super::overflow;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
 
@@ -49,6 +50,7 @@ impl Sessions {
         datafusion_functions_json::register_all(&mut base)?;
         let rules = filter_pushdown::careful(base.physical_optimizers());
         let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
+        let base = overflow::checked(base)?;
         let functions = base.scalar_functions().keys();
         let functions =
             functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());

@@ -28,6 +28,9 @@ use roaring::RoaringBitmap;
 pub use crate::kernel::{accumulate, gather, select};
 pub use build::{build_column, null_column};
 pub use crate::kernel::select;
+#[cfg(test)]
+pub(crate) use build::tests;
+pub use build::{build_column, null_column};
 pub use codes::{CodeSlice, Codes};
 
 /// Most rows of a block: the unit of zone maps, of selection and of vectorised execution. A block's values of one column

@@ -30,6 +30,11 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         self.bytes
     }
 
+    /// Whether a value of so many bytes can be kept at all.
+    pub(super) fn fits(&self, bytes: u64) -> bool {
+        bytes <= self.bytes_max
+    }
+
     pub(super) fn contains(&self, key: K) -> bool {
         self.entries.contains_key(&key)
     }
@@ -44,7 +49,7 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
     /// Adds a value, or replaces it. Returns what had to go, which is the value itself if it alone is over the budget.
     pub(super) fn insert(&mut self, key: K, value: V, bytes: u64) -> Vec<(K, V)> {
         self.remove(key);
-        if bytes > self.bytes_max {
+        if !self.fits(bytes) {
             return vec![(key, value)];
         }
         let evicted = if self.bytes + bytes > self.bytes_max { self.evict(bytes) } else { Vec::new() };
@@ -103,9 +108,9 @@ mod tests {
         assert_eq!(lru.insert(4, 4, 20), [(1, 1)]);
         assert_eq!(lru.bytes(), 95);
         assert_eq!(lru.insert(5, 5, 101), [(5, 5)], "more than the budget");
-        assert_eq!(lru.insert(0, 7, 30), [(2, 2)], "replaced");
-        assert_eq!((lru.get(0), lru.get(3), lru.bytes()), (Some(&7), Some(&3), 75));
+        assert_eq!(lru.insert(0, 7, 35), [(2, 2)], "replaced");
+        assert_eq!((lru.get(0), lru.get(3), lru.bytes()), (Some(&7), Some(&3), 80));
         assert_eq!(lru.remove_all(|key| *key == 3), [(3, 3)]);
-        assert_eq!(lru.bytes(), 50);
+        assert_eq!(lru.bytes(), 55);
     }
 }

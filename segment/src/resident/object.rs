@@ -165,3 +165,63 @@ impl ChunkReader for Fetched {
         Ok(rest.split_to(length))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray, RecordBatch, StringViewArray};
+    use arrow::compute::{cast, concat};
+    use arrow::datatypes::Field;
+    use parquet::arrow::ArrowWriter;
+    use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+    use parquet::file::properties::WriterProperties;
+
+    use super::*;
+
+    /// Row groups with a dictionary, one that falls back in its middle, one without, and one of NULL.
+    #[test]
+    fn row_groups_of_any_encoding_decode() {
+        let value = |row: usize| match row / 5000 {
+            0 | 2 => Some(format!("one of few values {}", row % 10)),
+            1 if row < 7000 => Some(format!("one of few values {}", row % 10)),
+            3 => None,
+            _ => Some(format!("a long and distinct value, number {row}")),
+        };
+        let values: StringViewArray = (0..22_000).map(value).collect();
+        let other: StringViewArray = (0..22_000).map(|_| Some("other")).collect();
+        let fields = ["other", "wanted"].map(|name| Field::new(name, DataType::Utf8View, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let batch =
+            RecordBatch::try_new(schema.clone(), vec![Arc::new(other), Arc::new(values.clone())]).unwrap();
+        let properties = WriterProperties::builder()
+            .set_max_row_group_row_count(Some(5000))
+            .set_dictionary_page_size_limit(10_000)
+            .set_data_page_row_count_limit(500)
+            .set_write_batch_size(100)
+            .build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        let file = Bytes::from(writer.into_inner().unwrap());
+
+        let metadata =
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap().metadata().clone();
+        let place = place_of(&metadata, "wanted").unwrap();
+        assert_eq!(place_of(&metadata, "unknown"), None);
+        let part = |range: Range<u64>| (range.start, file.slice(range.start as usize..range.end as usize));
+        let parts = ranges(&metadata, place).unwrap().into_iter().map(part).collect::<Vec<_>>();
+        assert_eq!(parts.len(), 5);
+        let column = Column { name: "wanted".into(), data_type: ColumnType::String, nullable: true };
+        let arrays = decode(&metadata, place, &column, parts.clone()).unwrap();
+        let kept: Vec<bool> =
+            arrays.iter().map(|array| matches!(array.data_type(), DataType::Dictionary(..))).collect();
+        assert_eq!(kept, [true, false, true, true, false]);
+        let views: Vec<ArrayRef> =
+            arrays.iter().map(|array| cast(array, &DataType::Utf8View).unwrap()).collect();
+        let views: Vec<&dyn Array> = views.iter().map(|array| array.as_ref()).collect();
+        assert_eq!(concat(&views).unwrap().as_string_view(), &values);
+
+        assert!(decode(&metadata, place, &column, parts[1..].to_vec()).is_err(), "a part is missing");
+        let mut short = parts;
+        short[4].1.truncate(100);
+        assert!(decode(&metadata, place, &column, short).is_err(), "a part ends early");
+    }
+}

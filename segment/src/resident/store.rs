@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::{Array, RecordBatch};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use ulid::Ulid;
 
@@ -66,7 +66,7 @@ struct Held {
 pub struct ResidentStore {
     dir: Option<Dir>,
     memory: RwLock<Lru<Key, Held>>,
-    files: Mutex<Lru<Key, ()>>,
+    files: RwLock<Lru<Key, ()>>,
     flights: Arc<Flights>,
     /// By table: the columns that queries have read.
     used: RwLock<HashMap<String, HashSet<String>>>,
@@ -90,7 +90,7 @@ impl ResidentStore {
         let dir = config.dir.map(lock_dir).transpose()?;
         let store = Self {
             memory: RwLock::new(Lru::new(config.memory_bytes_max)),
-            files: Mutex::new(Lru::new(config.disk_bytes_max)),
+            files: RwLock::new(Lru::new(config.disk_bytes_max)),
             flights: Arc::default(),
             used: RwLock::default(),
             fetches: Semaphore::new(FETCHES_MAX),
@@ -162,11 +162,14 @@ impl ResidentStore {
         columns: &[usize],
     ) -> Option<SegmentColumns> {
         let memory = self.memory.read();
+        let files = self.files.read();
         let mut found = Vec::with_capacity(columns.len());
         for index in columns {
             let column = schema.columns().get(*index)?;
-            let held = memory.get(Key::new(meta.id, &column.name))?;
-            found.push(held.column_if(column)?);
+            let key = Key::new(meta.id, &column.name);
+            found.push(memory.get(key)?.column_if(column)?);
+            // A file goes together with its column in memory, so it is in use as long as that is.
+            files.get(key);
         }
         Some(SegmentColumns::even(meta.rows as usize, found))
     }
@@ -218,7 +221,7 @@ impl ResidentStore {
         // What is dropped may be large, so not under the lock.
         let columns = self.memory.write().remove_all(|key| is_gone(key.segment));
         drop(columns);
-        let files = self.files.lock().remove_all(|key| is_gone(key.segment));
+        let files = self.files.write().remove_all(|key| is_gone(key.segment));
         files.into_iter().for_each(|(key, ())| self.remove_file(key));
         self.report();
     }
@@ -235,7 +238,8 @@ impl ResidentStore {
         schema_column: &schema::Column,
         column: Column,
     ) -> Arc<Column> {
-        let mapped = self.file_path(key).and_then(|path| {
+        let path = self.file_path(key).filter(|_| self.files.read().fits(heap_bytes(&column)));
+        let mapped = path.and_then(|path| {
             let written = file::write(&path, identity, &column);
             written.and_then(|_| file::open(&path, identity)).map_or_else(
                 |error| {
@@ -298,13 +302,13 @@ impl ResidentStore {
         match file::open(&self.file_path(key)?, &identity) {
             Ok((column, length)) => {
                 count_load("file");
-                self.files.lock().get(key);
+                self.files.read().get(key);
                 Some(self.keep_counted(key, schema_column, column, length))
             }
             Err(error) => {
                 tracing::warn!(%error, "a resident column is built again");
                 metrics::counter!("headwater_resident_files_damaged_total").increment(1);
-                self.files.lock().remove(key);
+                self.files.write().remove(key);
                 self.remove_file(key);
                 None
             }
@@ -312,12 +316,12 @@ impl ResidentStore {
     }
 
     pub(super) fn has_file(&self, key: Key) -> bool {
-        self.files.lock().contains(key)
+        self.files.read().contains(key)
     }
 
     /// Counts a file that is there; removes those that are beyond the budget.
     fn add_file(&self, key: Key, length: u64) {
-        let evicted = self.files.lock().insert(key, (), length);
+        let evicted = self.files.write().insert(key, (), length);
         if !evicted.is_empty() {
             metrics::counter!("headwater_resident_evictions_total", "from" => "disk")
                 .increment(evicted.len() as u64);
@@ -360,7 +364,7 @@ impl ResidentStore {
 
     fn report(&self) {
         metrics::gauge!("headwater_resident_memory_bytes").set(self.memory.read().bytes() as f64);
-        metrics::gauge!("headwater_resident_disk_bytes").set(self.files.lock().bytes() as f64);
+        metrics::gauge!("headwater_resident_disk_bytes").set(self.files.read().bytes() as f64);
     }
 }
 
@@ -369,7 +373,7 @@ impl std::fmt::Debug for ResidentStore {
         f.debug_struct("ResidentStore")
             .field("dir", &self.dir.as_ref().map(|dir| &dir.path))
             .field("memory_bytes", &self.memory.read().bytes())
-            .field("disk_bytes", &self.files.lock().bytes())
+            .field("disk_bytes", &self.files.read().bytes())
             .finish_non_exhaustive()
     }
 }

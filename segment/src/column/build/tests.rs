@@ -12,7 +12,11 @@ use crate::column::CodeSlice;
 
 /// The values of a column, row by row, as one array.
 pub(crate) fn decode(column: &Column, rows: usize) -> ArrayRef {
-    let blocks = rows.div_ceil(BLOCK_ROWS);
+    decode_blocks(column, rows.div_ceil(BLOCK_ROWS))
+}
+
+/// The same of so many blocks, however many rows they have.
+pub(crate) fn decode_blocks(column: &Column, blocks: usize) -> ArrayRef {
     let pieces: Vec<ArrayRef> = match column {
         Column::Plain(plain) => (0..blocks).map(|block| plain.array(block)).collect(),
         Column::Coded(coded) => (0..blocks).map(|block| decode_codes(coded, coded.codes(block))).collect(),
