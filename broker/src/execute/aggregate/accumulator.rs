@@ -222,7 +222,7 @@ impl Accumulator {
                 for group in present {
                     let group = *group as usize;
                     if high.get(&group).is_some_and(|high| *high != 0) {
-                        return Err(overflow("SUM of BIGINT"));
+                        return Err(overflow("sum overflows BIGINT; cast the argument to DECIMAL(38,0)"));
                     }
                     sums.push(low[group]);
                 }

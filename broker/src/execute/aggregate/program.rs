@@ -107,14 +107,13 @@ impl Program {
             None => scratch.overflows.iter().any(|flag| *flag != 0),
             Some(valid) => scratch.overflows.iter().zip(valid).any(|(flag, valid)| flag & valid != 0),
         };
-        if overflows { Err(overflow("an integer expression")) } else { Ok(()) }
+        if overflows { Err(overflow("integer overflow in an expression; cast it to BIGINT or DECIMAL(38,0)")) } else { Ok(()) }
     }
 }
 
 /// The error of an integer that does not fit its type.
-pub(super) fn overflow(what: &str) -> DataFusionError {
-    let message = format!("Overflow happened on: {what}");
-    DataFusionError::ArrowError(Box::new(ArrowError::ArithmeticOverflow(message)), None)
+pub(super) fn overflow(message: &str) -> DataFusionError {
+    DataFusionError::ArrowError(Box::new(ArrowError::ArithmeticOverflow(message.into())), None)
 }
 
 fn compile(expr: &dyn PhysicalExpr, schema: &Schema, segment: &SegmentColumns) -> Result<Option<Node>> {
