@@ -26,8 +26,6 @@ use arrow::datatypes::DataType;
 use roaring::RoaringBitmap;
 
 pub use crate::kernel::{accumulate, gather, select};
-pub use build::{build_column, null_column};
-pub use crate::kernel::select;
 #[cfg(test)]
 pub(crate) use build::tests;
 pub use build::{build_column, null_column};
