@@ -133,7 +133,8 @@ impl AggregateStream {
     }
 
     fn consume(&mut self, morsel: &Morsel<Prepared>) -> Result<()> {
-        let _timer = self.metrics.baseline.elapsed_compute().timer();
+        let elapsed = self.metrics.baseline.elapsed_compute().clone();
+        let _timer = elapsed.timer();
         let (segment, prepared) = (&morsel.segment, &morsel.prepared);
         let (blocks, rows) = (self.state.blocks_read, self.state.rows_selected);
         self.state.consume(segment, prepared, morsel.segment_index, morsel.blocks.clone())?;

@@ -177,7 +177,7 @@ impl Node {
                         (corners.into_iter().min()?, corners.into_iter().max()?)
                     }
                 };
-                let (least, most) = if *narrow {
+                let (least, most): (i128, i128) = if *narrow {
                     (i32::MIN.into(), i32::MAX.into())
                 } else {
                     (i64::MIN.into(), i64::MAX.into())
