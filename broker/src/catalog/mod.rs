@@ -133,6 +133,11 @@ impl QueryCatalog {
         scanned.map(|(name, table)| (name.clone(), table.cut())).collect()
     }
 
+    /// The tables that the plan reads.
+    pub(crate) fn scanned(&self) -> Vec<Arc<CutTable>> {
+        self.taken.lock().values().filter(|table| table.is_scanned()).map(Arc::clone).collect()
+    }
+
     fn table(&self, name: &str) -> Option<Arc<CutTable>> {
         let mut taken = self.taken.lock();
         if let Some(table) = taken.get(name) {

@@ -4,8 +4,11 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::DataType;
+use arrow::array::{
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
+    StringViewArray, TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, ScalarValue};
@@ -61,13 +64,61 @@ impl LogStatistics<'_> {
     fn bounds(&self, column: &Column, bound: fn(&ColumnStats) -> Option<&StatValue>) -> Option<ArrayRef> {
         let index = self.full.index_of(&column.name)?;
         let data_type = self.full.arrow().field(index).data_type();
-        let null = ScalarValue::try_from(data_type).ok()?;
-        let value = |segment: &Arc<SegmentMeta>| {
-            let known = segment.columns.get(index).and_then(bound).and_then(|value| scalar(value, data_type));
-            known.unwrap_or_else(|| null.clone())
-        };
-        ScalarValue::iter_to_array(self.segments.iter().map(value)).ok()
+        let values = self.segments.iter().map(|segment| segment.columns.get(index).and_then(bound));
+        array_of(values, data_type)
     }
+}
+
+/// Bounds as an array of their column's type. A bound of another type, which no valid log has, is unknown.
+fn array_of<'a>(
+    values: impl Iterator<Item = Option<&'a StatValue>>,
+    data_type: &DataType,
+) -> Option<ArrayRef> {
+    let integers = |value: Option<&StatValue>| match value {
+        Some(StatValue::Int(value)) => Some(*value),
+        _ => None,
+    };
+    let floats = |value: Option<&StatValue>| match value {
+        Some(StatValue::Float(value)) => Some(*value),
+        _ => None,
+    };
+    let small = |value| integers(value).and_then(|value| i32::try_from(value).ok());
+    Some(match data_type {
+        DataType::Boolean => {
+            let flag = |value: Option<&StatValue>| match value {
+                Some(StatValue::Bool(value)) => Some(*value),
+                _ => None,
+            };
+            Arc::new(values.map(flag).collect::<BooleanArray>())
+        }
+        DataType::Int32 => Arc::new(values.map(small).collect::<Int32Array>()),
+        DataType::Date32 => Arc::new(values.map(small).collect::<Date32Array>()),
+        DataType::Int64 => Arc::new(values.map(integers).collect::<Int64Array>()),
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let times: TimestampMicrosecondArray = values.map(integers).collect();
+            Arc::new(times.with_timezone_opt(zone.clone()))
+        }
+        DataType::Float32 => {
+            Arc::new(values.map(|value| floats(value).map(|value| value as f32)).collect::<Float32Array>())
+        }
+        DataType::Float64 => Arc::new(values.map(floats).collect::<Float64Array>()),
+        DataType::Decimal128(precision, scale) => {
+            let unscaled = |value: Option<&StatValue>| match value {
+                Some(StatValue::Decimal(value)) => Some(*value),
+                _ => None,
+            };
+            let decimals: Decimal128Array = values.map(unscaled).collect();
+            Arc::new(decimals.with_precision_and_scale(*precision, *scale).ok()?)
+        }
+        DataType::Utf8View => {
+            let text = |value: Option<&'a StatValue>| match value {
+                Some(StatValue::Str(value)) => Some::<&str>(value),
+                _ => None,
+            };
+            Arc::new(values.map(text).collect::<StringViewArray>())
+        }
+        _ => return None,
+    })
 }
 
 impl PruningStatistics for LogStatistics<'_> {

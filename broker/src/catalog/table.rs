@@ -93,7 +93,7 @@ impl CutTable {
     }
 
     /// Notes that the plan reads the table.
-    pub(super) fn set_scanned(&self) {
+    pub(crate) fn set_scanned(&self) {
         self.scanned.store(true, Ordering::Relaxed);
     }
 
@@ -112,8 +112,8 @@ impl CutTable {
         self.read.log.segments.len() + self.read.open.len()
     }
 
-    /// Rows of the cut.
-    fn rows_total(&self) -> u64 {
+    /// Rows of the cut, sealed and open.
+    pub(crate) fn rows_total(&self) -> u64 {
         let sealed_rows: u64 = self.read.log.segments.iter().map(|segment| segment.rows).sum();
         let open_rows: u64 = self.read.open.iter().map(|slice| slice.rows.len() as u64).sum();
         sealed_rows + open_rows

@@ -21,7 +21,8 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr, replace_children_if_necessary};
 
-type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
+/// A rule of the physical optimizer.
+pub(super) type Rule = Arc<dyn PhysicalOptimizerRule + Send + Sync>;
 
 /// `rules` with every filter pushdown among them made careful.
 pub(super) fn careful(rules: &[Rule]) -> Vec<Rule> {

@@ -17,6 +17,7 @@ mod filter_pushdown;
 mod interrupt;
 mod overflow;
 mod parameters;
+mod plan_cache;
 pub(crate) mod registry;
 mod run;
 mod session;

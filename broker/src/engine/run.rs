@@ -1,7 +1,7 @@
 //! One query, from admission to its last batch.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::config::Limits;
 use super::errors::{error_of, plan_error};
 use super::interrupt::interruptible;
+use super::plan_cache::{KeptPlan, is_repeatable};
 use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
@@ -134,14 +135,16 @@ impl QueryTask {
     }
 
     async fn plan(&self) -> Result<Planned, QueryError> {
+        let plans = self.sessions.plans();
+        let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
+        let kept = plans.zip(key.as_ref()).and_then(|(plans, key)| plans.get(key));
+        if let Some(kept) = kept
+            && let Some(planned) = self.plan_again(&kept).map_err(|error| error_of(&error))?
+        {
+            return Ok(planned);
+        }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
-        let catalog = QueryCatalog::new(
-            Arc::clone(self.sessions.sources()),
-            prepared.stream_columns.clone(),
-            self.request.sealed_only,
-            Arc::clone(&self.entry.stats),
-            self.io.clone(),
-        );
+        let catalog = self.catalog(&prepared.stream_columns);
         let state =
             self.sessions.session(self.limits.memory_bytes, &catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
@@ -149,9 +152,38 @@ impl QueryTask {
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
         let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
+        let repeatable = is_repeatable(&logical).map_err(explained)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
+        if let Some((plans, key)) = plans.zip(key).filter(|_| repeatable) {
+            let kept = KeptPlan::new(&plan, &catalog, prepared.stream_columns.clone());
+            kept.map_err(explained)?.into_iter().for_each(|kept| plans.put(key.clone(), kept));
+        }
         let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
         Ok(Planned { plan, context: state.task_ctx(), cuts: catalog.cuts() })
+    }
+
+    /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.
+    fn plan_again(&self, kept: &KeptPlan) -> Result<Option<Planned>, DataFusionError> {
+        let catalog = self.catalog(&kept.stream_columns);
+        if !kept.fits(&catalog) {
+            return Ok(None);
+        }
+        let mut plan = kept.fresh()?;
+        if kept.connects {
+            plan = interruptible(self.sessions.connect(plan)?, &self.entry.cancel)?;
+        }
+        let context = self.sessions.context(self.limits.memory_bytes, &catalog);
+        Ok(Some(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }))
+    }
+
+    fn catalog(&self, stream_columns: &BTreeSet<String>) -> Arc<QueryCatalog> {
+        QueryCatalog::new(
+            Arc::clone(self.sessions.sources()),
+            stream_columns.clone(),
+            self.request.sealed_only,
+            Arc::clone(&self.entry.stats),
+            self.io.clone(),
+        )
     }
 
     async fn execute(

@@ -1,23 +1,30 @@
 //! What every query shares (functions, options, the spill disk), and the session made of it for one query.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use headwater_segment::live::Tables;
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
-use super::filter_pushdown;
+use super::filter_pushdown::{self, Rule};
 use super::overflow;
+use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
+use crate::execute::aggregate::SegmentAggregateExec;
+use crate::execute::options::{ExecuteOptions, Toggle};
+use crate::execute::rule::FuseAggregates;
 
 /// Rows per batch. The chunks of open segments have as many.
 const BATCH_ROWS: usize = 8192;
@@ -28,6 +35,9 @@ const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("3 is not 0");
 /// Parsed Parquet footers kept: some 20 KB for a segment of 20 columns, so about 6,000 segments.
 const FOOTER_BYTES_MAX: usize = 128 << 20;
 
+/// DataFusion's rule that hands the filters of operators on which change while a query runs.
+const LATE_PUSHDOWN: &str = "FilterPushdown(Post)";
+
 /// What the sessions of all queries share.
 pub(super) struct Sessions {
     base: SessionState,
@@ -36,6 +46,7 @@ pub(super) struct Sessions {
     sources: Arc<CatalogSources>,
     /// Names of all functions, for suggestions.
     functions: Vec<String>,
+    plans: PlanCache,
 }
 
 impl Sessions {
@@ -48,7 +59,7 @@ impl Sessions {
         let mut base =
             SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
-        let rules = filter_pushdown::careful(base.physical_optimizers());
+        let rules = fusing(filter_pushdown::careful(base.physical_optimizers()), config.execute);
         let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
         let base = overflow::checked(base)?;
         let functions = base.scalar_functions().keys();
@@ -67,6 +78,7 @@ impl Sessions {
                 options: config.execute,
             }),
             functions,
+            plans: PlanCache::new(),
         })
     }
 
@@ -76,22 +88,60 @@ impl Sessions {
         memory_bytes: u64,
         catalog: &Arc<QueryCatalog>,
     ) -> Result<SessionState, DataFusionError> {
+        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_config(self.config(catalog))
+            .with_runtime_env(self.environment(memory_bytes))
+            .with_catalog_list(QueryCatalog::list(catalog)?)
+            .build();
+        // Fixes the time that now() answers with.
+        state.mark_start_execution();
+        Ok(state)
+    }
+
+    /// What a plan that was made before needs to run: a session's configuration and budget without its planner.
+    pub(super) fn context(&self, memory_bytes: u64, catalog: &Arc<QueryCatalog>) -> TaskContext {
+        TaskContext::new(
+            None,
+            self.base.session_id().to_owned(),
+            self.config(catalog),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            self.environment(memory_bytes),
+        )
+    }
+
+    fn config(&self, catalog: &Arc<QueryCatalog>) -> SessionConfig {
+        let mut config = self.base.config().clone();
+        config.set_extension(Arc::clone(catalog));
+        config
+    }
+
+    fn environment(&self, memory_bytes: u64) -> Arc<RuntimeEnv> {
         let bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED);
-        let environment = RuntimeEnv {
+        Arc::new(RuntimeEnv {
             memory_pool: Arc::new(pool),
             disk_manager: Arc::clone(&self.disk),
             cache_manager: Arc::clone(&self.environment.cache_manager),
             object_store_registry: Arc::clone(&self.environment.object_store_registry),
-        };
-        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
-            .with_runtime_env(Arc::new(environment))
-            .with_catalog_list(QueryCatalog::list(catalog)?)
-            .build();
-        state.config_mut().set_extension(Arc::clone(catalog));
-        // Fixes the time that now() answers with.
-        state.mark_start_execution();
-        Ok(state)
+        })
+    }
+
+    /// Connects the operators of a plan that was made before to the leaves that they narrow while they run.
+    pub(super) fn connect(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let rules = self.base.physical_optimizers().iter();
+        let mut late = rules.filter(|rule| rule.name() == LATE_PUSHDOWN);
+        late.try_fold(plan, |plan, rule| rule.optimize(plan, self.base.config_options()))
+    }
+
+    /// The plans of earlier queries; `None` if none are to be kept.
+    pub(super) fn plans(&self) -> Option<&PlanCache> {
+        (self.sources.options.plans != Toggle::Off).then_some(&self.plans)
     }
 
     pub(super) fn sources(&self) -> &Arc<CatalogSources> {
@@ -101,6 +151,16 @@ impl Sessions {
     pub(super) fn functions(&self) -> &[String] {
         &self.functions
     }
+}
+
+/// `rules` with the one that fuses aggregates and scans, once both are where they stay and before bounds of `min` and
+/// `max` are handed to the scan.
+fn fusing(mut rules: Vec<Rule>, options: ExecuteOptions) -> Vec<Rule> {
+    let place = rules.iter().position(|rule| rule.name() == LATE_PUSHDOWN).unwrap_or(rules.len());
+    if options.aggregate != Toggle::Off {
+        rules.insert(place, Arc::new(FuseAggregates::new(SegmentAggregateExec::fuse)));
+    }
+    rules
 }
 
 fn session_config(config: &EngineConfig) -> SessionConfig {

@@ -5,6 +5,7 @@ pub(crate) mod filter;
 pub(crate) mod layout;
 pub(crate) mod options;
 pub(crate) mod project;
+pub(crate) mod rule;
 pub(crate) mod scan;
 mod scan_stream;
 pub(crate) mod selection;

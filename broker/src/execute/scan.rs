@@ -43,7 +43,7 @@ use datafusion::physical_plan::{
 use futures::stream;
 
 use super::filter::{Filter, SegmentFilter};
-use super::layout::Layout;
+use super::layout::{Layout, is_dynamic};
 use super::options::ExecuteOptions;
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::Source;
@@ -226,6 +226,12 @@ impl SegmentScanExec {
             metrics: ExecutionPlanMetricsSet::new(),
             shared: Shared::default(),
         }
+    }
+
+    /// This scan without the conditions that other operators narrow while they run.
+    pub(crate) fn without_dynamic_conjuncts(&self) -> Self {
+        let conjuncts = self.conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();
+        Self { conjuncts: conjuncts.collect(), ..self.fresh() }
     }
 
     fn with_projection(&self, projection: Vec<usize>) -> Self {

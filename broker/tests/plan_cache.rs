@@ -1,0 +1,229 @@
+//! Plans that are kept: the second run of a statement sees what is there then, and nothing of the first.
+
+// The helpers of a test are tests.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use futures::StreamExt;
+use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
+use headwater_broker::request::{QueryRequest, QueryStats};
+use headwater_segment::budget::MemoryBudget;
+use headwater_segment::live::{LiveTable, Tables};
+use headwater_segment::log::{Change, Commit, TableLog};
+use headwater_segment::mutable::{MutableSegment, SegmentWriter};
+use headwater_segment::spec::parse_spec;
+use headwater_segment::value::{RowSink, Value};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use serde_json::json;
+use ulid::Ulid;
+
+const CITIES: [&str; 4] = ["Oslo", "Bergen", "Hamar", "Voss"];
+
+/// A table with one open segment.
+struct World {
+    engine: QueryEngine,
+    tables: Arc<Tables>,
+    writer: SegmentWriter,
+    next: i64,
+}
+
+/// A table `orders` with a text and a LONG column, `second` by name, and nothing in it.
+async fn open_table(second: &str) -> (Arc<LiveTable>, SegmentWriter) {
+    let spec = format!(
+        "{{name: orders, columns: [{{name: city, type: STRING}}, {{name: {second}, type: LONG}}], \
+         stream: {{brokers: 'localhost:9092', topic: orders}}}}"
+    );
+    let spec = parse_spec(&spec).unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let root = Path::from("tables/orders");
+    let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
+    let change = Change::FirstStart { epoch: 0, starts: BTreeMap::from([(0, 0)]), topic_id: None };
+    log.commit(&Commit { id: Ulid::new(), at_ms: 0, change }).await.unwrap();
+    let table = LiveTable::new(log, store, root);
+    let (writer, segment) = MutableSegment::create(table.schema(), 0, 0, MemoryBudget::new(1 << 30));
+    table.open_segment(segment);
+    (table, writer)
+}
+
+async fn world(execute: ExecuteOptions) -> World {
+    let (table, writer) = open_table("amount").await;
+    let tables = Arc::new(Tables::default());
+    tables.insert(table);
+    let config = EngineConfig { threads: 2, execute, ..EngineConfig::default() };
+    let engine = QueryEngine::new(config, Arc::clone(&tables)).unwrap();
+    World { engine, tables, writer, next: 0 }
+}
+
+impl World {
+    fn append(&mut self, amounts: impl IntoIterator<Item = i64>) {
+        for amount in amounts {
+            self.writer.set(0, Value::Str(CITIES[(self.next % 4) as usize]));
+            self.writer.set(1, Value::I64(amount));
+            self.writer.finish_row(self.next, Some(1_700_000_000_000), None, None);
+            self.next += 1;
+        }
+        self.writer.publish(self.next);
+    }
+
+    async fn ask(&self, request: QueryRequest) -> (Vec<String>, Arc<QueryStats>) {
+        let sql = request.sql.clone();
+        let mut answer = self.engine.run(request).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let stats = Arc::clone(&answer.stats);
+        let mut rows = Vec::new();
+        while let Some(batch) = answer.stream.next().await {
+            rows.extend(lines(&batch.unwrap_or_else(|error| panic!("{sql}: {}", error_of(&error)))));
+        }
+        (rows, stats)
+    }
+
+    async fn rows(&self, sql: &str) -> Vec<String> {
+        self.ask(QueryRequest { sql: sql.into(), ..QueryRequest::default() }).await.0
+    }
+}
+
+fn lines(batch: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<_> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
+    (0..batch.num_rows()).map(line).collect()
+}
+
+#[tokio::test]
+async fn every_run_has_its_own_cut() {
+    let mut world = world(ExecuteOptions::default()).await;
+    world.append(0..1000);
+    let sql = "SELECT count(*), sum(amount) FROM orders WHERE amount >= 500";
+    assert_eq!(world.rows(sql).await, ["500|374750"]);
+    world.append(1000..1010);
+    let request = QueryRequest { sql: sql.into(), ..QueryRequest::default() };
+    let (rows, stats) = world.ask(request).await;
+    assert_eq!(rows, ["510|384795"]);
+    assert_eq!(QueryStats::get(&stats.rows_total), 1010);
+    assert_eq!(QueryStats::get(&stats.rows_scanned), 1010);
+    let answer = world.engine.run(QueryRequest { sql: sql.into(), ..QueryRequest::default() }).await.unwrap();
+    assert_eq!(answer.cuts["orders"].offsets, BTreeMap::from([(0, 1010)]));
+    let sealed = QueryRequest { sql: sql.into(), sealed_only: true, ..QueryRequest::default() };
+    assert_eq!(world.ask(sealed).await.0, ["0|NULL"]);
+}
+
+#[tokio::test]
+async fn no_bound_of_an_earlier_run_is_left() {
+    let mut world = world(ExecuteOptions::default()).await;
+    world.append(100..40_100);
+    let top = "SELECT amount FROM orders ORDER BY amount LIMIT 3";
+    let joined = "SELECT count(*) FROM orders o JOIN (SELECT amount FROM orders WHERE amount < 150) p ON o.amount = p.amount";
+    let least = "SELECT min(amount) FROM orders";
+    assert_eq!(world.rows(top).await, ["100", "101", "102"]);
+    assert_eq!(world.rows(joined).await, ["50"]);
+    assert_eq!(world.rows(least).await, ["100"]);
+    // What would be beyond the bounds that the first runs found.
+    world.append([200_000, 7]);
+    assert_eq!(world.rows(top).await, ["7", "100", "101"]);
+    assert_eq!(world.rows(joined).await, ["51"]);
+    assert_eq!(world.rows(least).await, ["7"]);
+    let greatest = "SELECT amount FROM orders ORDER BY amount DESC LIMIT 2";
+    for _ in 0..2 {
+        assert_eq!(world.rows(greatest).await, ["200000", "40099"]);
+    }
+    world.append([300_000]);
+    assert_eq!(world.rows(greatest).await, ["300000", "200000"]);
+}
+
+#[tokio::test]
+async fn parameters_and_time_are_of_each_run() {
+    let mut world = world(ExecuteOptions::default()).await;
+    world.append(0..100);
+    let sql = "SELECT count(*) FROM orders WHERE amount < $1 AND city = $2";
+    for (parameters, expected) in [
+        (vec![json!(10), json!("Oslo")], "3"),
+        (vec![json!(20), json!("Oslo")], "5"),
+        (vec![json!(20), json!("Voss")], "5"),
+        (vec![json!(10), json!("Oslo")], "3"),
+    ] {
+        let request = QueryRequest { sql: sql.into(), parameters, ..QueryRequest::default() };
+        assert_eq!(world.ask(request).await.0, [expected]);
+    }
+    let now = "SELECT now() FROM orders LIMIT 1";
+    assert_ne!(world.rows(now).await, world.rows(now).await);
+    let random = "SELECT sum(random()) FROM orders";
+    assert_ne!(world.rows(random).await, world.rows(random).await);
+    let own = "SELECT count(*) FROM system.queries";
+    assert_ne!(world.rows(own).await, world.rows(own).await);
+}
+
+#[tokio::test]
+async fn another_table_of_the_name_gets_its_own_plan() {
+    let mut world = world(ExecuteOptions::default()).await;
+    world.append(0..100);
+    let star = "SELECT * FROM orders ORDER BY 2 DESC LIMIT 1";
+    assert_eq!(world.rows(star).await, ["Voss|99"]);
+    let (table, writer) = open_table("price").await;
+    world.tables.insert(table);
+    (world.writer, world.next) = (writer, 0);
+    world.append([5]);
+    assert_eq!(world.rows(star).await, ["Oslo|5"]);
+    let gone = QueryRequest { sql: "SELECT amount FROM orders".into(), ..QueryRequest::default() };
+    assert!(world.engine.run(gone).await.is_err());
+    world.tables.remove("orders");
+    let gone = QueryRequest { sql: star.into(), ..QueryRequest::default() };
+    assert!(world.engine.run(gone).await.is_err());
+}
+
+#[tokio::test]
+async fn many_at_once_do_not_share_state() {
+    let mut world = world(ExecuteOptions::default()).await;
+    world.append((0..30_000).map(|row| row * 7919 % 30_000));
+    let sql = "SELECT amount FROM orders WHERE city <> 'Hamar' ORDER BY amount LIMIT 4";
+    let expected = world.rows(sql).await;
+    let world = Arc::new(world);
+    let runs = (0..40).map(|_| {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.rows(sql).await })
+    });
+    for run in runs.collect::<Vec<_>>() {
+        assert_eq!(run.await.unwrap(), expected);
+    }
+}
+
+/// `cargo test -p headwater-broker --release --test plan_cache -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[ignore = "measures; run it in release"]
+async fn time_per_query() {
+    for plans in [Toggle::Off, Toggle::Auto] {
+        let mut world = world(ExecuteOptions { plans, ..ExecuteOptions::default() }).await;
+        world.append(0..100);
+        for sql in [
+            "SELECT count(*) FROM orders WHERE city = 'Oslo' AND amount > 10",
+            "SELECT city, sum(amount) FROM orders WHERE amount > 10 GROUP BY city ORDER BY 2 DESC LIMIT 3",
+        ] {
+            for _ in 0..50 {
+                world.rows(sql).await;
+            }
+            let (mut until_planned, mut whole) = (0.0, 0.0);
+            for _ in 0..500 {
+                let begun = Instant::now();
+                let request = QueryRequest { sql: sql.into(), ..QueryRequest::default() };
+                let mut answer = world.engine.run(request).await.unwrap();
+                until_planned += begun.elapsed().as_secs_f64();
+                while let Some(batch) = answer.stream.next().await {
+                    batch.unwrap();
+                }
+                whole += begun.elapsed().as_secs_f64();
+            }
+            let micros = |seconds: f64| seconds / 500.0 * 1e6;
+            println!(
+                "{plans:?}: planned {:.0} us, whole {:.0} us: {sql}",
+                micros(until_planned),
+                micros(whole)
+            );
+        }
+    }
+}
