@@ -37,13 +37,39 @@ pub(super) struct Counted {
 /// The accumulators of one function.
 pub(super) enum Accumulator {
     Count(Counted),
-    SumIntegers { low: Vec<i64>, high: HashMap<usize, i64>, counted: Counted },
-    SumFloats { sums: Vec<f64>, counted: Counted },
-    Average { sums: Vec<f64>, counted: Counted },
-    ExtremeInteger { kept: Vec<i64>, most: bool, data_type: DataType, counted: Counted },
-    ExtremeFloat { kept: Vec<f64>, most: bool, data_type: DataType, counted: Counted },
+    SumIntegers {
+        low: Vec<i64>,
+        high: HashMap<usize, i64>,
+        counted: Counted,
+    },
+    SumFloats {
+        sums: Vec<f64>,
+        counted: Counted,
+    },
+    Average {
+        sums: Vec<f64>,
+        counted: Counted,
+    },
+    ExtremeInteger {
+        kept: Vec<i64>,
+        most: bool,
+        data_type: DataType,
+        counted: Counted,
+    },
+    ExtremeFloat {
+        kept: Vec<f64>,
+        most: bool,
+        data_type: DataType,
+        counted: Counted,
+    },
     /// DataFusion's.
-    Stock { inner: Box<dyn GroupsAccumulator>, groups: Vec<usize>, total: usize },
+    Stock {
+        inner: Box<dyn GroupsAccumulator>,
+        /// The arguments of no rows.
+        no_rows: Vec<ArrayRef>,
+        groups: Vec<usize>,
+        total: usize,
+    },
 }
 
 impl Counted {
@@ -190,9 +216,19 @@ impl Accumulator {
             }
             Self::ExtremeFloat { kept, most, counted, .. } => {
                 if *most {
-                    keep(rows, values, kept, |kept, new| if new.total_cmp(&kept).is_gt() { new } else { kept });
+                    keep(
+                        rows,
+                        values,
+                        kept,
+                        |kept, new| if new.total_cmp(&kept).is_gt() { new } else { kept },
+                    );
                 } else {
-                    keep(rows, values, kept, |kept, new| if new.total_cmp(&kept).is_lt() { new } else { kept });
+                    keep(
+                        rows,
+                        values,
+                        kept,
+                        |kept, new| if new.total_cmp(&kept).is_lt() { new } else { kept },
+                    );
                 }
                 counted.add(rows, values.valid(), total);
             }
@@ -202,7 +238,7 @@ impl Accumulator {
 
     /// Rows and the function's arguments, for DataFusion's accumulators.
     pub(super) fn add_arrays(&mut self, rows: RowGroups<'_>, arguments: &[ArrayRef]) -> Result<()> {
-        if let Self::Stock { inner, groups, total } = self {
+        if let Self::Stock { inner, groups, total, .. } = self {
             groups.clear();
             groups.extend(rows.groups.iter().map(|group| *group as usize));
             inner.update_batch(arguments, groups, None, *total)?;
@@ -251,7 +287,9 @@ impl Accumulator {
                     vec![Arc::new(kept)]
                 }
             }
-            Self::Stock { mut inner, total, .. } => {
+            Self::Stock { mut inner, no_rows, total, .. } => {
+                // Groups of which it has seen no row, it does not know.
+                inner.update_batch(&no_rows, &[], None, total)?;
                 let states = inner.state(EmitTo::All)?;
                 if present.len() == total {
                     return Ok(states);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::new_empty_array;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::GroupsAccumulator;
@@ -45,8 +46,14 @@ pub(super) enum Kind {
     SumIntegers,
     SumFloats,
     Average,
-    ExtremeInteger { most: bool, data_type: DataType },
-    ExtremeFloat { most: bool, data_type: DataType },
+    ExtremeInteger {
+        most: bool,
+        data_type: DataType,
+    },
+    ExtremeFloat {
+        most: bool,
+        data_type: DataType,
+    },
     /// By DataFusion's accumulators.
     Stock,
 }
@@ -74,7 +81,7 @@ impl Kind {
 
 impl Call {
     /// Accumulators without groups.
-    pub(super) fn accumulator(&self) -> Result<Accumulator> {
+    fn accumulator(&self, schema: &Schema) -> Result<Accumulator> {
         let counted = Counted::new(self.filter.is_some());
         Ok(match self.kind.clone() {
             Kind::Count => Accumulator::Count(counted),
@@ -89,7 +96,11 @@ impl Call {
             Kind::ExtremeFloat { most, data_type } => {
                 Accumulator::ExtremeFloat { kept: Vec::new(), most, data_type, counted }
             }
-            Kind::Stock => Accumulator::Stock { inner: stock(&self.function)?, groups: Vec::new(), total: 0 },
+            Kind::Stock => {
+                let empty = |argument: &Expr| Ok(new_empty_array(&argument.data_type(schema)?));
+                let no_rows = self.arguments.iter().map(empty).collect::<Result<_>>()?;
+                Accumulator::Stock { inner: stock(&self.function)?, no_rows, groups: Vec::new(), total: 0 }
+            }
         })
     }
 }
@@ -199,6 +210,11 @@ impl Fragment {
         }
         let rows_schema = Arc::new(schema.project(&positions)?);
         Ok(Some(Prepared { filter, keys, calls, positions, rows_schema, needs_rows }))
+    }
+
+    /// Accumulators of every function, without groups.
+    pub(super) fn accumulators(&self) -> Result<Vec<Accumulator>> {
+        self.calls.iter().map(|call| call.accumulator(&self.schema)).collect()
     }
 
     /// Whether some function is computed by DataFusion's accumulators.

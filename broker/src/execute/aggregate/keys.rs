@@ -40,7 +40,10 @@ pub(super) enum SegmentKey {
         values: ArrayRef,
         identity: Option<Identity>,
     },
-    Integers { program: Program, may_be_null: bool },
+    Integers {
+        program: Program,
+        may_be_null: bool,
+    },
     /// An expression over the materialised rows.
     Rows(Arc<dyn PhysicalExpr>),
 }

@@ -181,15 +181,17 @@ impl<K: PackedKey> StageOf<K> {
             let word = |group: &u32, offset: u32| table[*group as usize].word(offset);
             let out = &mut keys[key];
             match shape {
-                Shape::Number => out.numbers = groups.iter().map(|group| word(group, offset) as u32).collect(),
+                Shape::Number => {
+                    out.numbers = groups.iter().map(|group| word(group, offset) as u32).collect()
+                }
                 Shape::Integer { bits, may_be_null } => {
                     let value = |group| {
                         let word = word(group, offset);
                         if bits == 32 { i64::from(word as u32 as i32) } else { word.cast_signed() }
                     };
                     out.integers = groups.iter().map(value).collect();
-                    out.valid =
-                        may_be_null.then(|| groups.iter().map(|group| word(group, offset + bits) & 1 == 0).collect());
+                    out.valid = may_be_null
+                        .then(|| groups.iter().map(|group| word(group, offset + bits) & 1 == 0).collect());
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! From DataFusion's aggregate over a scan to a [`Fragment`]: which shapes are taken over, and in which columns.
 //!
-//! Taken over are all aggregates of raw rows, directly over a scan or over projections of one, except for grouping sets,
+//! Taken over are all partial aggregates, directly over a scan or over projections of one, except for grouping sets,
 //! functions that depend on the order of the rows, expressions that are not a function of the row, and scans with a limit.
 
 use std::collections::BTreeSet;
@@ -47,9 +47,12 @@ impl Shape {
     pub(super) fn new(aggregate: &AggregateExec) -> Result<Option<Self>> {
         let groups = aggregate.group_expr();
         let is_plain = groups.is_single()
+            && *aggregate.mode() == AggregateMode::Partial
             && *aggregate.input_order_mode() == InputOrderMode::Linear
             && aggregate.aggr_expr().iter().all(is_unordered);
-        let Some(output) = partial_schema(aggregate)?.filter(|_| is_plain) else { return Ok(None) };
+        if !is_plain {
+            return Ok(None);
+        }
 
         let mut exprs = Exprs {
             keys: groups.input_exprs(),
@@ -82,7 +85,12 @@ impl Shape {
         if exprs.all().any(is_volatile) {
             return Ok(None);
         }
-        Ok(Some(Self { scan: Arc::clone(input), keys: exprs.keys, calls: exprs.calls, output }))
+        Ok(Some(Self {
+            scan: Arc::clone(input),
+            keys: exprs.keys,
+            calls: exprs.calls,
+            output: aggregate.schema(),
+        }))
     }
 
     /// The scan that is replaced.
@@ -171,23 +179,4 @@ fn is_unordered(function: &Arc<AggregateFunctionExpr>) -> bool {
     function.order_bys().is_empty()
         && function.order_sensitivity() == AggregateOrderSensitivity::Insensitive
         && !function.is_reversed()
-}
-
-/// The schema of the partial states; `None` if the aggregate's input is not raw rows.
-fn partial_schema(aggregate: &AggregateExec) -> Result<Option<SchemaRef>> {
-    Ok(match aggregate.mode() {
-        AggregateMode::Partial => Some(aggregate.schema()),
-        AggregateMode::Single | AggregateMode::SinglePartitioned => {
-            let partial = AggregateExec::try_new(
-                AggregateMode::Partial,
-                aggregate.group_expr().clone(),
-                aggregate.aggr_expr().to_vec(),
-                aggregate.filter_expr().to_vec(),
-                Arc::clone(aggregate.input()),
-                aggregate.input_schema(),
-            )?;
-            Some(partial.schema())
-        }
-        _ => None,
-    })
 }

@@ -107,7 +107,11 @@ impl Program {
             None => scratch.overflows.iter().any(|flag| *flag != 0),
             Some(valid) => scratch.overflows.iter().zip(valid).any(|(flag, valid)| flag & valid != 0),
         };
-        if overflows { Err(overflow("integer overflow in an expression; cast it to BIGINT or DECIMAL(38,0)")) } else { Ok(()) }
+        if overflows {
+            Err(overflow("integer overflow in an expression; cast it to BIGINT or DECIMAL(38,0)"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -173,7 +177,8 @@ impl Node {
                     Operation::Add => (low + other_low, high + other_high),
                     Operation::Subtract => (low - other_high, high - other_low),
                     Operation::Multiply => {
-                        let corners = [low * other_low, low * other_high, high * other_low, high * other_high];
+                        let corners =
+                            [low * other_low, low * other_high, high * other_low, high * other_high];
                         (corners.into_iter().min()?, corners.into_iter().max()?)
                     }
                 };
@@ -251,8 +256,7 @@ impl Source {
     fn coded(position: usize, column: &CodedColumn) -> Result<Self> {
         if let CodeValues::Linear { base, step, count } = &column.values {
             // With NULL, code 1 stands for the base; the stand-in of code 0 must not wrap.
-            let shifted =
-                if column.has_null { base.checked_sub(*step) } else { Some(*base) };
+            let shifted = if column.has_null { base.checked_sub(*step) } else { Some(*base) };
             if let Some(base) = shifted {
                 let (step, codes, has_null) = (*step, *count, column.has_null);
                 return Ok(Self::Linear { position, base, step, codes, has_null });

@@ -81,7 +81,7 @@ impl PartitionState {
     /// Starts anew, without groups.
     fn reset(&mut self) -> Result<()> {
         self.rows = Vec::new();
-        self.accumulators = self.fragment.calls.iter().map(|call| call.accumulator()).collect::<Result<_>>()?;
+        self.accumulators = self.fragment.accumulators()?;
         self.entered = None;
         if self.fragment.keys.is_empty() {
             self.grow();
@@ -145,13 +145,21 @@ impl PartitionState {
         block: usize,
     ) -> Result<()> {
         let batch = if prepared.needs_rows {
-            Some(materialise(segment, &prepared.positions, block, &mut self.selection, &prepared.rows_schema)?)
+            Some(materialise(
+                segment,
+                &prepared.positions,
+                block,
+                &mut self.selection,
+                &prepared.rows_schema,
+            )?)
         } else {
             None
         };
         // A second try finds no groups; what it needed more bits for, or another mode, is known by then. Several keys
         // may each need more.
-        while !(self.enter(prepared, segment_index)? && self.assign(segment, prepared, block, batch.as_ref())?) {
+        while !(self.enter(prepared, segment_index)?
+            && self.assign(segment, prepared, block, batch.as_ref())?)
+        {
             self.emit()?;
         }
         self.grow();
@@ -207,9 +215,8 @@ impl PartitionState {
             let mut groups = std::mem::take(&mut scratch.groups);
             groups.clear();
             let chosen = scratch.selection.mask();
-            let is_chosen = |row: u16| {
-                chosen.is_none_or(|mask| mask[usize::from(row) / 64] >> (row % 64) & 1 == 1)
-            };
+            let is_chosen =
+                |row: u16| chosen.is_none_or(|mask| mask[usize::from(row) / 64] >> (row % 64) & 1 == 1);
             if scratch.selection.count() > 0 {
                 let both = self.selection.indices().iter().zip(&self.groups);
                 groups.extend(both.filter(|(row, _)| is_chosen(**row)).map(|(_, group)| *group));

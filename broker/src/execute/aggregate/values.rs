@@ -33,7 +33,9 @@ impl<V> Values<V> {
                 self.valid.clone_from(&other.valid);
                 self.has_null = true;
             }
-            (true, true) => self.valid.iter_mut().zip(&other.valid).for_each(|(valid, other)| *valid &= other),
+            (true, true) => {
+                self.valid.iter_mut().zip(&other.valid).for_each(|(valid, other)| *valid &= other)
+            }
         }
     }
 
