@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, UInt32Array, UInt64Array};
-use arrow::compute::take;
+use arrow::array::{Array, ArrayRef, Float32Array, Float64Array, Int64Array, UInt32Array, UInt64Array};
+use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::GroupsAccumulatorAdapter;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use headwater_segment::column::accumulate;
 
 use super::program::overflow;
@@ -63,13 +65,63 @@ pub(super) enum Accumulator {
         counted: Counted,
     },
     /// DataFusion's.
-    Stock {
-        inner: Box<dyn GroupsAccumulator>,
-        /// The arguments of no rows.
-        no_rows: Vec<ArrayRef>,
-        groups: Vec<usize>,
-        total: usize,
-    },
+    Stock(Stock),
+}
+
+/// DataFusion's accumulators of one function. They take it that every group they know of has had a row, so they are given
+/// numbers of their own, in the order in which groups come.
+pub(super) struct Stock {
+    function: Arc<AggregateFunctionExpr>,
+    inner: Box<dyn GroupsAccumulator>,
+    /// The accumulators' number of each group, plus 1; 0 if they have not seen it.
+    own: Vec<u32>,
+    /// Groups that they have seen.
+    seen: usize,
+    scratch: Vec<usize>,
+}
+
+impl Stock {
+    pub(super) fn new(function: &Arc<AggregateFunctionExpr>) -> Result<Self> {
+        let inner = if function.groups_accumulator_supported() {
+            function.create_groups_accumulator()?
+        } else {
+            let function = Arc::clone(function);
+            Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
+        };
+        let function = Arc::clone(function);
+        Ok(Self { function, inner, own: Vec::new(), seen: 0, scratch: Vec::new() })
+    }
+
+    fn add(&mut self, rows: RowGroups<'_>, arguments: &[ArrayRef]) -> Result<()> {
+        self.scratch.clear();
+        for group in rows.groups {
+            let own = &mut self.own[*group as usize];
+            if *own == 0 {
+                self.seen += 1;
+                *own = self.seen as u32;
+            }
+            self.scratch.push(*own as usize - 1);
+        }
+        self.inner.update_batch(arguments, &self.scratch, None, self.seen)
+    }
+
+    /// The states of some groups; of those that were not seen, the state without rows.
+    fn states(mut self, present: &[u32]) -> Result<Vec<ArrayRef>> {
+        let own = |group: &u32| self.own[*group as usize];
+        let places = present.iter().map(|group| own(group).checked_sub(1).unwrap_or(self.seen as u32));
+        let places: UInt32Array = places.collect();
+        let seen = if self.seen > 0 { Some(self.inner.state(EmitTo::All)?) } else { None };
+        let unseen = self.function.create_accumulator()?.state()?;
+        let states = unseen.iter().enumerate().map(|(index, unseen)| {
+            let unseen = unseen.to_array()?;
+            let all = match seen.as_ref().and_then(|seen| seen.get(index)) {
+                Some(seen) => concat(&[seen.as_ref(), unseen.as_ref()])?,
+                None => unseen,
+            };
+            Ok(take(&all, &places, None)?)
+        });
+        states.collect()
+    }
 }
 
 impl Counted {
@@ -140,7 +192,7 @@ impl Accumulator {
                 grow(kept, total, first);
                 counted.resize(total);
             }
-            Self::Stock { total: known, .. } => *known = total,
+            Self::Stock(stock) => grow(&mut stock.own, total, 0),
         }
     }
 
@@ -156,7 +208,7 @@ impl Accumulator {
             }
             Self::ExtremeInteger { kept, counted, .. } => kept.capacity() * 8 + counted.size(),
             Self::ExtremeFloat { kept, counted, .. } => kept.capacity() * 8 + counted.size(),
-            Self::Stock { inner, groups, .. } => inner.size() + groups.capacity() * 8,
+            Self::Stock(stock) => stock.inner.size() + stock.own.capacity() * size_of::<u32>(),
         }
     }
 
@@ -238,10 +290,8 @@ impl Accumulator {
 
     /// Rows and the function's arguments, for DataFusion's accumulators.
     pub(super) fn add_arrays(&mut self, rows: RowGroups<'_>, arguments: &[ArrayRef]) -> Result<()> {
-        if let Self::Stock { inner, groups, total, .. } = self {
-            groups.clear();
-            groups.extend(rows.groups.iter().map(|group| *group as usize));
-            inner.update_batch(arguments, groups, None, *total)?;
+        if let Self::Stock(stock) = self {
+            stock.add(rows, arguments)?;
         }
         Ok(())
     }
@@ -271,8 +321,10 @@ impl Accumulator {
             Self::Average { sums, counted } => {
                 let counts = counts(&counted);
                 let sums = floats(&sums, present, &counts);
-                let counts = counts.into_iter().map(i64::cast_unsigned).collect::<Vec<u64>>();
-                vec![Arc::new(UInt64Array::from(counts)), Arc::new(sums)]
+                // The count of a group without values is NULL as well: to the final function, 0 would be a count.
+                let valid = sums.nulls().cloned();
+                let counts: Vec<u64> = counts.into_iter().map(i64::cast_unsigned).collect();
+                vec![Arc::new(UInt64Array::new(counts.into(), valid)), Arc::new(sums)]
             }
             Self::ExtremeInteger { kept, data_type, counted, .. } => {
                 let kept = present.iter().map(|group| kept[*group as usize]).collect();
@@ -287,16 +339,7 @@ impl Accumulator {
                     vec![Arc::new(kept)]
                 }
             }
-            Self::Stock { mut inner, no_rows, total, .. } => {
-                // Groups of which it has seen no row, it does not know.
-                inner.update_batch(&no_rows, &[], None, total)?;
-                let states = inner.state(EmitTo::All)?;
-                if present.len() == total {
-                    return Ok(states);
-                }
-                let present = UInt32Array::from(present.to_vec());
-                states.iter().map(|state| Ok(take(state, &present, None)?)).collect::<Result<_>>()?
-            }
+            Self::Stock(stock) => stock.states(present)?,
         })
     }
 }

@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::new_empty_array;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::Result;
-use datafusion::logical_expr::GroupsAccumulator;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
 use headwater_segment::column::SegmentColumns;
 
-use super::accumulator::{Accumulator, Counted};
+use super::accumulator::{Accumulator, Counted, Stock};
 use super::argument::{Floats, Integers, Presence};
 use super::keys::{Key, SegmentKey};
 use super::values::{is_floating, is_integral};
@@ -81,7 +79,7 @@ impl Kind {
 
 impl Call {
     /// Accumulators without groups.
-    fn accumulator(&self, schema: &Schema) -> Result<Accumulator> {
+    fn accumulator(&self) -> Result<Accumulator> {
         let counted = Counted::new(self.filter.is_some());
         Ok(match self.kind.clone() {
             Kind::Count => Accumulator::Count(counted),
@@ -96,22 +94,9 @@ impl Call {
             Kind::ExtremeFloat { most, data_type } => {
                 Accumulator::ExtremeFloat { kept: Vec::new(), most, data_type, counted }
             }
-            Kind::Stock => {
-                let empty = |argument: &Expr| Ok(new_empty_array(&argument.data_type(schema)?));
-                let no_rows = self.arguments.iter().map(empty).collect::<Result<_>>()?;
-                Accumulator::Stock { inner: stock(&self.function)?, no_rows, groups: Vec::new(), total: 0 }
-            }
+            Kind::Stock => Accumulator::Stock(Stock::new(&self.function)?),
         })
     }
-}
-
-/// DataFusion's accumulators of a function, for groups.
-fn stock(function: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>> {
-    if function.groups_accumulator_supported() {
-        return function.create_groups_accumulator();
-    }
-    let function = Arc::clone(function);
-    Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
 }
 
 /// A [`Fragment`], compiled for one segment.
@@ -214,11 +199,6 @@ impl Fragment {
 
     /// Accumulators of every function, without groups.
     pub(super) fn accumulators(&self) -> Result<Vec<Accumulator>> {
-        self.calls.iter().map(|call| call.accumulator(&self.schema)).collect()
-    }
-
-    /// Whether some function is computed by DataFusion's accumulators.
-    pub(super) fn has_stock(&self) -> bool {
-        self.calls.iter().any(|call| call.kind == Kind::Stock)
+        self.calls.iter().map(|call| call.accumulator()).collect()
     }
 }

@@ -22,9 +22,7 @@ use super::packed::{KeyWords, Packed};
 use super::program::{BlockRows, ProgramScratch, unlike};
 
 /// Most bits of a dense group: a million, 8 MiB for each accumulator, of which only what is used is touched.
-pub(super) const DENSE_BITS_MAX: u32 = 20;
-/// The same if a function is DataFusion's, whose accumulators are always as large as the highest group.
-pub(super) const DENSE_BITS_MAX_STOCK: u32 = 12;
+const DENSE_BITS_MAX: u32 = 20;
 /// Bits at first of a dense key that is numbered row by row.
 const ROWS_BITS: u32 = 6;
 /// Bits by which a key that was too narrow grows.
@@ -37,7 +35,6 @@ pub(super) struct Grouping {
     mode: Mode,
     /// Bits that each key needed so far.
     bits_min: Vec<u32>,
-    dense_bits_max: u32,
     words: Vec<KeyWords>,
 }
 
@@ -49,14 +46,13 @@ enum Mode {
 }
 
 impl Grouping {
-    pub(super) fn new(keys: &[Key], dense_bits_max: u32) -> Result<Self> {
+    pub(super) fn new(keys: &[Key]) -> Result<Self> {
         let numbered = keys.iter().map(|key| Ok((key.field.clone(), Numbers::new(&key.field)?)));
         Ok(Self {
             keys: numbered.collect::<Result<_>>()?,
             shapes: None,
             mode: Mode::Single,
             bits_min: vec![0; keys.len()],
-            dense_bits_max,
             words: keys.iter().map(|_| KeyWords::default()).collect(),
         })
     }
@@ -129,7 +125,7 @@ impl Grouping {
             .collect();
         self.mode = if all_numbered && keys.len() == 1 {
             Mode::Direct
-        } else if all_numbered && bits.iter().sum::<u32>() <= self.dense_bits_max {
+        } else if all_numbered && bits.iter().sum::<u32>() <= DENSE_BITS_MAX {
             Mode::Dense { bits }
         } else {
             Mode::Hashed(Packed::new(shapes))

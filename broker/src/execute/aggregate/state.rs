@@ -12,7 +12,7 @@ use headwater_segment::column::{BLOCK_ROWS, SegmentColumns, gather};
 use super::accumulator::{Accumulator, RowGroups, count, grow};
 use super::argument::{Integers, evaluate};
 use super::fragment::{Fragment, Input, Prepared, SegmentCall};
-use super::grouping::{DENSE_BITS_MAX, DENSE_BITS_MAX_STOCK, Grouping};
+use super::grouping::Grouping;
 use super::program::{BlockRows, ProgramScratch, unlike};
 use super::values::Values;
 use crate::execute::filter::FilterScratch;
@@ -51,9 +51,8 @@ struct Scratch {
 
 impl PartitionState {
     pub(super) fn new(fragment: Arc<Fragment>) -> Result<Self> {
-        let dense_bits_max = if fragment.has_stock() { DENSE_BITS_MAX_STOCK } else { DENSE_BITS_MAX };
         let mut state = Self {
-            grouping: Grouping::new(&fragment.keys, dense_bits_max)?,
+            grouping: Grouping::new(&fragment.keys)?,
             fragment,
             rows: Vec::new(),
             accumulators: Vec::new(),

@@ -13,6 +13,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as ColumnExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use headwater_segment::column::{Column, PlainColumn, PlainStore, SegmentColumns, build_column};
@@ -124,7 +125,7 @@ fn partial(plan: &Arc<dyn ExecutionPlan>) -> AggregateExec {
     let mut found = None;
     plan.apply(|node| {
         if let Some(aggregate) = node.downcast_ref::<AggregateExec>()
-            && matches!(aggregate.mode(), AggregateMode::Partial | AggregateMode::Single)
+            && !matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
         {
             found = Some(aggregate.clone());
         }
@@ -143,18 +144,20 @@ fn partial(plan: &Arc<dyn ExecutionPlan>) -> AggregateExec {
     .unwrap()
 }
 
-/// The expression with its columns in the places of the table.
-fn placed(expr: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+/// The expression over the rows of `input` as one over the table.
+fn placed(expr: &Arc<dyn PhysicalExpr>, input: &Arc<dyn ExecutionPlan>) -> Arc<dyn PhysicalExpr> {
+    let projection = input.downcast_ref::<ProjectionExec>();
+    let children = input.children();
     let placed = Arc::clone(expr).transform_up(|part| {
-        Ok(match part.downcast_ref::<ColumnExpr>() {
-            Some(column) => {
-                let place = schema().index_of(column.name())?;
-                Transformed::yes(Arc::new(ColumnExpr::new(column.name(), place)) as Arc<dyn PhysicalExpr>)
-            }
-            None => Transformed::no(part),
-        })
+        let Some(column) = part.downcast_ref::<ColumnExpr>() else { return Ok(Transformed::no(part)) };
+        Ok(Transformed::yes(match (projection, children.is_empty()) {
+            (Some(projection), _) => Arc::clone(&projection.expr()[column.index()].expr),
+            (None, true) => Arc::new(ColumnExpr::new(column.name(), schema().index_of(column.name())?)),
+            (None, false) => part,
+        }))
     });
-    placed.data().unwrap()
+    let placed = placed.data().unwrap();
+    children.first().map_or_else(|| Arc::clone(&placed), |child| self::placed(&placed, child))
 }
 
 fn fragment(
@@ -169,14 +172,15 @@ fn fragment(
         state.create_physical_expr(state.create_logical_expr(condition, &frame).unwrap(), &frame).unwrap()
     });
     let calls = aggregate.aggr_expr().iter().zip(aggregate.filter_expr()).map(|(function, filter)| {
-        let arguments: Vec<_> = function.expressions().iter().map(placed).collect();
+        let arguments: Vec<_> =
+            function.expressions().iter().map(|expr| placed(expr, aggregate.input())).collect();
         Ok(Call {
             kind: Kind::of(function, &arguments, &schema())?,
             function: Arc::clone(function),
             arguments,
             filter: filter
                 .as_ref()
-                .map(|filter| Filter::new(Some(placed(filter)), schema(), &options))
+                .map(|filter| Filter::new(Some(placed(filter, aggregate.input())), schema(), &options))
                 .transpose()?,
         })
     });
@@ -185,7 +189,9 @@ fn fragment(
     Ok(Fragment {
         schema: schema(),
         filter: Filter::new(predicate, schema(), &options)?,
-        keys: keys.map(|((expr, _), field)| Key { expr: placed(expr), field: Arc::clone(field) }).collect(),
+        keys: keys
+            .map(|((expr, _), field)| Key { expr: placed(expr, aggregate.input()), field: Arc::clone(field) })
+            .collect(),
         calls: calls.collect::<Result<_>>()?,
         output,
     })
@@ -227,6 +233,17 @@ async fn fused(
 ) -> Result<Vec<RecordBatch>> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
     let aggregate = partial(&plan);
+    if aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() != plan.schema().fields().len() {
+        // The planner computes a key from another one, or two functions from one, above the aggregate.
+        return context
+            .sql(&sql.replace(
+                " FROM t",
+                &condition.map_or(" FROM t".into(), |condition| format!(" FROM t WHERE {condition}")),
+            ))
+            .await?
+            .collect()
+            .await;
+    }
     let fragment = Arc::new(fragment(context, &aggregate, condition)?);
     let mut states = Vec::new();
     for partition in 0..partitions {
