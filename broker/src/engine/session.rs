@@ -22,6 +22,7 @@ use super::overflow;
 use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
+use crate::execute::aggregate::SegmentAggregateExec;
 use crate::execute::options::{ExecuteOptions, Toggle};
 use crate::execute::rule::FuseAggregates;
 
@@ -157,7 +158,7 @@ impl Sessions {
 fn fusing(mut rules: Vec<Rule>, options: ExecuteOptions) -> Vec<Rule> {
     let place = rules.iter().position(|rule| rule.name() == LATE_PUSHDOWN).unwrap_or(rules.len());
     if options.aggregate != Toggle::Off {
-        rules.insert(place, Arc::new(FuseAggregates::new(|_, _| Ok(None))));
+        rules.insert(place, Arc::new(FuseAggregates::new(SegmentAggregateExec::fuse)));
     }
     rules
 }

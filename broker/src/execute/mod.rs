@@ -1,5 +1,6 @@
 //! Execution on codes: the scan of a table's segments, and the aggregate that is fused with it.
 
+pub(crate) mod aggregate;
 pub(crate) mod filter;
 pub(crate) mod layout;
 pub(crate) mod options;

@@ -25,7 +25,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use roaring::RoaringBitmap;
 
-pub use crate::kernel::select;
+pub use crate::kernel::{accumulate, gather, select};
 #[cfg(test)]
 pub(crate) use build::tests;
 pub use build::{build_column, null_column};

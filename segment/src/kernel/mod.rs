@@ -8,10 +8,13 @@
 //! - [`mapped`]: a file as memory;
 //! - [`view_store`]: byte strings as Arrow views, appended to while read;
 //! - [`select`]: codes to masks of selected rows, masks to row numbers;
+//! - [`gather`] (safe): codes to what they stand for; [`accumulate`] (safe): values into groups;
 //! - [`bits`] (safe): flags kept as bytes, packed into bits when read.
 
+pub mod accumulate;
 pub(crate) mod append_buffer;
 pub(crate) mod bits;
+pub mod gather;
 pub(crate) mod grow_buffer;
 pub(crate) mod mapped;
 pub mod select;

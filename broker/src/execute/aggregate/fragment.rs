@@ -1,0 +1,204 @@
+//! What an aggregate computes, in terms of a segment's columns; and the same compiled for one segment.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use headwater_segment::column::SegmentColumns;
+
+use super::accumulator::{Accumulator, Counted, Stock};
+use super::argument::{Floats, Integers, Presence};
+use super::keys::{Key, SegmentKey};
+use super::values::{is_floating, is_integral};
+use crate::execute::filter::columns::{column_indexes, with_column_indexes};
+use crate::execute::filter::{Filter, SegmentFilter};
+
+type Expr = Arc<dyn PhysicalExpr>;
+
+/// What an aggregate computes. Expressions are over the columns of the segments.
+pub(super) struct Fragment {
+    /// The columns of the segments.
+    pub(super) schema: SchemaRef,
+    pub(super) filter: Filter,
+    pub(super) keys: Vec<Key>,
+    pub(super) calls: Vec<Call>,
+    /// Keys, then the states of the functions.
+    pub(super) output: SchemaRef,
+}
+
+/// One aggregate function.
+pub(super) struct Call {
+    pub(super) function: Arc<AggregateFunctionExpr>,
+    pub(super) arguments: Vec<Expr>,
+    pub(super) filter: Option<Filter>,
+    pub(super) kind: Kind,
+}
+
+/// How a function is computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Count,
+    SumIntegers,
+    SumFloats,
+    Average,
+    ExtremeInteger {
+        most: bool,
+        data_type: DataType,
+    },
+    ExtremeFloat {
+        most: bool,
+        data_type: DataType,
+    },
+    /// By DataFusion's accumulators.
+    Stock,
+}
+
+impl Kind {
+    /// How to compute a function of arguments over `schema`.
+    pub(super) fn of(function: &AggregateFunctionExpr, arguments: &[Expr], schema: &Schema) -> Result<Self> {
+        let [argument] = arguments else { return Ok(Self::Stock) };
+        if function.is_distinct() {
+            return Ok(Self::Stock);
+        }
+        let data_type = argument.data_type(schema)?;
+        let most = function.fun().name() == "max";
+        Ok(match (function.fun().name(), &data_type) {
+            ("count", _) => Self::Count,
+            ("sum", DataType::Int64) => Self::SumIntegers,
+            ("sum", DataType::Float64) => Self::SumFloats,
+            ("avg", DataType::Float64) => Self::Average,
+            ("min" | "max", _) if is_integral(&data_type) => Self::ExtremeInteger { most, data_type },
+            ("min" | "max", _) if is_floating(&data_type) => Self::ExtremeFloat { most, data_type },
+            _ => Self::Stock,
+        })
+    }
+}
+
+impl Call {
+    /// Accumulators without groups.
+    fn accumulator(&self) -> Result<Accumulator> {
+        let counted = Counted::new(self.filter.is_some());
+        Ok(match self.kind.clone() {
+            Kind::Count => Accumulator::Count(counted),
+            Kind::SumIntegers => {
+                Accumulator::SumIntegers { low: Vec::new(), high: Default::default(), counted }
+            }
+            Kind::SumFloats => Accumulator::SumFloats { sums: Vec::new(), counted },
+            Kind::Average => Accumulator::Average { sums: Vec::new(), counted },
+            Kind::ExtremeInteger { most, data_type } => {
+                Accumulator::ExtremeInteger { kept: Vec::new(), most, data_type, counted }
+            }
+            Kind::ExtremeFloat { most, data_type } => {
+                Accumulator::ExtremeFloat { kept: Vec::new(), most, data_type, counted }
+            }
+            Kind::Stock => Accumulator::Stock(Stock::new(&self.function)?),
+        })
+    }
+}
+
+/// A [`Fragment`], compiled for one segment.
+pub(super) struct Prepared {
+    pub(super) filter: SegmentFilter,
+    pub(super) keys: Vec<SegmentKey>,
+    pub(super) calls: Vec<SegmentCall>,
+    /// The columns that must be materialised for expressions over rows.
+    pub(super) positions: Vec<usize>,
+    pub(super) rows_schema: SchemaRef,
+    /// Whether a key or a function without FILTER needs materialised rows.
+    pub(super) needs_rows: bool,
+}
+
+/// One function, for one segment.
+pub(super) struct SegmentCall {
+    pub(super) filter: Option<SegmentFilter>,
+    pub(super) input: Input,
+}
+
+/// What a function is given.
+pub(super) enum Input {
+    Presence(Presence),
+    Integers(Integers),
+    Floats(Floats),
+    /// Expressions over the materialised rows.
+    Rows(Vec<Expr>),
+}
+
+impl Input {
+    fn new(call: &Call, schema: &Schema, segment: &SegmentColumns) -> Result<Self> {
+        let arguments = &call.arguments;
+        Ok(match (&call.kind, arguments.as_slice()) {
+            (Kind::Count, [argument]) => Self::Presence(Presence::new(argument, schema, segment)?),
+            (Kind::SumIntegers | Kind::ExtremeInteger { .. }, [argument]) => {
+                Self::Integers(Integers::new(argument, schema, segment)?)
+            }
+            (Kind::SumFloats | Kind::Average | Kind::ExtremeFloat { .. }, [argument]) => {
+                Self::Floats(Floats::new(argument, schema, segment)?)
+            }
+            _ => Self::Rows(arguments.clone()),
+        })
+    }
+
+    /// The expressions over rows.
+    fn expressions(&mut self) -> &mut [Expr] {
+        match self {
+            Self::Presence(Presence::Rows(expr))
+            | Self::Integers(Integers::Rows(expr))
+            | Self::Floats(Floats::Rows(expr)) => std::slice::from_mut(expr),
+            Self::Rows(exprs) => exprs,
+            _ => &mut [],
+        }
+    }
+
+    /// Whether it needs materialised rows.
+    pub(super) fn needs_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Presence(Presence::Rows(_))
+                | Self::Integers(Integers::Rows(_))
+                | Self::Floats(Floats::Rows(_))
+                | Self::Rows(_)
+        )
+    }
+}
+
+impl Fragment {
+    /// The fragment for one segment; `None` if no row passes its filter.
+    pub(super) fn prepare(&self, segment: &SegmentColumns) -> Result<Option<Prepared>> {
+        let filter = self.filter.compile(segment)?;
+        if filter.is_never() {
+            return Ok(None);
+        }
+        let schema = self.schema.as_ref();
+        let keys = self.keys.iter().map(|key| SegmentKey::new(key, schema, segment));
+        let mut keys = keys.collect::<Result<Vec<_>>>()?;
+        let calls = self.calls.iter().map(|call| {
+            let filter = call.filter.as_ref().map(|filter| filter.compile(segment)).transpose()?;
+            Ok(SegmentCall { filter, input: Input::new(call, schema, segment)? })
+        });
+        let mut calls = calls.collect::<Result<Vec<_>>>()?;
+
+        let needs_rows = keys.iter().any(|key| matches!(key, SegmentKey::Rows(_)))
+            || calls.iter().any(|call| call.filter.is_none() && call.input.needs_rows());
+        let mut exprs: Vec<&mut Expr> = Vec::new();
+        exprs.extend(keys.iter_mut().filter_map(|key| match key {
+            SegmentKey::Rows(expr) => Some(expr),
+            _ => None,
+        }));
+        exprs.extend(calls.iter_mut().flat_map(|call| call.input.expressions()));
+        let positions: BTreeSet<usize> = exprs.iter().flat_map(|expr| column_indexes(expr)).collect();
+        let positions: Vec<usize> = positions.into_iter().collect();
+        for expr in exprs {
+            *expr = with_column_indexes(expr, &positions)?;
+        }
+        let rows_schema = Arc::new(schema.project(&positions)?);
+        Ok(Some(Prepared { filter, keys, calls, positions, rows_schema, needs_rows }))
+    }
+
+    /// Accumulators of every function, without groups.
+    pub(super) fn accumulators(&self) -> Result<Vec<Accumulator>> {
+        self.calls.iter().map(|call| call.accumulator()).collect()
+    }
+}

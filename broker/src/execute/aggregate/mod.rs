@@ -1,0 +1,35 @@
+//! Filter, GROUP BY and aggregate functions fused, on the codes of a table's segments.
+//!
+//! ```text
+//! AggregateExec(Partial) ─ ProjectionExec* ─ SegmentScanExec   becomes   SegmentAggregateExec
+//!
+//! per query      plan       expressions over the table's columns              → Fragment
+//! per segment    fragment   filter, keys and arguments compiled to its codes  → Prepared
+//! per block      state      filter → selection → groups of its rows → accumulators
+//! at the end     state      groups with rows → keys and states, as DataFusion's partial aggregate has them
+//! ```
+//!
+//! Each partition has groups of its own and pulls morsels until there are none. Groups may be handed out before the end
+//! (a segment's columns have another form, memory is short), so a group may come twice: the final aggregate merges them.
+//!
+//! **Architecture Invariant:** what a row contributes is decided by expressions as SQL defines them; whether it is found
+//! by code, by arithmetic on whole blocks or by DataFusion's evaluation changes the speed only. No expression is
+//! evaluated for a row that the filter does not select, except by code, where an error falls back to the rows.
+
+mod accumulator;
+mod argument;
+mod exec;
+mod fragment;
+mod grouping;
+mod keys;
+mod numbers;
+mod packed;
+mod plan;
+mod program;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub(crate) use exec::SegmentAggregateExec;

@@ -1,0 +1,351 @@
+//! The groups of one partition: blocks in, partial states out.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use datafusion::error::Result;
+use headwater_segment::column::{BLOCK_ROWS, SegmentColumns, gather};
+
+use super::accumulator::{Accumulator, RowGroups, count, grow};
+use super::argument::{Integers, evaluate};
+use super::fragment::{Fragment, Input, Prepared, SegmentCall};
+use super::grouping::Grouping;
+use super::program::{BlockRows, ProgramScratch, unlike};
+use super::values::Values;
+use crate::execute::filter::FilterScratch;
+use crate::execute::project::materialise;
+use crate::execute::selection::Selection;
+
+/// See the module.
+pub(super) struct PartitionState {
+    fragment: Arc<Fragment>,
+    grouping: Grouping,
+    /// Rows of each group; groups without rows are not emitted.
+    rows: Vec<i64>,
+    accumulators: Vec<Accumulator>,
+    /// The segment that the grouping has entered.
+    entered: Option<usize>,
+    emitted: VecDeque<RecordBatch>,
+    selection: Selection,
+    filter_scratch: FilterScratch,
+    groups: Vec<u32>,
+    scratch: Scratch,
+    /// What the partition has done, for metrics.
+    pub(super) blocks_read: usize,
+    pub(super) rows_selected: usize,
+}
+
+/// Memory that functions reuse.
+struct Scratch {
+    filter: FilterScratch,
+    selection: Selection,
+    groups: Vec<u32>,
+    program: ProgramScratch,
+    integers: Values<i64>,
+    floats: Values<f64>,
+    valid: Vec<u8>,
+}
+
+impl PartitionState {
+    pub(super) fn new(fragment: Arc<Fragment>) -> Result<Self> {
+        let mut state = Self {
+            grouping: Grouping::new(&fragment.keys)?,
+            fragment,
+            rows: Vec::new(),
+            accumulators: Vec::new(),
+            entered: None,
+            emitted: VecDeque::new(),
+            selection: Selection::new(),
+            filter_scratch: FilterScratch::new(),
+            groups: Vec::new(),
+            scratch: Scratch {
+                filter: FilterScratch::new(),
+                selection: Selection::new(),
+                groups: Vec::new(),
+                program: ProgramScratch::default(),
+                integers: Values::default(),
+                floats: Values::default(),
+                valid: Vec::new(),
+            },
+            blocks_read: 0,
+            rows_selected: 0,
+        };
+        state.reset()?;
+        Ok(state)
+    }
+
+    /// Starts anew, without groups.
+    fn reset(&mut self) -> Result<()> {
+        self.rows = Vec::new();
+        self.accumulators = self.fragment.accumulators()?;
+        self.entered = None;
+        if self.fragment.keys.is_empty() {
+            self.grow();
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self) {
+        let total = self.grouping.total();
+        if self.rows.len() != total || self.rows.is_empty() {
+            grow(&mut self.rows, total, 0);
+            self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(total));
+        }
+    }
+
+    /// Bytes of memory that the groups take.
+    pub(super) fn size(&self) -> usize {
+        let accumulators: usize = self.accumulators.iter().map(Accumulator::size).sum();
+        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators
+    }
+
+    /// How rows are grouped now, for people.
+    pub(super) fn mode(&self) -> &'static str {
+        self.grouping.describe()
+    }
+
+    /// Groups so far, or an upper bound.
+    pub(super) fn total(&self) -> usize {
+        self.grouping.total()
+    }
+
+    /// The next batch of partial states, if there is one.
+    pub(super) fn next_batch(&mut self) -> Option<RecordBatch> {
+        self.emitted.pop_front()
+    }
+
+    /// Takes the blocks of a segment; `segment_index` tells segments apart.
+    pub(super) fn consume(
+        &mut self,
+        segment: &SegmentColumns,
+        prepared: &Prepared,
+        segment_index: usize,
+        blocks: Range<usize>,
+    ) -> Result<()> {
+        for block in prepared.filter.candidates(blocks) {
+            self.blocks_read += 1;
+            prepared.filter.select(segment, block, &mut self.filter_scratch, &mut self.selection)?;
+            if self.selection.count() > 0 {
+                self.rows_selected += self.selection.count();
+                self.consume_block(segment, prepared, segment_index, block)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn consume_block(
+        &mut self,
+        segment: &SegmentColumns,
+        prepared: &Prepared,
+        segment_index: usize,
+        block: usize,
+    ) -> Result<()> {
+        let batch = if prepared.needs_rows {
+            Some(materialise(
+                segment,
+                &prepared.positions,
+                block,
+                &mut self.selection,
+                &prepared.rows_schema,
+            )?)
+        } else {
+            None
+        };
+        // A second try finds no groups; what it needed more bits for, or another mode, is known by then. Several keys
+        // may each need more.
+        while !(self.enter(prepared, segment_index)?
+            && self.assign(segment, prepared, block, batch.as_ref())?)
+        {
+            self.emit()?;
+        }
+        self.grow();
+        let total = self.grouping.total();
+        let rows = RowGroups { groups: &self.groups, single: self.grouping.is_single() };
+        count(rows, &mut self.rows);
+        let input = block_rows(segment, block, &mut self.selection);
+        let mut sub_selected = false;
+        for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
+            if call.filter.is_none() {
+                self.scratch.add(call, accumulator, input, rows, batch.as_ref(), total)?;
+            }
+            sub_selected |= call.filter.is_some();
+        }
+        if sub_selected {
+            self.add_filtered(segment, prepared, block, total)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, prepared: &Prepared, segment_index: usize) -> Result<bool> {
+        if self.entered == Some(segment_index) {
+            return Ok(true);
+        }
+        let entered = self.grouping.enter(&prepared.keys)?;
+        self.entered = entered.then_some(segment_index);
+        Ok(entered)
+    }
+
+    fn assign(
+        &mut self,
+        segment: &SegmentColumns,
+        prepared: &Prepared,
+        block: usize,
+        batch: Option<&RecordBatch>,
+    ) -> Result<bool> {
+        let input = block_rows(segment, block, &mut self.selection);
+        self.grouping.assign(&prepared.keys, input, batch, &mut self.scratch.program, &mut self.groups)
+    }
+
+    /// The functions with a FILTER: each over the selected rows that pass it.
+    fn add_filtered(
+        &mut self,
+        segment: &SegmentColumns,
+        prepared: &Prepared,
+        block: usize,
+        total: usize,
+    ) -> Result<()> {
+        let scratch = &mut self.scratch;
+        for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
+            let Some(filter) = &call.filter else { continue };
+            filter.select(segment, block, &mut scratch.filter, &mut scratch.selection)?;
+            let mut groups = std::mem::take(&mut scratch.groups);
+            groups.clear();
+            let chosen = scratch.selection.mask();
+            let is_chosen =
+                |row: u16| chosen.is_none_or(|mask| mask[usize::from(row) / 64] >> (row % 64) & 1 == 1);
+            if scratch.selection.count() > 0 {
+                let both = self.selection.indices().iter().zip(&self.groups);
+                groups.extend(both.filter(|(row, _)| is_chosen(**row)).map(|(_, group)| *group));
+                if let Some(mask) = self.selection.mask() {
+                    scratch.selection.keep(mask);
+                }
+            }
+            let mut added = Ok(());
+            if !groups.is_empty() {
+                let mut selection = std::mem::replace(&mut scratch.selection, Selection::new());
+                added = scratch.add_selected(
+                    (segment, block, &mut selection),
+                    (prepared, call, accumulator),
+                    RowGroups { groups: &groups, single: self.grouping.is_single() },
+                    total,
+                );
+                scratch.selection = selection;
+            }
+            scratch.groups = groups;
+            added?;
+        }
+        Ok(())
+    }
+
+    /// Hands out the groups, and starts anew.
+    pub(super) fn emit(&mut self) -> Result<()> {
+        let present: Vec<u32> = if self.grouping.is_single() {
+            (0..self.rows.len() as u32).collect()
+        } else {
+            (0..self.rows.len() as u32).filter(|group| self.rows[*group as usize] > 0).collect()
+        };
+        let mut arrays: Vec<ArrayRef> = self.grouping.emit(&present)?;
+        let accumulators = std::mem::take(&mut self.accumulators);
+        if !present.is_empty() {
+            for accumulator in accumulators {
+                arrays.extend(accumulator.states(&present, &self.rows)?);
+            }
+            let output = &self.fragment.output;
+            for (array, field) in arrays.iter_mut().zip(output.fields()) {
+                if array.data_type() != field.data_type() {
+                    *array = cast(array, field.data_type())?;
+                }
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(present.len()));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(output), arrays, &options)?;
+            for start in (0..present.len()).step_by(BLOCK_ROWS) {
+                self.emitted.push_back(batch.slice(start, BLOCK_ROWS.min(present.len() - start)));
+            }
+        }
+        self.reset()
+    }
+}
+
+fn block_rows<'a>(segment: &'a SegmentColumns, block: usize, selection: &'a mut Selection) -> BlockRows<'a> {
+    let count = selection.count();
+    let rows = if selection.is_all() { None } else { Some(selection.indices()) };
+    BlockRows { segment, block, rows, count }
+}
+
+impl Scratch {
+    /// Adds the rows of a selection of its own, materialised if need be.
+    fn add_selected(
+        &mut self,
+        (segment, block, selection): (&SegmentColumns, usize, &mut Selection),
+        (prepared, call, accumulator): (&Prepared, &SegmentCall, &mut Accumulator),
+        rows: RowGroups<'_>,
+        total: usize,
+    ) -> Result<()> {
+        let batch = if call.input.needs_rows() {
+            Some(materialise(segment, &prepared.positions, block, selection, &prepared.rows_schema)?)
+        } else {
+            None
+        };
+        self.add(call, accumulator, block_rows(segment, block, selection), rows, batch.as_ref(), total)
+    }
+
+    /// Adds rows to the accumulators of one function.
+    fn add(
+        &mut self,
+        call: &SegmentCall,
+        accumulator: &mut Accumulator,
+        input: BlockRows<'_>,
+        rows: RowGroups<'_>,
+        batch: Option<&RecordBatch>,
+        total: usize,
+    ) -> Result<()> {
+        match &call.input {
+            Input::Presence(presence) => {
+                let has_null = presence.read(input, batch, &mut self.valid)?;
+                accumulator.add_rows(rows, has_null.then_some(&self.valid[..]), total);
+            }
+            Input::Integers(integers) => {
+                if let Some(sum) = sum_of_codes(integers, accumulator, input, rows)? {
+                    accumulator.add_total(rows, sum, total);
+                    return Ok(());
+                }
+                integers.read(input, batch, &mut self.program, &mut self.integers)?;
+                accumulator.add_integers(rows, &mut self.integers, total);
+            }
+            Input::Floats(floats) => {
+                floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
+                accumulator.add_floats(rows, &self.floats, total);
+            }
+            Input::Rows(exprs) => {
+                let arguments = exprs.iter().map(|expr| evaluate(expr, batch)).collect::<Result<Vec<_>>>()?;
+                accumulator.add_arrays(rows, &arguments)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sum of a column of linear codes over the rows of a single group, from the sum of the codes.
+fn sum_of_codes(
+    integers: &Integers,
+    accumulator: &Accumulator,
+    input: BlockRows<'_>,
+    rows: RowGroups<'_>,
+) -> Result<Option<i128>> {
+    let (true, Accumulator::SumIntegers { .. }, Integers::Program(program)) =
+        (rows.single, accumulator, integers)
+    else {
+        return Ok(None);
+    };
+    let Some((position, base, step)) = program.as_linear() else { return Ok(None) };
+    let Some(coded) = input.segment.columns()[position].coded() else { return Err(unlike()) };
+    let codes = coded.codes(input.block);
+    if matches!(codes, headwater_segment::column::CodeSlice::U64(_)) {
+        return Ok(None);
+    }
+    let codes = i128::from(gather::sum(codes, input.rows));
+    Ok(Some(i128::from(base) * input.count as i128 + i128::from(step) * codes))
+}
