@@ -58,9 +58,15 @@ enum Form {
     Open,
 }
 
-/// The engine over the tables. The writers live as long: an open segment without one would be no open segment.
-pub(crate) struct World {
+/// A query engine, by how it was told to execute.
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
     engine: QueryEngine,
+}
+
+/// The engines over the tables. The writers live as long: an open segment without one would be no open segment.
+pub(crate) struct World {
+    engines: Vec<Engine>,
     _writers: Vec<SegmentWriter>,
     /// Which stretches are in which form, for the report of a failure.
     pub(crate) mixture: String,
@@ -84,9 +90,16 @@ impl World {
             tables.insert(filling.live);
         }
         let config = EngineConfig { threads: random.random_range(1..4), ..EngineConfig::default() };
-        Self { engine: QueryEngine::new(config, Arc::new(tables)).unwrap(), _writers: writers, mixture }
+        let engine = Engine { name: "auto", engine: QueryEngine::new(config, Arc::new(tables)).unwrap() };
+        Self { engines: vec![engine], _writers: writers, mixture }
     }
 
+    pub(crate) fn engines(&self) -> &[Engine] {
+        &self.engines
+    }
+}
+
+impl Engine {
     /// The answer, or the error as text.
     pub(crate) async fn run(&self, sql: &str) -> Result<Vec<RecordBatch>, String> {
         let request = QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
@@ -99,9 +112,18 @@ impl World {
     }
 }
 
+/// So many messages make more rows than a block of a segment has (8192), although some are no rows.
+const BLOCK_MESSAGES: usize = 9300;
+
 /// Cuts the messages of a partition into stretches.
 fn stretches(random: &mut StdRng, messages: usize) -> Vec<(Form, Range<usize>)> {
     use Form::{Open, Overlapped, Sealed, Sealing, Unadopted};
+    if messages > BLOCK_MESSAGES {
+        // More than one block in one segment, and another segment behind it.
+        let form = [Sealed, Sealing, Unadopted][random.random_range(0..3)];
+        let cut = random.random_range(BLOCK_MESSAGES..=messages);
+        return vec![(form, 0..cut), (Open, cut..messages)];
+    }
     let mut forms: Vec<Form> = match random.random_range(0..8) {
         0 => vec![],
         1 => vec![Sealed; random.random_range(1..4)],
