@@ -25,8 +25,10 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use roaring::RoaringBitmap;
 
-pub use build::{build_column, null_column};
 pub use crate::kernel::select;
+#[cfg(test)]
+pub(crate) use build::tests;
+pub use build::{build_column, null_column};
 pub use codes::{CodeSlice, Codes};
 
 /// Most rows of a block: the unit of zone maps, of selection and of vectorised execution. A block's values of one column

@@ -4,7 +4,7 @@
 
 use arrow::array::{Array, BooleanArray};
 use arrow::buffer::BooleanBuffer;
-use headwater_segment::column::select;
+use headwater_segment::column::select::Members;
 
 /// Up to so many ranges are tested one by one on the codes of a block.
 const RANGES_MAX: usize = 4;
@@ -22,7 +22,7 @@ pub(crate) enum CodeSet {
 /// A bit per code.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Bits {
-    words: Vec<u64>,
+    members: Members,
     /// Members below each word's first code.
     ranks: Vec<u64>,
 }
@@ -35,24 +35,24 @@ impl Bits {
             Some(before)
         };
         let ranks = words.iter().scan(0, rank).collect();
-        Self { words, ranks }
+        Self { members: Members::new(words), ranks }
     }
 
-    pub(crate) fn words(&self) -> &[u64] {
-        &self.words
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
     }
 
     /// Members below `code`.
     fn rank(&self, code: u64) -> u64 {
         let word = (code / 64) as usize;
-        match (self.words.get(word), self.ranks.get(word)) {
+        match (self.members.bits().get(word), self.ranks.get(word)) {
             (Some(bits), Some(rank)) => rank + u64::from((bits & ((1 << (code % 64)) - 1)).count_ones()),
             _ => self.count(),
         }
     }
 
     pub(crate) fn count(&self) -> u64 {
-        match (self.words.last(), self.ranks.last()) {
+        match (self.members.bits().last(), self.ranks.last()) {
             (Some(bits), Some(rank)) => rank + u64::from(bits.count_ones()),
             _ => 0,
         }
@@ -120,6 +120,15 @@ impl CodeSet {
         }
     }
 
+    /// The members, ascending.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = u64> {
+        let ranges = match self {
+            Self::Ranges(ranges) => ranges.clone(),
+            Self::Bits(bits) => runs(bits.members.bits()),
+        };
+        ranges.into_iter().flat_map(|(lo, hi)| lo..=hi)
+    }
+
     /// Whether a code is a member.
     pub(crate) fn contains(&self, code: u64) -> bool {
         match self {
@@ -127,7 +136,7 @@ impl CodeSet {
                 let first = ranges.partition_point(|range| range.1 < code);
                 ranges.get(first).is_some_and(|range| range.0 <= code)
             }
-            Self::Bits(bits) => select::contains(bits.words(), code),
+            Self::Bits(bits) => bits.members.contains(code),
         }
     }
 
@@ -163,7 +172,7 @@ impl CodeSet {
     pub(crate) fn complement(self, first: u64, end: u64) -> Self {
         let ranges = match self {
             Self::Ranges(ranges) => ranges,
-            Self::Bits(bits) => runs(&bits.words),
+            Self::Bits(bits) => runs(bits.members.bits()),
         };
         let mut gaps = Vec::with_capacity(ranges.len() + 1);
         let mut next = first;
@@ -186,7 +195,7 @@ impl CodeSet {
                 let words = ranges.last().map_or(0, |(_, hi)| hi / 64 + 1);
                 words_of(&ranges, words)
             }
-            Self::Bits(bits) => bits.words,
+            Self::Bits(bits) => bits.members.into_bits(),
         }
     }
 }

@@ -10,7 +10,7 @@ use arrow::array::AsArray;
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema;
 use datafusion::error::Result;
-use headwater_segment::column::{CodedColumn, Column, SegmentColumns};
+use headwater_segment::column::{CodeSlice, CodedColumn, Column, SegmentColumns};
 
 use super::code_set::CodeSet;
 use super::search::true_codes;
@@ -45,17 +45,46 @@ pub(super) struct CodeStep {
 }
 
 impl CodeStep {
-    fn new(place: usize, column: &Arc<Column>, set: CodeSet) -> Step {
-        let codes = column.coded().map_or(0, |column| column.values.count());
+    fn new(place: usize, column: &Arc<Column>, set: CodeSet, blocks: usize) -> Step {
+        let Some(coded) = column.coded() else { return Step::Never };
         match set.count() {
             0 => Step::Never,
-            members if members == codes => Step::Always,
-            members => {
-                let share = members as f64 / codes as f64;
+            members if members == coded.values.count() => Step::Always,
+            _ => {
+                let share = sampled_share(&set, coded, blocks);
                 Step::Codes(Self { place, column: Arc::clone(column), set, share })
             }
         }
     }
+}
+
+impl CodeStep {
+    /// Bytes of a code.
+    pub(super) fn width(&self) -> f64 {
+        match self.column.coded().map(|column| column.codes(0)) {
+            Some(CodeSlice::U8(_)) | None => 1.0,
+            Some(CodeSlice::U16(_)) => 2.0,
+            Some(CodeSlice::U32(_)) => 4.0,
+            Some(CodeSlice::U64(_)) => 8.0,
+        }
+    }
+}
+
+/// The share of rows whose code is in a set, by the codes of a few rows here and there: some values are much more frequent
+/// than others. Among none of the rows seen there may still be some, as many as the set's share of the codes says.
+fn sampled_share(set: &CodeSet, column: &CodedColumn, blocks: usize) -> f64 {
+    const BLOCKS: usize = 4;
+    const ROWS_PER_BLOCK: usize = 64;
+    let prior = set.count() as f64 / column.values.count().max(1) as f64;
+    let (mut seen, mut members) = (0, 0);
+    for block in (0..blocks).step_by(blocks.div_ceil(BLOCKS).max(1)) {
+        let codes = column.codes(block);
+        for row in (0..codes.len()).step_by(codes.len().div_ceil(ROWS_PER_BLOCK).max(1)) {
+            seen += 1;
+            members += u32::from(set.contains(codes.get(row)));
+        }
+    }
+    (f64::from(members) + prior) / (f64::from(seen) + 1.0)
 }
 
 /// Compiles `shape` for `segment`, of whose rows about `rows` are still selected where it is asked.
@@ -65,7 +94,7 @@ pub(super) fn compile(shape: &Shape, segment: &SegmentColumns, rows: usize) -> R
         Shape::And(parts) => compile_and(parts, segment, rows),
         Shape::Or(parts) => {
             let steps = parts.iter().map(|part| compile(part, segment, rows)).collect::<Result<_>>()?;
-            Ok(or(steps))
+            Ok(or(steps, segment.blocks()))
         }
     }
 }
@@ -85,7 +114,7 @@ fn compile_and(parts: &[Shape], segment: &SegmentColumns, rows: usize) -> Result
         left *= share(&step);
         steps[part] = Some(step);
     }
-    Ok(and(steps.into_iter().flatten().collect()))
+    Ok(and(steps.into_iter().flatten().collect(), segment.blocks()))
 }
 
 /// How many values must be evaluated to compile a part.
@@ -123,9 +152,8 @@ fn the_coded<'a>(leaf: &Leaf, segment: &'a SegmentColumns) -> Option<(&'a Arc<Co
 
 fn compile_leaf(leaf: &Arc<Leaf>, segment: &SegmentColumns, rows: usize) -> Result<Step> {
     let step = match the_coded(leaf, segment) {
-        Some((column, coded)) => {
-            code_set(leaf, coded, rows)?.map(|set| CodeStep::new(leaf.columns[0], column, set))
-        }
+        Some((column, coded)) => code_set(leaf, coded, rows)?
+            .map(|set| CodeStep::new(leaf.columns[0], column, set, segment.blocks())),
         None if leaf.columns.is_empty() && !leaf.volatile => constant(leaf),
         None => None,
     };
@@ -161,7 +189,7 @@ fn constant(leaf: &Leaf) -> Option<Step> {
 
 /// All of `steps`: sets of the same column intersected, sets before rows, the most selective set first. Steps that
 /// evaluate rows keep their order.
-pub(super) fn and(steps: Vec<Step>) -> Step {
+fn and(steps: Vec<Step>, blocks: usize) -> Step {
     let mut kept: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps {
         match step {
@@ -171,7 +199,7 @@ pub(super) fn and(steps: Vec<Step>) -> Step {
             step => kept.push(step),
         }
     }
-    let mut kept = combine(kept, CodeSet::intersect);
+    let mut kept = combine(kept, CodeSet::intersect, blocks);
     if kept.iter().any(|step| matches!(step, Step::Never)) {
         return Step::Never;
     }
@@ -185,7 +213,7 @@ pub(super) fn and(steps: Vec<Step>) -> Step {
 }
 
 /// Any of `steps`.
-fn or(steps: Vec<Step>) -> Step {
+fn or(steps: Vec<Step>, blocks: usize) -> Step {
     let mut kept: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps {
         match step {
@@ -195,7 +223,7 @@ fn or(steps: Vec<Step>) -> Step {
             step => kept.push(step),
         }
     }
-    let mut kept = combine(kept, CodeSet::union);
+    let mut kept = combine(kept, CodeSet::union, blocks);
     if kept.iter().any(|step| matches!(step, Step::Always)) {
         return Step::Always;
     }
@@ -208,7 +236,7 @@ fn or(steps: Vec<Step>) -> Step {
 }
 
 /// One set per column.
-fn combine(steps: Vec<Step>, both: impl Fn(CodeSet, CodeSet) -> CodeSet) -> Vec<Step> {
+fn combine(steps: Vec<Step>, both: impl Fn(CodeSet, CodeSet) -> CodeSet, blocks: usize) -> Vec<Step> {
     let mut combined: Vec<Step> = Vec::with_capacity(steps.len());
     for step in steps {
         let Step::Codes(step) = step else {
@@ -219,7 +247,10 @@ fn combine(steps: Vec<Step>, both: impl Fn(CodeSet, CodeSet) -> CodeSet) -> Vec<
         match combined.iter().position(same) {
             Some(index) => {
                 let Step::Codes(other) = combined.remove(index) else { continue };
-                combined.insert(index, CodeStep::new(step.place, &step.column, both(other.set, step.set)));
+                combined.insert(
+                    index,
+                    CodeStep::new(step.place, &step.column, both(other.set, step.set), blocks),
+                );
             }
             None => combined.push(Step::Codes(step)),
         }
@@ -247,18 +278,9 @@ fn cost(step: &Step) -> f64 {
         Step::Never | Step::Always => 0.0,
         Step::Rows(_) => f64::INFINITY,
         Step::And(steps) | Step::Or(steps) => steps.iter().map(cost).sum(),
-        Step::Codes(step) => {
-            use headwater_segment::column::CodeSlice::{U8, U16, U32, U64};
-            let width = match step.column.coded().map(|column| column.codes(0)) {
-                Some(U8(_)) | None => 1.0,
-                Some(U16(_)) => 2.0,
-                Some(U32(_)) => 4.0,
-                Some(U64(_)) => 8.0,
-            };
-            match &step.set {
-                CodeSet::Ranges(ranges) => width * ranges.len() as f64,
-                CodeSet::Bits(_) => width * 8.0,
-            }
-        }
+        Step::Codes(step) => match &step.set {
+            CodeSet::Ranges(ranges) => step.width() * ranges.len() as f64,
+            CodeSet::Bits(_) => step.width() * 8.0,
+        },
     }
 }

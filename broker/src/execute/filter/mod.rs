@@ -15,9 +15,12 @@
 mod code_set;
 pub(crate) mod columns;
 mod compile;
+mod index;
 mod search;
 mod segment;
 mod shape;
+#[cfg(test)]
+mod test_columns;
 #[cfg(test)]
 mod tests;
 

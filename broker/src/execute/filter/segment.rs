@@ -6,18 +6,46 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use datafusion::common::exec_err;
 use datafusion::error::Result;
 use headwater_segment::column::{SegmentColumns, select};
+use roaring::RoaringBitmap;
 
 use super::code_set::CodeSet;
 use super::compile::{CodeStep, Step, compile};
+use super::index::take_indexed;
 use super::shape::{Leaf, Shape};
 use crate::execute::options::ExecuteOptions;
 use crate::execute::project::materialise;
 use crate::execute::selection::{MASK_WORDS, Mask, Selection};
 
+/// If less than this part of a block's rows is left, their codes are read one by one.
+const FEW: usize = 16;
+/// More ranges than this are searched for each row's code, instead of scanning the block for each.
+const RANGES_MANY: usize = 16;
+
 /// A filter, compiled for one segment.
 #[derive(Debug)]
 pub(crate) struct SegmentFilter {
+    /// What the indexes leave to be done.
     step: Step,
+    index: Option<Index>,
+}
+
+/// Rows that indexes leave.
+#[derive(Debug)]
+struct Index {
+    rows: RoaringBitmap,
+    /// Places of the columns whose indexes were used.
+    places: Vec<usize>,
+    /// Where the blocks begin and end: candidates are asked for without the segment.
+    segment: SegmentColumns,
+}
+
+impl Index {
+    /// The rows of a block.
+    fn block(&self, block: usize) -> Range<u32> {
+        let rows = self.segment.block(block);
+        let row = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+        row(rows.start)..row(rows.end)
+    }
 }
 
 /// Memory that [`SegmentFilter::select`] reuses from block to block.
@@ -47,18 +75,35 @@ impl SegmentFilter {
     pub(super) fn new(
         shape: Option<&Shape>,
         segment: &SegmentColumns,
-        _options: &ExecuteOptions,
+        options: &ExecuteOptions,
     ) -> Result<Self> {
-        let step = match shape {
+        let mut step = match shape {
             None => Step::Always,
             Some(shape) => compile(shape, segment, segment.rows())?,
         };
-        Ok(Self { step })
+        let index = match take_indexed(&mut step, segment, options.indexes) {
+            Some((rows, _)) if rows.is_empty() => {
+                step = Step::Never;
+                None
+            }
+            Some((rows, places)) => {
+                let segment = segment.clone();
+                Some(Index { rows, places, segment })
+            }
+            None => None,
+        };
+        Ok(Self { step, index })
     }
 
     /// What is done to each block, in order, for people: `codes(2 ranges of column 3) AND rows(a@0 > b@1)`.
     pub(crate) fn describe(&self) -> String {
-        describe(&self.step)
+        match &self.index {
+            None => describe(&self.step),
+            Some(index) => {
+                let (rows, places) = (index.rows.len(), &index.places);
+                format!("(index({rows} rows by columns {places:?}) AND {})", describe(&self.step))
+            }
+        }
     }
 
     /// Whether no row is selected.
@@ -68,12 +113,15 @@ impl SegmentFilter {
 
     /// Whether every row is selected.
     pub(crate) fn is_always(&self) -> bool {
-        matches!(self.step, Step::Always)
+        matches!(self.step, Step::Always) && self.index.is_none()
     }
 
     /// The blocks of `blocks` that may have selected rows.
     pub(crate) fn candidates(&self, blocks: Range<usize>) -> impl Iterator<Item = usize> {
-        blocks.filter(|block| may_select(&self.step, *block))
+        blocks.filter(|block| {
+            let indexed = |index: &Index| index.rows.range(index.block(*block)).next().is_some();
+            may_select(&self.step, *block) && self.index.as_ref().is_none_or(indexed)
+        })
     }
 
     /// Selects the rows of a block.
@@ -85,6 +133,15 @@ impl SegmentFilter {
         out: &mut Selection,
     ) -> Result<()> {
         out.select_all(segment.block(block).len());
+        if let Some(index) = &self.index {
+            scratch.mask.fill(0);
+            let rows = index.block(block);
+            for row in index.rows.range(rows.clone()) {
+                let row = (row - rows.start) as usize;
+                scratch.mask[row / 64] |= 1 << (row % 64);
+            }
+            out.keep(&scratch.mask);
+        }
         narrow(&self.step, segment, block, scratch, out)
     }
 }
@@ -120,14 +177,14 @@ fn may_select(step: &Step, block: usize) -> bool {
 
 /// What a zone map says of a block's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Zone {
+pub(super) enum Zone {
     None,
     Some,
     All,
 }
 
 impl CodeStep {
-    fn zone(&self, block: usize) -> Zone {
+    pub(super) fn zone(&self, block: usize) -> Zone {
         let Some((min, max)) = self.column.coded().and_then(|column| column.zone(block)) else {
             return Zone::Some;
         };
@@ -173,8 +230,20 @@ fn narrow(
 fn narrow_by_codes(step: &CodeStep, block: usize, scratch: &mut FilterScratch, rows: &mut Selection) {
     let Some(column) = step.column.coded() else { return };
     let codes = column.codes(block);
+    let many_ranges = matches!(&step.set, CodeSet::Ranges(ranges) if ranges.len() > RANGES_MANY);
+    if rows.count() < rows.rows() / FEW || many_ranges {
+        match &step.set {
+            CodeSet::Bits(bits) => {
+                select::set_mask_at(codes, rows.indices(), bits.members(), &mut scratch.mask);
+            }
+            CodeSet::Ranges(ranges) => {
+                select::ranges_mask_at(codes, rows.indices(), ranges, &mut scratch.mask);
+            }
+        }
+        return rows.keep(&scratch.mask);
+    }
     match &step.set {
-        CodeSet::Bits(bits) => select::set_mask(codes, bits.words(), &mut scratch.mask),
+        CodeSet::Bits(bits) => select::set_mask(codes, bits.members(), &mut scratch.mask),
         CodeSet::Ranges(ranges) => {
             scratch.mask.fill(0);
             for (lo, hi) in ranges {

@@ -16,7 +16,7 @@ mod rows;
 mod text;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::hash::{BuildHasher, Hasher};
 
