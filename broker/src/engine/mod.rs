@@ -20,6 +20,7 @@ mod parameters;
 pub(crate) mod registry;
 mod run;
 mod session;
+mod set_comparison;
 mod stream;
 
 use std::sync::Arc;

@@ -17,6 +17,7 @@ use super::config::EngineConfig;
 use super::filter_pushdown;
 use super::overflow;
 use super::registry::Registry;
+use super::set_comparison;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
 
 /// Rows per batch. The chunks of open segments have as many.
@@ -48,8 +49,10 @@ impl Sessions {
         let mut base =
             SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
+        let logical = base.optimizers().to_vec();
         let rules = filter_pushdown::careful(base.physical_optimizers());
-        let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
+        let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules);
+        let base = base.with_optimizer_rules(set_comparison::named_first(&logical)).build();
         let base = overflow::checked(base)?;
         let functions = base.scalar_functions().keys();
         let functions =

@@ -1,11 +1,11 @@
 //! Integer arithmetic as it is asked, and as it is expected: plain DataFusion wraps around where Headwater fails.
 //!
-//! A query writes `«…»` around arithmetic and `‹…›` around its operands. Headwater gets the text without these marks; for the
-//! oracle the operands become DECIMAL(38,0), which holds every result here, and the result BIGINT again, or an error.
+//! A query writes `«…»` around arithmetic and `‹…›` around its operands. For Headwater the operands
+//! are BIGINT; for the oracle they are DECIMAL(38,0), which holds every result here, and the result is BIGINT again, or an error.
 
 /// What Headwater is asked.
 pub(crate) fn asked(sql: &str) -> String {
-    sql.replace(['«', '‹'], "(").replace(['»', '›'], ")")
+    sql.replace('«', "(").replace('»', ")").replace('‹', "CAST(").replace('›', " AS BIGINT)")
 }
 
 /// What the oracle is asked.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
+use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
 use headwater_broker::request::QueryRequest;
 use headwater_ingest::decode::JsonDecoder;
 use headwater_segment::budget::MemoryBudget;
@@ -22,6 +22,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use rand::Rng;
 use rand::rngs::StdRng;
+use tempfile::TempDir;
 use ulid::Ulid;
 
 use crate::message::Message;
@@ -58,6 +59,13 @@ enum Form {
     Open,
 }
 
+/// Every query runs with each operator and index by choice, wherever it is possible, and never.
+const ENGINES: [(&str, Toggle, Toggle); 3] = [
+    ("by choice", Toggle::Auto, Toggle::Auto),
+    ("forced on", Toggle::On, Toggle::On),
+    ("forced off", Toggle::Off, Toggle::Off),
+];
+
 /// A query engine, by how it was told to execute.
 pub(crate) struct Engine {
     pub(crate) name: &'static str,
@@ -68,6 +76,7 @@ pub(crate) struct Engine {
 pub(crate) struct World {
     engines: Vec<Engine>,
     _writers: Vec<SegmentWriter>,
+    _resident_dir: TempDir,
     /// Which stretches are in which form, for the report of a failure.
     pub(crate) mixture: String,
 }
@@ -89,9 +98,19 @@ impl World {
             writers.append(&mut filling.writers);
             tables.insert(filling.live);
         }
-        let config = EngineConfig { threads: random.random_range(1..4), ..EngineConfig::default() };
-        let engine = Engine { name: "auto", engine: QueryEngine::new(config, Arc::new(tables)).unwrap() };
-        Self { engines: vec![engine], _writers: writers, mixture }
+        let tables = Arc::new(tables);
+        let resident_dir = tempfile::tempdir().unwrap();
+        let engines = ENGINES.map(|(name, toggle, plans)| {
+            let config = EngineConfig {
+                threads: random.random_range(1..4),
+                execute: ExecuteOptions { indexes: toggle, aggregate: toggle, plans },
+                // Of three engines one maps its resident columns from files.
+                resident_dir: (toggle == Toggle::On).then(|| resident_dir.path().to_owned()),
+                ..EngineConfig::default()
+            };
+            Engine { name, engine: QueryEngine::new(config, Arc::clone(&tables)).unwrap() }
+        });
+        Self { engines: engines.into(), _writers: writers, _resident_dir: resident_dir, mixture }
     }
 
     pub(crate) fn engines(&self) -> &[Engine] {
