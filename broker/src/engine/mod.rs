@@ -15,7 +15,7 @@ mod config;
 mod errors;
 mod filter_pushdown;
 mod interrupt;
-mod overflow;
+pub(crate) mod overflow;
 mod parameters;
 pub(crate) mod registry;
 mod run;
