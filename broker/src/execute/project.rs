@@ -22,8 +22,10 @@ use headwater_segment::column::{CodeSlice, CodeValues, CodedColumn, Column, Segm
 use super::filter::columns::{column_indexes, with_column_indexes};
 use super::selection::Selection;
 
-/// Most entries of a dictionary that are always worth evaluating, however few the rows.
-const DICTIONARY_ALWAYS: u64 = 65_536;
+/// As many values are evaluated without a thought: it takes microseconds.
+const VALUES_ALWAYS: u64 = 1024;
+/// As many values are evaluated if not far fewer rows would be.
+const VALUES_OFTEN: u64 = 65_536;
 
 /// The selected rows of a block: one array for each of `positions` (places in [`SegmentColumns::columns`]), of the type of
 /// the field at the same place in `schema`, which has exactly those columns.
@@ -204,7 +206,8 @@ pub(crate) fn values_of_codes(column: &CodedColumn, codes: &[u64]) -> Result<Arr
 /// Whether evaluating an expression once per code beats evaluating it once per row, given how many rows would be asked.
 pub(crate) fn dictionary_pays(column: &CodedColumn, rows: usize) -> bool {
     let count = column.values.count();
-    count <= DICTIONARY_ALWAYS
+    count <= VALUES_ALWAYS
+        || (count <= VALUES_OFTEN && count / 8 <= rows as u64)
         || (matches!(column.values, CodeValues::Dictionary { .. }) && count <= rows as u64 / 2)
 }
 

@@ -155,12 +155,14 @@ async fn fetch_and_decode(
                 // A panic drops the flight, which tells those who wait.
                 let _ = tokio::task::spawn_blocking(move || {
                     let Wanted { key, column, flight } = placed.wanted;
-                    let built = build(&metadata, &meta, placed.place, &column, parts);
-                    let kept = built.map(|built| keeper.keep(key, &identity(&meta, &column), &column, built));
-                    if kept.is_ok() {
+                    let built = build(&metadata, &meta, placed.place, &column, parts).map_err(Arc::new);
+                    let kept = built.map(|built| keeper.keep_in_memory(key, &column, built));
+                    flight.land(kept.clone());
+                    if let Ok(kept) = kept {
                         count_load("object");
+                        // Those who wait have the column by now.
+                        keeper.persist(key, &identity(&meta, &column), &column, &kept);
                     }
-                    flight.land(kept.map_err(Arc::new));
                 })
                 .await;
             }

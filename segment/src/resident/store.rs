@@ -206,7 +206,8 @@ impl ResidentStore {
             match build_column(&column.data_type, &arrays) {
                 Ok(built) => {
                     let key = Key::new(meta.id, &column.name);
-                    self.keep(key, &load::identity(meta, column), column, built);
+                    let built = self.keep_in_memory(key, column, built);
+                    self.persist(key, &load::identity(meta, column), column, &built);
                     count_load("seal");
                 }
                 Err(error) => {
@@ -230,36 +231,32 @@ impl ResidentStore {
         self.memory.read().get(key)?.column_if(column)
     }
 
-    /// Keeps a column that was just built: in a local file if that is possible, else in memory.
-    pub(super) fn keep(
+    /// Writes a column that was just built to its local file, and keeps the file's memory instead of the column's. What fails
+    /// leaves the column as it is.
+    pub(super) fn persist(
         &self,
         key: Key,
         identity: &Identity,
         schema_column: &schema::Column,
-        column: Column,
-    ) -> Arc<Column> {
-        let path = self.file_path(key).filter(|_| self.files.read().fits(heap_bytes(&column)));
-        let mapped = path.and_then(|path| {
-            let written = file::write(&path, identity, &column);
-            written.and_then(|_| file::open(&path, identity)).map_or_else(
-                |error| {
-                    tracing::warn!(%error, "a resident column is kept in memory only");
-                    let _ = fs::remove_file(&path);
-                    None
-                },
-                Some,
-            )
-        });
-        match mapped {
-            Some((column, length)) => {
-                let column = self.keep_counted(key, schema_column, column, length);
+        column: &Column,
+    ) {
+        let fits = self.files.read().fits(heap_bytes(column));
+        let Some(path) = self.file_path(key).filter(|_| fits) else {
+            return;
+        };
+        match file::write(&path, identity, column).and_then(|_| file::open(&path, identity)) {
+            Ok((column, length)) => {
+                self.keep_counted(key, schema_column, column, length);
                 self.add_file(key, length);
-                column
             }
-            None => self.keep_in_memory(key, schema_column, column),
+            Err(error) => {
+                tracing::warn!(%error, "a resident column is kept in memory only");
+                remove(&path);
+            }
         }
     }
 
+    /// Keeps a column that was just built.
     pub(super) fn keep_in_memory(
         &self,
         key: Key,
@@ -355,6 +352,12 @@ impl ResidentStore {
     /// A turn to decode or verify a column.
     pub(super) async fn decode_turn(&self) -> Option<SemaphorePermit<'_>> {
         self.decodes.acquire().await.ok()
+    }
+
+    /// Waits until nothing is decoded or written any more.
+    #[cfg(test)]
+    pub(super) async fn settle(&self) {
+        drop(self.decodes.acquire_many(self.decodes_max as u32).await);
     }
 
     /// Columns that are decoded at a time.

@@ -42,6 +42,10 @@ impl Bits {
         &self.members
     }
 
+    fn into_words(self) -> Vec<u64> {
+        self.members.into_bits()
+    }
+
     /// Members below `code`.
     fn rank(&self, code: u64) -> u64 {
         let word = (code / 64) as usize;
@@ -122,11 +126,7 @@ impl CodeSet {
 
     /// The members, ascending.
     pub(crate) fn codes(&self) -> impl Iterator<Item = u64> {
-        let ranges = match self {
-            Self::Ranges(ranges) => ranges.clone(),
-            Self::Bits(bits) => runs(bits.members.bits()),
-        };
-        ranges.into_iter().flat_map(|(lo, hi)| lo..=hi)
+        self.clone().into_ranges().into_iter().flat_map(|(lo, hi)| lo..=hi)
     }
 
     /// Whether a code is a member.
@@ -144,20 +144,27 @@ impl CodeSet {
     pub(crate) fn intersect(self, other: Self) -> Self {
         match (self, other) {
             (Self::Ranges(left), Self::Ranges(right)) => Self::of_ranges(intersect_ranges(&left, &right)),
-            (left, right) => {
-                let (left, right) = (left.into_words(), right.into_words());
-                Self::from_words(left.iter().zip(&right).map(|(left, right)| left & right).collect())
+            (Self::Bits(left), Self::Bits(right)) => Self::and_words(left.into_words(), &right.into_words()),
+            (Self::Bits(bits), Self::Ranges(ranges)) | (Self::Ranges(ranges), Self::Bits(bits)) => {
+                let words = bits.into_words();
+                // Ranges may reach much further than bits would.
+                let below = [(0, (words.len() as u64 * 64).saturating_sub(1))];
+                let ranges = words_of(&intersect_ranges(&ranges, &below), words.len() as u64);
+                Self::and_words(words, &ranges)
             }
         }
+    }
+
+    fn and_words(mut left: Vec<u64>, right: &[u64]) -> Self {
+        left.truncate(right.len());
+        left.iter_mut().zip(right).for_each(|(left, right)| *left &= right);
+        Self::from_words(left)
     }
 
     /// The codes of either.
     pub(crate) fn union(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Ranges(left), Self::Ranges(right)) => {
-                Self::of_ranges(merge_ranges([left, right].concat()))
-            }
-            (left, right) => {
+            (Self::Bits(left), Self::Bits(right)) => {
                 let (mut long, mut short) = (left.into_words(), right.into_words());
                 if long.len() < short.len() {
                     std::mem::swap(&mut long, &mut short);
@@ -165,22 +172,22 @@ impl CodeSet {
                 long.iter_mut().zip(&short).for_each(|(long, short)| *long |= short);
                 Self::from_words(long)
             }
+            (left, right) => {
+                Self::of_ranges(merge_ranges([left.into_ranges(), right.into_ranges()].concat()))
+            }
         }
     }
 
     /// The other codes of `first..end`.
     pub(crate) fn complement(self, first: u64, end: u64) -> Self {
-        let ranges = match self {
-            Self::Ranges(ranges) => ranges,
-            Self::Bits(bits) => runs(bits.members.bits()),
-        };
+        let ranges = self.into_ranges();
         let mut gaps = Vec::with_capacity(ranges.len() + 1);
         let mut next = first;
         for (lo, hi) in ranges {
-            if next < lo {
-                gaps.push((next, lo - 1));
+            if next < lo.min(end) {
+                gaps.push((next, lo.min(end) - 1));
             }
-            next = next.max(hi + 1);
+            next = next.max(hi.saturating_add(1));
         }
         if next < end {
             gaps.push((next, end - 1));
@@ -188,14 +195,10 @@ impl CodeSet {
         Self::of_ranges(gaps)
     }
 
-    fn into_words(self) -> Vec<u64> {
+    fn into_ranges(self) -> Vec<(u64, u64)> {
         match self {
-            // Only met beside bits, whose codes are few: see BITS_CODES_MAX and the limits of dictionaries.
-            Self::Ranges(ranges) => {
-                let words = ranges.last().map_or(0, |(_, hi)| hi / 64 + 1);
-                words_of(&ranges, words)
-            }
-            Self::Bits(bits) => bits.members.into_bits(),
+            Self::Ranges(ranges) => ranges,
+            Self::Bits(bits) => runs(bits.members.bits()),
         }
     }
 }
@@ -262,4 +265,54 @@ fn words_of(ranges: &[(u64, u64)], count: u64) -> Vec<u64> {
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set() -> impl Strategy<Value = (BTreeSet<u64>, CodeSet)> {
+        let code = prop_oneof![0u64..20, 0u64..400, prop::sample::select(vec![63, 64, 127, 128, 1 << 40])];
+        let runs = prop::collection::vec((code, 0u64..70), 0..12);
+        (runs, any::<bool>()).prop_map(|(runs, bits)| {
+            let codes: BTreeSet<u64> = runs.iter().flat_map(|(lo, length)| *lo..=lo + length).collect();
+            let ranges = merge_ranges(runs.iter().map(|(lo, length)| (*lo, lo + length)).collect());
+            let small = codes.last().is_none_or(|last| *last < 1000);
+            let set = match bits && small {
+                true => CodeSet::Bits(Bits::new(words_of(&ranges, 20))),
+                false => CodeSet::of_ranges(ranges),
+            };
+            (codes, set)
+        })
+    }
+
+    fn codes(set: &CodeSet) -> BTreeSet<u64> {
+        set.codes().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn is_a_set((left, left_set) in set(), (right, right_set) in set(), lo in 0u64..500, length in 0u64..300) {
+            prop_assert_eq!(&codes(&left_set), &left);
+            prop_assert_eq!(left_set.count(), left.len() as u64);
+            prop_assert_eq!(left_set.count_in(lo, lo + length), left.range(lo..=lo + length).count() as u64);
+            prop_assert!((0..600).all(|code| left_set.contains(code) == left.contains(&code)));
+            let truth = BooleanArray::from_iter((0..600).map(|code| match code % 5 {
+                4 => None,
+                _ => Some(left.contains(&code)),
+            }));
+            let wanted: BTreeSet<u64> = left.iter().copied().filter(|code| *code < 600 && code % 5 != 4).collect();
+            prop_assert_eq!(codes(&CodeSet::of_true(&truth)), wanted);
+            let both = left_set.clone().intersect(right_set.clone());
+            prop_assert_eq!(codes(&both), left.intersection(&right).copied().collect::<BTreeSet<_>>());
+            let either = left_set.clone().union(right_set);
+            prop_assert_eq!(codes(&either), left.union(&right).copied().collect::<BTreeSet<_>>());
+            let others = left_set.complement(1, 700);
+            prop_assert_eq!(codes(&others), (1..700).filter(|code| !left.contains(code)).collect::<BTreeSet<_>>());
+        }
+    }
 }

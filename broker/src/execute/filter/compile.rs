@@ -45,7 +45,8 @@ pub(super) struct CodeStep {
 }
 
 impl CodeStep {
-    fn new(place: usize, column: &Arc<Column>, set: CodeSet, blocks: usize) -> Step {
+    /// Rows whose code is in `set`: none, all, or some.
+    fn step(place: usize, column: &Arc<Column>, set: CodeSet, blocks: usize) -> Step {
         let Some(coded) = column.coded() else { return Step::Never };
         match set.count() {
             0 => Step::Never,
@@ -153,7 +154,7 @@ fn the_coded<'a>(leaf: &Leaf, segment: &'a SegmentColumns) -> Option<(&'a Arc<Co
 fn compile_leaf(leaf: &Arc<Leaf>, segment: &SegmentColumns, rows: usize) -> Result<Step> {
     let step = match the_coded(leaf, segment) {
         Some((column, coded)) => code_set(leaf, coded, rows)?
-            .map(|set| CodeStep::new(leaf.columns[0], column, set, segment.blocks())),
+            .map(|set| CodeStep::step(leaf.columns[0], column, set, segment.blocks())),
         None if leaf.columns.is_empty() && !leaf.volatile => constant(leaf),
         None => None,
     };
@@ -249,7 +250,7 @@ fn combine(steps: Vec<Step>, both: impl Fn(CodeSet, CodeSet) -> CodeSet, blocks:
                 let Step::Codes(other) = combined.remove(index) else { continue };
                 combined.insert(
                     index,
-                    CodeStep::new(step.place, &step.column, both(other.set, step.set), blocks),
+                    CodeStep::step(step.place, &step.column, both(other.set, step.set), blocks),
                 );
             }
             None => combined.push(Step::Codes(step)),

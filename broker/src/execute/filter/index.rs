@@ -34,15 +34,19 @@ pub(super) fn take_indexed(
         places.push(part.place);
         true
     };
-    let nothing_left = match step {
+    let left = match step {
         Step::And(parts) => {
             parts.retain(|part| !indexed(part));
-            parts.is_empty()
+            match parts.len() {
+                0 => Some(Step::Always),
+                1 => parts.pop(),
+                _ => None,
+            }
         }
-        _ => indexed(step),
+        _ => indexed(step).then_some(Step::Always),
     };
-    if nothing_left {
-        *step = Step::Always;
+    if let Some(left) = left {
+        *step = left;
     }
     rows.map(|rows| (rows, places))
 }

@@ -22,6 +22,8 @@ mod shape;
 #[cfg(test)]
 mod test_columns;
 #[cfg(test)]
+mod test_decisions;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -29,7 +31,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr_common::physical_expr::{is_dynamic_physical_expr, snapshot_physical_expr};
+use datafusion::physical_expr::expressions::DynamicFilterTracking;
+use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use headwater_segment::column::SegmentColumns;
 
 pub(crate) use segment::{FilterScratch, SegmentFilter};
@@ -61,7 +64,9 @@ impl Filter {
         options: &ExecuteOptions,
     ) -> Result<Self> {
         let predicate = match predicate {
-            Some(predicate) if is_dynamic_physical_expr(&predicate) => Some(Predicate::Dynamic(predicate)),
+            Some(predicate) if DynamicFilterTracking::classify(&predicate).contains_dynamic_filter() => {
+                Some(Predicate::Dynamic(predicate))
+            }
             Some(predicate) => Some(Predicate::Fixed(Shape::new(&predicate, &schema)?)),
             None => None,
         };

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
 use datafusion::common::exec_err;
 use datafusion::error::Result;
 use headwater_segment::column::{SegmentColumns, select};
@@ -264,6 +265,10 @@ fn narrow_by_rows(
 ) -> Result<()> {
     let batch = materialise(segment, &leaf.columns, block, rows, &leaf.schema)?;
     let truth = leaf.expr.evaluate(&batch)?.into_array(batch.num_rows())?;
+    if truth.data_type() == &DataType::Null {
+        rows.select_none(rows.rows());
+        return Ok(());
+    }
     let Some(truth) = truth.as_boolean_opt() else {
         return exec_err!("a filter must be true or false, not {}", truth.data_type());
     };

@@ -9,10 +9,12 @@ use arrow::compute::{SortOptions, concat, take};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
+use headwater_segment::column::build_column;
 use headwater_segment::column::{
     CodeStore, CodeValues, CodedColumn, Codes, Column, PlainColumn, PlainStore, Postings, SegmentColumns,
     Zones,
 };
+use headwater_segment::schema::ColumnType;
 use roaring::RoaringBitmap;
 
 /// How a column is held.
@@ -24,6 +26,8 @@ pub(crate) enum Form {
     Growing,
     /// Base and step, with zones; sorted where the type has no integers.
     Linear,
+    /// As a resident segment has it; sorted where blocks are not even.
+    Resident,
     /// Arrays.
     Plain,
 }
@@ -74,9 +78,23 @@ fn column(array: &ArrayRef, form: Form, blocks: &[Range<usize>], whole: bool) ->
             let pieces = blocks.iter().map(|block| array.slice(block.start, block.len())).collect();
             Column::Plain(PlainColumn { data_type, values: PlainStore::Chunked(pieces) })
         }
-        Form::Sorted => sorted(array, blocks, whole),
+        Form::Resident if whole => build_column(&column_type(&data_type), &[Arc::clone(array)]).unwrap(),
+        Form::Sorted | Form::Resident => sorted(array, blocks, whole),
         Form::Growing => growing(array, blocks, whole),
         Form::Linear => linear(array, blocks, whole).unwrap_or_else(|| sorted(array, blocks, whole)),
+    }
+}
+
+fn column_type(data_type: &DataType) -> ColumnType {
+    match data_type {
+        DataType::Boolean => ColumnType::Boolean,
+        DataType::Int32 => ColumnType::Int,
+        DataType::Int64 => ColumnType::Long,
+        DataType::Float64 => ColumnType::Double,
+        DataType::Decimal128(precision, scale) => ColumnType::Decimal(*precision, *scale),
+        DataType::Timestamp(..) => ColumnType::TimestampMicros,
+        DataType::Date32 => ColumnType::Date,
+        _ => ColumnType::String,
     }
 }
 

@@ -23,7 +23,7 @@ use crate::execute::project::materialise;
 use crate::execute::selection::Selection;
 
 const NAMES: [&str; 8] = ["i", "l", "f", "s", "b", "t", "d", "m"];
-const FORMS: [Form; 4] = [Form::Sorted, Form::Growing, Form::Linear, Form::Plain];
+const FORMS: [Form; 5] = [Form::Sorted, Form::Growing, Form::Linear, Form::Resident, Form::Plain];
 
 /// Random columns of the types in `NAMES`; `spread` is about how many values each has.
 fn arrays(rng: &mut SmallRng, rows: usize, spread: i64, null_share: f64) -> Vec<ArrayRef> {

@@ -19,7 +19,15 @@ pub(super) fn whole(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
 
 /// Text or bytes in one piece, copied: what came may be slices of much more.
 pub(super) fn text(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> {
-    let mut builder = super::text::view_builder();
+    let (mut rows, mut bytes) = (0, 0);
+    for array in arrays {
+        rows += array.len();
+        for_each_value(array, &mut |value| {
+            bytes += value.map_or(0, <[u8]>::len);
+            Ok(())
+        })?;
+    }
+    let mut builder = super::text::view_builder(rows, bytes);
     for array in arrays {
         for_each_value(array, &mut |value| match value {
             Some(value) => builder.try_append_value(value),

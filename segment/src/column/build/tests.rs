@@ -97,7 +97,7 @@ pub(crate) fn check(column: &Column, rows: usize) {
         assert!((1..values.len()).all(|code| compare(code - 1, code).is_lt()), "entries ascend");
         values.to_data().validate_full().unwrap();
     } else if rows > 0 {
-        assert_eq!(used.contains(&0) || !coded.has_null, true);
+        assert!(used.contains(&0) || !coded.has_null);
         assert!(used.contains(&(count - 1)), "the greatest value has the greatest code");
     }
 }

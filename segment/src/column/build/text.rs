@@ -20,8 +20,8 @@ use crate::column::{CodeValues, Column};
 
 /// Below this many rows a dictionary costs nothing worth saving.
 const JUDGED_ROWS_MIN: usize = 64 << 10;
-/// Data blocks of the views that are built here, in bytes.
-const VIEW_BLOCK_BYTES: u32 = 4 << 20;
+/// Data blocks of the views that are built here, in bytes, if there are so many.
+const VIEW_BLOCK_BYTES_MAX: usize = 4 << 20;
 /// An entry of an input dictionary that no row has used yet.
 const UNUSED: u32 = u32::MAX;
 
@@ -42,7 +42,8 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     let mut places = vec![0; order.len() + 1];
     (u32::from(has_null)..).zip(&order).for_each(|(place, index)| places[*index as usize + 1] = place);
 
-    let mut entries = view_builder();
+    let bytes = interner.values.iter().map(|value| value.len()).sum();
+    let mut entries = view_builder(order.len() + usize::from(has_null), bytes);
     if has_null {
         entries.append_null();
     }
@@ -54,8 +55,10 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     Ok(coded(data_type, CodeValues::Dictionary { values, sorted: true, fingerprint }, has_null, codes))
 }
 
-pub(super) fn view_builder() -> BinaryViewBuilder {
-    BinaryViewBuilder::new().with_fixed_block_size(VIEW_BLOCK_BYTES)
+/// A builder for `count` values of `bytes` bytes altogether.
+pub(super) fn view_builder(count: usize, bytes: usize) -> BinaryViewBuilder {
+    let block_bytes = bytes.clamp(1, VIEW_BLOCK_BYTES_MAX) as u32;
+    BinaryViewBuilder::with_capacity(count).with_fixed_block_size(block_bytes)
 }
 
 /// Views of the column's type.
@@ -72,9 +75,15 @@ struct Interner<'a> {
     table: HashTable<Slot>,
     hasher: FixedState,
     distinct_max: usize,
-    /// The entries of the last input dictionary, and the code of each that was used. Arrays of one Parquet row group share
-    /// their dictionary.
-    entries: Option<(ArrayData, Vec<u32>)>,
+    /// Arrays of one Parquet row group share their dictionary.
+    last: Option<InputDictionary<'a>>,
+}
+
+/// The entries of an input dictionary, and the code of each that was used.
+struct InputDictionary<'a> {
+    data: ArrayData,
+    entries: Vec<Option<&'a [u8]>>,
+    codes: Vec<u32>,
 }
 
 /// The hash is kept so that neither growth nor most comparisons read values.
@@ -97,7 +106,7 @@ impl<'a> Interner<'a> {
             table: HashTable::new(),
             hasher: FixedState::default(),
             distinct_max,
-            entries: None,
+            last: None,
         }
     }
 
@@ -129,15 +138,17 @@ impl<'a> Interner<'a> {
         codes: &mut Vec<u32>,
     ) -> Result<bool> {
         let data = array.values().to_data();
-        let mut known = match self.entries.take() {
-            Some((last, known)) if last.ptr_eq(&data) => known,
-            _ => vec![UNUSED; array.values().len()],
+        let mut input = match self.last.take() {
+            Some(last) if last.data.ptr_eq(&data) => last,
+            _ => {
+                let mut entries: Vec<Option<&'a [u8]>> = Vec::with_capacity(data.len());
+                for_each_value(array.values(), &mut |value| {
+                    entries.push(value);
+                    Ok(())
+                })?;
+                InputDictionary { data, codes: vec![UNUSED; entries.len()], entries }
+            }
         };
-        let mut entries: Vec<Option<&'a [u8]>> = Vec::with_capacity(known.len());
-        for_each_value(array.values(), &mut |value| {
-            entries.push(value);
-            Ok(())
-        })?;
         let keys = array.keys();
         for (row, key) in keys.values().iter().enumerate() {
             if keys.is_null(row) {
@@ -146,12 +157,12 @@ impl<'a> Interner<'a> {
             }
             // Arrow's constructors have seen to it that keys of rows that are not NULL are within the entries.
             let key = *key as usize;
-            if known[key] == UNUSED {
-                known[key] = entries[key].map_or(0, |value| self.intern(value));
+            if input.codes[key] == UNUSED {
+                input.codes[key] = input.entries[key].map_or(0, |value| self.intern(value));
             }
-            codes.push(known[key]);
+            codes.push(input.codes[key]);
         }
-        self.entries = Some((data, known));
+        self.last = Some(input);
         Ok(self.values.len() <= self.distinct_max)
     }
 
