@@ -19,6 +19,7 @@ use headwater_segment::sealed::SegmentReaderFactory;
 
 use super::CatalogSources;
 use super::prune::{self, Pruner};
+use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
 use crate::request::{QueryStats, TableCut};
@@ -196,7 +197,10 @@ impl TableProvider for CutTable {
         self.set_scanned();
         let schema = DFSchema::try_from(Arc::clone(&self.source.visible_schema))?;
         let conjuncts = filters.iter().flat_map(split_conjunction);
-        let conjuncts = conjuncts.map(|filter| state.create_physical_expr(filter.clone(), &schema));
+        let conjuncts = conjuncts.map(|filter| {
+            let filter = state.create_physical_expr(filter.clone(), &schema)?;
+            overflow::checked_expression(filter, schema.as_arrow())
+        });
         let conjuncts = conjuncts.collect::<Result<Vec<_>, _>>()?;
         let projection: Vec<usize> = projection
             .map_or_else(|| (0..self.source.visible.len()).collect(), |projection| projection.clone());

@@ -15,12 +15,13 @@ mod config;
 mod errors;
 mod filter_pushdown;
 mod interrupt;
-mod overflow;
+pub(crate) mod overflow;
 mod parameters;
 mod plan_cache;
 pub(crate) mod registry;
 mod run;
 mod session;
+mod set_comparison;
 mod stream;
 
 use std::sync::Arc;

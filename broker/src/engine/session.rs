@@ -21,6 +21,7 @@ use super::filter_pushdown::{self, Rule};
 use super::overflow;
 use super::plan_cache::PlanCache;
 use super::registry::Registry;
+use super::set_comparison;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
 use crate::execute::aggregate::SegmentAggregateExec;
 use crate::execute::options::{ExecuteOptions, Toggle};
@@ -59,8 +60,10 @@ impl Sessions {
         let mut base =
             SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
+        let logical = base.optimizers().to_vec();
         let rules = fusing(filter_pushdown::careful(base.physical_optimizers()), config.execute);
-        let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
+        let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules);
+        let base = base.with_optimizer_rules(set_comparison::named_first(&logical)).build();
         let base = overflow::checked(base)?;
         let functions = base.scalar_functions().keys();
         let functions =

@@ -44,6 +44,14 @@ impl Shape {
         self.columns.choose(random).unwrap()
     }
 
+    /// An INT or LONG column.
+    pub(crate) fn integer<'s>(&'s self, random: &mut StdRng) -> &'s ShapeColumn {
+        let is_integer =
+            |column: &&ShapeColumn| matches!(column.data_type, ColumnType::Int | ColumnType::Long);
+        let integers: Vec<&ShapeColumn> = self.columns.iter().filter(is_integer).collect();
+        integers.choose(random).unwrap()
+    }
+
     /// A column that can be compared and grouped by.
     pub(crate) fn scalar<'s>(&'s self, random: &mut StdRng) -> &'s ShapeColumn {
         let scalars: Vec<&ShapeColumn> = self.columns.iter().filter(|column| !column.is_array()).collect();
@@ -152,7 +160,13 @@ fn edge(random: &mut StdRng, data_type: &ColumnType) -> Datum {
 
 /// A condition on the columns of `shape`.
 pub(crate) fn filter(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
-    match random.random_range(0..8) {
+    match random.random_range(0..10) {
+        8 => any_of(random, shape, alias),
+        9 => {
+            let atoms: Vec<String> =
+                (0..random.random_range(3..6)).map(|_| atom(random, shape, alias)).collect();
+            format!("({})", atoms.join(" AND "))
+        }
         0 => format!("({} AND {})", atom(random, shape, alias), atom(random, shape, alias)),
         1 => format!("({} OR {})", atom(random, shape, alias), atom(random, shape, alias)),
         2 => format!("NOT ({})", atom(random, shape, alias)),
@@ -201,13 +215,52 @@ fn atom(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
     }
 }
 
+/// Values of one column, in the ways that people write it.
+fn any_of(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
+    let column = shape.scalar(random);
+    let (name, count) = (column.of(alias), random.random_range(2..8));
+    let values: Vec<String> = (0..count).map(|_| column.literal(random)).collect();
+    match random.random_range(0..3) {
+        0 => {
+            let equal: Vec<String> = values.iter().map(|value| format!("{name} = {value}")).collect();
+            format!("({})", equal.join(" OR "))
+        }
+        1 => {
+            let unequal: Vec<String> = values.iter().map(|value| format!("{name} <> {value}")).collect();
+            format!("({})", unequal.join(" AND "))
+        }
+        _ => format!("(coalesce({name}, {}) IN ({}))", values[0], values[1..].join(", ")),
+    }
+}
+
 fn comparison(random: &mut StdRng) -> &'static str {
     ["=", "=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"].choose(random).unwrap()
 }
 
 fn text_atom(random: &mut StdRng, name: &str, not: &str) -> String {
-    let patterns = ["Os%", "%r%", "_slo", "%", "", "a\\%b%", "%''%", "O_l%", "%{%", "012%", "long%", "Å"];
-    match random.random_range(0..5) {
+    let patterns = [
+        "Os%",
+        "%r%",
+        "_slo",
+        "%",
+        "",
+        "a\\%b%",
+        "%''%",
+        "O_l%",
+        "%{%",
+        "012%",
+        "long%",
+        "Å",
+        "%7%",
+        "user-%9",
+        "%prefix%/1_",
+    ];
+    let regexes = ["^O", "o$", "[0-9]{2}", "^$", "a.b", "^(Os|Berg)", "/1?5$", "(?i)OSLO", "."];
+    match random.random_range(0..7) {
+        5 => {
+            format!("({name} {} '{}')", ["~", "!~"].choose(random).unwrap(), regexes.choose(random).unwrap())
+        }
+        6 => format!("({name} {} 'os')", ["~*", "!~*"].choose(random).unwrap()),
         0 => format!("{name} {not}ILIKE '{}'", patterns.choose(random).unwrap()),
         1 => format!("starts_with({name}, 'O')"),
         2 => format!("(length({name}) {} 4)", comparison(random)),
@@ -231,18 +284,42 @@ pub(crate) fn key(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
     let name = column.of(alias);
     match (&column.data_type, random.random_range(0..4)) {
         (ColumnType::TimestampMillis | ColumnType::TimestampMicros, 0 | 1) if !column.far_instants => {
-            format!("date_trunc('hour', {name})")
+            time_key(random, &name)
         }
         // DataFusion takes -0 and 0 for one key or for two, as the plan has it.
         (ColumnType::Float | ColumnType::Double, _) => format!("{name} + 0.0"),
         (ColumnType::Date, 0) if !column.far_instants => format!("date_trunc('month', {name})"),
+        (ColumnType::Date, 1) => format!("extract(dow FROM {name})"),
         (ColumnType::Int | ColumnType::Long, 0) => format!("{name} % 4"),
+        (ColumnType::Int, 1) => format!("{name} * 2 + 1"),
         (ColumnType::String, 0) => format!("upper(substr({name}, 1, 2))"),
+        (ColumnType::String, 1) => format!("length({name})"),
         (ColumnType::Boolean, 0) => format!("coalesce({name}, false)"),
         (_, 0) if random.random_ratio(1, 3) => {
             format!("CASE WHEN {} THEN 'yes' ELSE 'no' END", atom(random, shape, alias))
         }
         _ => name,
+    }
+}
+
+fn time_key(random: &mut StdRng, name: &str) -> String {
+    let units = ["second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+    let fields = ["hour", "minute", "dow", "day", "month", "year"];
+    match random.random_range(0..3) {
+        0 => format!("date_trunc('{}', {name})", units.choose(random).unwrap()),
+        1 => format!("extract({} FROM {name})", fields.choose(random).unwrap()),
+        _ => format!("date_bin(INTERVAL '15 minutes', {name})"),
+    }
+}
+
+/// Arithmetic over an integer column, now and then beyond its type.
+pub(crate) fn arithmetic(random: &mut StdRng, shape: &Shape, alias: &str, name: &str) -> String {
+    let k = shape.columns[0].of(alias);
+    match random.random_range(0..4) {
+        0 => format!("«‹{name}› * 3»"),
+        1 => format!("«‹{name}› + ‹{k}›»"),
+        2 => format!("«‹{k}› - ‹{name}›»"),
+        _ => format!("«‹{name}› * ‹{k}›»"),
     }
 }
 
@@ -256,7 +333,16 @@ pub(crate) fn aggregate(random: &mut StdRng, shape: &Shape, alias: &str) -> Stri
         ColumnType::Float | ColumnType::Double => format!("nullif({name} + 0.0, CAST('NaN' AS DOUBLE))"),
         _ => name.clone(),
     };
+    let is_integer = matches!(column.data_type, ColumnType::Int | ColumnType::Long);
+    // Filtered, an engine may or may not compute what is filtered out.
+    let filter = random.random_ratio(1, 6).then(|| format!(" FILTER (WHERE {})", atom(random, shape, alias)));
+    let argument = match is_integer && filter.is_none() && random.random_ratio(1, 3) {
+        true => arithmetic(random, shape, alias, &name),
+        false => name.clone(),
+    };
+    let is_sum = is_integer && random.random_ratio(1, 3);
     let aggregate = match (&column.data_type, random.random_range(0..8)) {
+        _ if is_sum => format!("sum(‹{argument}›)"),
         (_, 0) => "count(*)".into(),
         (_, 1) => format!("count({name})"),
         (_, 2) => format!("count(DISTINCT {name})"),
@@ -265,14 +351,13 @@ pub(crate) fn aggregate(random: &mut StdRng, shape: &Shape, alias: &str) -> Stri
         }
         (ColumnType::Int, 3) => format!("avg({name})"),
         (ColumnType::Long, 3) => format!("avg({name} % 1000)"),
-        (ColumnType::Int | ColumnType::Long, 4 | 5) => format!("sum({name})"),
+        (ColumnType::Int | ColumnType::Long, 4) => format!("max({argument})"),
+        (ColumnType::Int | ColumnType::Long, 5) => format!("min({argument})"),
         (ColumnType::Decimal(..), 3) if is_small_decimal => format!("avg({name})"),
         (ColumnType::Decimal(..), 4 | 5) if is_small_decimal => format!("sum({name})"),
         (_, 6) => format!("min({bounded})"),
         _ => format!("max({bounded})"),
     };
-    match random.random_ratio(1, 6) {
-        true => format!("{aggregate} FILTER (WHERE {})", atom(random, shape, alias)),
-        false => aggregate,
-    }
+    let aggregate = aggregate + filter.as_deref().unwrap_or_default();
+    if is_sum { format!("«{aggregate}»") } else { aggregate }
 }

@@ -10,7 +10,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use crate::values::{any_text, fitting_text};
+use crate::values::{Profile, any_text, fitting_text};
 
 /// One message as Kafka delivers it.
 #[derive(Clone, Debug, Default)]
@@ -51,10 +51,11 @@ enum Document {
     Text(String),
 }
 
-/// The messages of one partition, offsets ascending, with holes.
+/// The messages of one partition, offsets ascending, with holes. `profiles` are those of the spec's columns.
 pub(crate) fn messages(
     random: &mut StdRng,
     spec: &TableSpec,
+    profiles: &[Profile],
     first_offset: i64,
     count: usize,
 ) -> Vec<Message> {
@@ -64,32 +65,35 @@ pub(crate) fn messages(
         if random.random_ratio(1, 9) {
             offset += random.random_range(1..6);
         }
-        messages.push(message(random, spec, offset));
+        messages.push(message(random, spec, profiles, offset));
         offset += 1;
     }
     messages
 }
 
-fn message(random: &mut StdRng, spec: &TableSpec, offset: i64) -> Message {
+fn message(random: &mut StdRng, spec: &TableSpec, profiles: &[Profile], offset: i64) -> Message {
     let timestamp_ms = match random.random_range(0..20) {
         0 => None,
         1 => Some(*[0, -1, 253_402_300_799_999, -62_135_596_800_000].choose(random).unwrap()),
         _ => Some(1_700_000_000_000 + offset * 60_000 - random.random_range(0..600_000)),
     };
     let mut message = Message { offset, timestamp_ms, ..Message::default() };
-    let mut columns: Vec<_> = spec.columns.iter().collect();
+    let mut columns: Vec<_> = spec.columns.iter().zip(profiles).collect();
     columns.shuffle(random);
     let mut root = Document::Object(Vec::new());
-    for column in columns {
+    for (column, profile) in columns {
         let mistyped = match column.on_error {
             headwater_segment::spec::OnError::Null => 8,
             headwater_segment::spec::OnError::DeadLetter => 120,
         };
         let text = match random.random_range(0..mistyped) {
+            _ if profile.is_null() => "null".to_owned(),
             0 => any_text(random),
             _ if column.nullable && random.random_ratio(1, 9) => "null".to_owned(),
             _ if column.nullable && random.random_ratio(1, 9) => continue,
-            _ => fitting_text(random, &column.data_type),
+            _ => profile
+                .text(random, &column.data_type, offset)
+                .unwrap_or_else(|| fitting_text(random, &column.data_type)),
         };
         match &column.path {
             FieldPath::Payload(steps) => put(&mut root, steps, text),

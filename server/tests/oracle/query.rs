@@ -4,7 +4,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
-use crate::expression::{Shape, ShapeColumn, aggregate, filter, key};
+use crate::expression::{Shape, ShapeColumn, aggregate, arithmetic, filter, key};
 
 /// A query, and whether the order of its rows counts.
 pub(crate) struct Query {
@@ -15,12 +15,16 @@ pub(crate) struct Query {
 type Make = fn(&mut StdRng, &[Shape]) -> Query;
 
 /// Every shape; `tables` are two.
-const SHAPES: [Make; 14] = [
+const SHAPES: [Make; 18] = [
     rows,
     rows,
     grouped,
     grouped,
     grouped,
+    grouped,
+    grouped_top,
+    grouped_top,
+    computed,
     top,
     top,
     join,
@@ -33,7 +37,8 @@ const SHAPES: [Make; 14] = [
 ];
 
 /// Shapes whose cost does not grow with the square of the rows.
-const LINEAR_SHAPES: [Make; 6] = [rows, grouped, grouped, top, window, distinct];
+const LINEAR_SHAPES: [Make; 9] =
+    [rows, grouped, grouped, grouped, grouped_top, computed, top, window, distinct];
 
 pub(crate) fn query(random: &mut StdRng, tables: &[Shape], linear: bool) -> Query {
     if random.random_ratio(1, 40) {
@@ -58,6 +63,16 @@ fn some_where(random: &mut StdRng, shape: &Shape, alias: &str) -> String {
     }
 }
 
+/// Also arithmetic, beyond its type too: only alone and over one table, as an engine may or may not compute it for a
+/// row that another condition or a join drops.
+fn any_where(random: &mut StdRng, shape: &Shape) -> String {
+    if random.random_ratio(1, 10) {
+        let column = shape.integer(random).of("t");
+        return format!(" WHERE {} > 5", arithmetic(random, shape, "t", &column));
+    }
+    some_where(random, shape, "t")
+}
+
 fn list(
     random: &mut StdRng,
     counts: std::ops::Range<usize>,
@@ -78,11 +93,11 @@ fn rows(random: &mut StdRng, tables: &[Shape]) -> Query {
         true => shape.columns.iter().map(|column| column.of("t")).collect(),
         false => list(random, 1..4, |random| shape.any(random).of("t")),
     };
-    unordered(format!("SELECT {} FROM {} t{}", named(&columns), shape.name, some_where(random, shape, "t")))
+    unordered(format!("SELECT {} FROM {} t{}", named(&columns), shape.name, any_where(random, shape)))
 }
 
 fn grouped_over(random: &mut StdRng, shape: &Shape, source: &str) -> String {
-    let keys = list(random, 0..3, |random| key(random, shape, "t"));
+    let keys = list(random, 0..4, |random| key(random, shape, "t"));
     let aggregates = list(random, 1..5, |random| aggregate(random, shape, "t"));
     let items: Vec<String> = keys.iter().chain(&aggregates).cloned().collect();
     let mut sql = format!("SELECT {} FROM {source}{}", named(&items), some_where(random, shape, "t"));
@@ -102,6 +117,40 @@ fn grouped_over(random: &mut StdRng, shape: &Shape, source: &str) -> String {
 fn grouped(random: &mut StdRng, tables: &[Shape]) -> Query {
     let shape = table(random, tables);
     unordered(grouped_over(random, shape, &format!("{} t", shape.name)))
+}
+
+/// What a dashboard asks: the first groups by an aggregate.
+fn grouped_top(random: &mut StdRng, tables: &[Shape]) -> Query {
+    let shape = table(random, tables);
+    let keys = list(random, 1..4, |random| sort_key(random, shape, "t"));
+    let mut items = keys.clone();
+    items.extend(list(random, 1..4, |random| aggregate(random, shape, "t")));
+    let directions = ["", " DESC", " DESC NULLS LAST"];
+    let direction = directions.choose(random).unwrap();
+    let by = random.random_range(keys.len()..items.len());
+    // A group's keys are its own, so the order is total.
+    let order: Vec<String> =
+        std::iter::once(by).chain(0..keys.len()).map(|column| format!("c{column}{direction}")).collect();
+    let sql = format!(
+        "SELECT {} FROM {} t{} GROUP BY {} ORDER BY {} LIMIT {}",
+        named(&items),
+        shape.name,
+        any_where(random, shape),
+        keys.join(", "),
+        order.join(", "),
+        random.random_range(0..12)
+    );
+    Query { sql, ordered: true }
+}
+
+/// Arithmetic on integers, beyond their types too.
+fn computed(random: &mut StdRng, tables: &[Shape]) -> Query {
+    let shape = table(random, tables);
+    let items = list(random, 1..4, |random| {
+        let column = shape.integer(random).of("t");
+        arithmetic(random, shape, "t", &column)
+    });
+    unordered(format!("SELECT {} FROM {} t{}", named(&items), shape.name, some_where(random, shape, "t")))
 }
 
 /// A key to sort by. No CASE: DataFusion refuses some valid plans that merge by one (apache/datafusion#18327).
@@ -218,6 +267,8 @@ fn window(random: &mut StdRng, tables: &[Shape]) -> Query {
         format!("last_value({column}) {over}"),
         format!("count({column}) {over}"),
         format!("sum(t.k) {over}"),
+        format!("«sum(‹{}›) {over}»", shape.integer(random).of("t")),
+        format!("max(t.k * 2 + 1) {over}"),
         format!("max({bounded}) {over}"),
         format!("min(t.k) {over}"),
         format!("ntile(3) {plain_over}"),

@@ -1,6 +1,7 @@
 //! Random JSON texts of values: ordinary ones from small sets (so that groups and joins have members), and the edges.
 
 use headwater_segment::schema::ColumnType;
+use headwater_segment::spec::ColumnSpec;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,6 +20,60 @@ const WORDS: [&str; 12] = [
     "\u{0}nul",
     "true",
 ];
+
+/// What the values of a column are like, beside what its type allows.
+pub(crate) enum Profile {
+    /// Anything.
+    Mixed,
+    /// NULL in every row.
+    Nulls,
+    /// One of a few texts.
+    Few(Vec<String>),
+    /// A value of its own for nearly every row.
+    Unique,
+    /// Long texts that differ at their ends only, beyond the prefix that Arrow's views compare first.
+    Long,
+}
+
+impl Profile {
+    pub(crate) fn new(random: &mut StdRng, column: &ColumnSpec) -> Self {
+        let is_text = column.data_type == ColumnType::String;
+        match random.random_range(0..10) {
+            0 if column.nullable => Self::Nulls,
+            1..=3 => {
+                let count = random.random_range(1..5);
+                Self::Few((0..count).map(|_| fitting_text(random, &column.data_type)).collect())
+            }
+            4 | 5 => Self::Unique,
+            6 | 7 if is_text => Self::Long,
+            _ => Self::Mixed,
+        }
+    }
+
+    pub(crate) fn is_null(&self) -> bool {
+        matches!(self, Self::Nulls)
+    }
+
+    /// The value of the row at `offset`. `None`: any that fits the type.
+    pub(crate) fn text(&self, random: &mut StdRng, data_type: &ColumnType, offset: i64) -> Option<String> {
+        let number = offset % 100_000;
+        match (self, data_type) {
+            (Self::Few(texts), _) => texts.choose(random).cloned(),
+            (Self::Unique, ColumnType::String) => Some(string(&format!("user-{number}"))),
+            (Self::Unique, ColumnType::Int) => Some((number * 7919 % 100_003).to_string()),
+            (Self::Unique, ColumnType::Long) => Some((number * 1_000_003 - 5_000_000_000).to_string()),
+            (Self::Unique, ColumnType::Double) => Some((number as f64 / 8.0).to_string()),
+            (Self::Unique, ColumnType::TimestampMillis) => {
+                Some((1_700_000_000_000 + number * 60_007).to_string())
+            }
+            (Self::Long, _) => {
+                let prefix = "prefix/".repeat([2, 10][random.random_range(0..2)]);
+                Some(string(&format!("{prefix}{}", random.random_range(0..30))))
+            }
+            _ => None,
+        }
+    }
+}
 
 fn pick<'t>(random: &mut StdRng, texts: &[&'t str]) -> &'t str {
     texts.choose(random).unwrap()

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
+use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
 use headwater_broker::request::QueryRequest;
 use headwater_ingest::decode::JsonDecoder;
 use headwater_segment::budget::MemoryBudget;
@@ -22,6 +22,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use rand::Rng;
 use rand::rngs::StdRng;
+use tempfile::TempDir;
 use ulid::Ulid;
 
 use crate::message::Message;
@@ -58,10 +59,24 @@ enum Form {
     Open,
 }
 
-/// The engine over the tables. The writers live as long: an open segment without one would be no open segment.
-pub(crate) struct World {
+/// Every query runs with each operator and index by choice, wherever it is possible, and never.
+const ENGINES: [(&str, Toggle, Toggle); 3] = [
+    ("by choice", Toggle::Auto, Toggle::Auto),
+    ("forced on", Toggle::On, Toggle::On),
+    ("forced off", Toggle::Off, Toggle::Off),
+];
+
+/// A query engine, by how it was told to execute.
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
     engine: QueryEngine,
+}
+
+/// The engines over the tables. The writers live as long: an open segment without one would be no open segment.
+pub(crate) struct World {
+    engines: Vec<Engine>,
     _writers: Vec<SegmentWriter>,
+    _resident_dir: TempDir,
     /// Which stretches are in which form, for the report of a failure.
     pub(crate) mixture: String,
 }
@@ -83,10 +98,27 @@ impl World {
             writers.append(&mut filling.writers);
             tables.insert(filling.live);
         }
-        let config = EngineConfig { threads: random.random_range(1..4), ..EngineConfig::default() };
-        Self { engine: QueryEngine::new(config, Arc::new(tables)).unwrap(), _writers: writers, mixture }
+        let tables = Arc::new(tables);
+        let resident_dir = tempfile::tempdir().unwrap();
+        let engines = ENGINES.map(|(name, toggle, plans)| {
+            let config = EngineConfig {
+                threads: random.random_range(1..4),
+                execute: ExecuteOptions { indexes: toggle, aggregate: toggle, plans },
+                // Of three engines one maps its resident columns from files.
+                resident_dir: (toggle == Toggle::On).then(|| resident_dir.path().to_owned()),
+                ..EngineConfig::default()
+            };
+            Engine { name, engine: QueryEngine::new(config, Arc::clone(&tables)).unwrap() }
+        });
+        Self { engines: engines.into(), _writers: writers, _resident_dir: resident_dir, mixture }
     }
 
+    pub(crate) fn engines(&self) -> &[Engine] {
+        &self.engines
+    }
+}
+
+impl Engine {
     /// The answer, or the error as text.
     pub(crate) async fn run(&self, sql: &str) -> Result<Vec<RecordBatch>, String> {
         let request = QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
@@ -99,9 +131,18 @@ impl World {
     }
 }
 
+/// So many messages make more rows than a block of a segment has (8192), although some are no rows.
+const BLOCK_MESSAGES: usize = 9300;
+
 /// Cuts the messages of a partition into stretches.
 fn stretches(random: &mut StdRng, messages: usize) -> Vec<(Form, Range<usize>)> {
     use Form::{Open, Overlapped, Sealed, Sealing, Unadopted};
+    if messages > BLOCK_MESSAGES {
+        // More than one block in one segment, and another segment behind it.
+        let form = [Sealed, Sealing, Unadopted][random.random_range(0..3)];
+        let cut = random.random_range(BLOCK_MESSAGES..=messages);
+        return vec![(form, 0..cut), (Open, cut..messages)];
+    }
     let mut forms: Vec<Form> = match random.random_range(0..8) {
         0 => vec![],
         1 => vec![Sealed; random.random_range(1..4)],

@@ -24,12 +24,23 @@ mod windows;
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::optimizer::OptimizerRule;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+
+/// `expression` over rows of `schema`, with arithmetic that fails instead of wrapping around: for expressions that a
+/// scan is given, which are in no plan when [`plan`] looks.
+pub(crate) fn checked_expression(
+    expression: Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    plan::checked(expression, schema).map(|checked| checked.data)
+}
 
 /// `state` with rules and functions under which overflow is an error.
 pub(super) fn checked(state: SessionState) -> Result<SessionState> {
