@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::TableSpec;
+use crate::spec::{IndexSet, TableSpec};
 
 /// The Kafka partition that a row came from (INT, never null).
 pub const PARTITION_COLUMN: &str = "$partition";
@@ -200,6 +200,8 @@ pub struct TableSchema {
     arrow: SchemaRef,
     sort_key: Vec<usize>,
     time_column: Option<usize>,
+    /// By column; `None`: by rule.
+    indexes: Vec<Option<IndexSet>>,
 }
 
 impl TableSchema {
@@ -230,7 +232,9 @@ impl TableSchema {
         let position = |name: &String| columns.iter().position(|column| column.name == *name);
         let sort_key = spec.sort_key.iter().filter_map(position).collect();
         let time_column = spec.time_column.as_ref().and_then(position);
-        Self { columns, arrow, sort_key, time_column }
+        let mut indexes: Vec<Option<IndexSet>> = spec.columns.iter().map(|column| column.index).collect();
+        indexes.resize(columns.len(), None);
+        Self { columns, arrow, sort_key, time_column, indexes }
     }
 
     /// All columns: the spec's, then `$partition`, `$offset`, `$timestamp`, `$key`, `$headers`.
@@ -281,6 +285,11 @@ impl TableSchema {
     /// Index of the time column.
     pub fn time_column(&self) -> Option<usize> {
         self.time_column
+    }
+
+    /// The indexes that the spec names for a column; `None`: by rule.
+    pub fn indexes(&self, column: usize) -> Option<IndexSet> {
+        self.indexes.get(column).copied().flatten()
     }
 
     /// Index of a column by its exact name.

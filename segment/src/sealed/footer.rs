@@ -1,4 +1,4 @@
-//! The end of a sealed object, verified and parsed: Parquet metadata with page index, and the block checksums.
+//! The end of a sealed object, verified and parsed: Parquet metadata with page index, and the index block.
 //!
 //! Parsing is a pure function of the bytes `[index_offset, size)`; the cache keeps what was parsed for the whole node.
 
@@ -12,7 +12,7 @@ use parquet::DecodeResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use ulid::Ulid;
 
-use super::index_block::{BlockChecksums, INDEX_BYTES_MAX};
+use super::index_block::{INDEX_BYTES_MAX, IndexBlock};
 use super::meta::SegmentMeta;
 use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX};
 
@@ -36,8 +36,8 @@ const TAIL_BYTES_MIN: u64 = 8;
 pub(super) struct Footer {
     /// Parquet metadata, with column and offset indexes.
     pub(super) metadata: Arc<ParquetMetaData>,
-    /// Checksums of the data.
-    pub(super) blocks: BlockChecksums,
+    /// Checksums of the data, and where the index entries are.
+    pub(super) index: IndexBlock,
 }
 
 impl Footer {
@@ -103,12 +103,12 @@ impl Footer {
         }
         let head_crc32c =
             u32::from_str_radix(entry(KEY_INDEX_CRC32C)?, 16).map_err(|error| error.to_string())?;
-        let blocks = BlockChecksums::parse(&index_block, head_crc32c, meta.index_offset)?;
-        Ok(Self { metadata: Arc::new(metadata), blocks })
+        let index = IndexBlock::parse(&index_block, head_crc32c, meta.index_offset)?;
+        Ok(Self { metadata: Arc::new(metadata), index })
     }
 
     fn memory_bytes(&self) -> usize {
-        self.metadata.memory_size() + self.blocks.memory_bytes()
+        self.metadata.memory_size() + self.index.memory_bytes()
     }
 }
 

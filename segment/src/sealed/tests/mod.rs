@@ -41,6 +41,7 @@ fn spec(columns: &[(&str, ColumnType)], sort_key: &[&str]) -> TableSpec {
         nullable: true,
         path: FieldPath::Key,
         on_error: OnError::DeadLetter,
+        index: None,
     };
     TableSpec {
         name: "events".into(),
