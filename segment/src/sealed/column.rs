@@ -16,7 +16,8 @@ use parquet::schema::types::ColumnDescPtr;
 use super::PAGE_ROWS;
 use super::dictionary_chunk::{self, DictionaryColumn, EncodedChunk};
 use super::index::{
-    CodeCounts, ENTRY_BYTES_MAX, InvertedIndex, RangeIndex, SortedIndex, ValueOrder, listed_values, range_keys,
+    CodeCounts, ENTRY_BYTES_MAX, InvertedIndex, RangeIndex, SortedIndex, ValueOrder, listed_values,
+    range_keys,
 };
 use super::index_block::IndexKind;
 use super::intern::{Coded, Limit};
@@ -99,9 +100,9 @@ impl RowOrder {
     fn slices<'a>(&'a self, arrays: &'a [&'a ArrayRef]) -> Box<dyn Iterator<Item = Result<ArrayRef>> + 'a> {
         match &self.numbers {
             None => Box::new(arrays.iter().map(|array| Ok(ArrayRef::clone(array)))),
-            Some(_) => Box::new(
-                (0..self.rows).step_by(PAGE_ROWS).map(|start| self.slice(arrays, start, PAGE_ROWS)),
-            ),
+            Some(_) => {
+                Box::new((0..self.rows).step_by(PAGE_ROWS).map(|start| self.slice(arrays, start, PAGE_ROWS)))
+            }
         }
     }
 }
@@ -320,8 +321,12 @@ fn least_bitmap_bytes(codes: &[u32], distinct: usize) -> usize {
 fn insert_all(filter: &mut Sbbf, data_type: &ColumnType, array: &ArrayRef) {
     match data_type {
         ColumnType::Int => array.as_primitive::<Int32Type>().iter().flatten().for_each(|v| filter.insert(&v)),
-        ColumnType::Date => array.as_primitive::<Date32Type>().iter().flatten().for_each(|v| filter.insert(&v)),
-        ColumnType::Long => array.as_primitive::<Int64Type>().iter().flatten().for_each(|v| filter.insert(&v)),
+        ColumnType::Date => {
+            array.as_primitive::<Date32Type>().iter().flatten().for_each(|v| filter.insert(&v))
+        }
+        ColumnType::Long => {
+            array.as_primitive::<Int64Type>().iter().flatten().for_each(|v| filter.insert(&v))
+        }
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
             let array = array.as_primitive::<TimestampMicrosecondType>();
             array.iter().flatten().for_each(|value| filter.insert(&value));

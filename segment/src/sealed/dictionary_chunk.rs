@@ -79,15 +79,25 @@ impl Dictionary {
                 values.as_binary_view().iter().flatten().for_each(put_bytes);
                 None
             }
-            ColumnType::Int => Some(fixed(&mut plain, values.as_primitive::<Int32Type>().values(), |v| v.to_le_bytes())),
-            ColumnType::Date => Some(fixed(&mut plain, values.as_primitive::<Date32Type>().values(), |v| v.to_le_bytes())),
-            ColumnType::Long => Some(fixed(&mut plain, values.as_primitive::<Int64Type>().values(), |v| v.to_le_bytes())),
+            ColumnType::Int => {
+                Some(fixed(&mut plain, values.as_primitive::<Int32Type>().values(), |v| v.to_le_bytes()))
+            }
+            ColumnType::Date => {
+                Some(fixed(&mut plain, values.as_primitive::<Date32Type>().values(), |v| v.to_le_bytes()))
+            }
+            ColumnType::Long => {
+                Some(fixed(&mut plain, values.as_primitive::<Int64Type>().values(), |v| v.to_le_bytes()))
+            }
             ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
                 let values = values.as_primitive::<TimestampMicrosecondType>().values();
                 Some(fixed(&mut plain, values, |v| v.to_le_bytes()))
             }
-            ColumnType::Float => Some(fixed(&mut plain, values.as_primitive::<Float32Type>().values(), |v| v.to_le_bytes())),
-            ColumnType::Double => Some(fixed(&mut plain, values.as_primitive::<Float64Type>().values(), |v| v.to_le_bytes())),
+            ColumnType::Float => {
+                Some(fixed(&mut plain, values.as_primitive::<Float32Type>().values(), |v| v.to_le_bytes()))
+            }
+            ColumnType::Double => {
+                Some(fixed(&mut plain, values.as_primitive::<Float64Type>().values(), |v| v.to_le_bytes()))
+            }
             ColumnType::Decimal(digits, _) if *digits <= 9 => {
                 let values = values.as_primitive::<Decimal128Type>().values();
                 Some(fixed(&mut plain, values, |v| (v as i32).to_le_bytes()))
@@ -311,7 +321,11 @@ impl<'a> Bounds<'a> {
 
     fn finish(self) -> Result<(Option<ColumnIndexMetaData>, Option<Statistics>)> {
         let Some(mut index) = self.index else { return Ok((None, None)) };
-        index.set_boundary_order(if self.ascending { BoundaryOrder::ASCENDING } else { BoundaryOrder::UNORDERED });
+        index.set_boundary_order(if self.ascending {
+            BoundaryOrder::ASCENDING
+        } else {
+            BoundaryOrder::UNORDERED
+        });
         let last = self.column.coded.values.len() as u32 - 1;
         let statistics = bounds_of(self.column.data_type, self.dictionary, 0, last)
             .map(|bounds| {
@@ -335,7 +349,8 @@ struct BoundBytes {
 fn bounds_of(data_type: &ColumnType, dictionary: &Dictionary, min: u32, max: u32) -> Option<BoundBytes> {
     let (min, max) = (dictionary.value(min as usize), dictionary.value(max as usize));
     if !data_type.is_bytes_like() {
-        let mut bounds = BoundBytes { min: min.to_vec(), max: max.to_vec(), min_exact: true, max_exact: true };
+        let mut bounds =
+            BoundBytes { min: min.to_vec(), max: max.to_vec(), min_exact: true, max_exact: true };
         if matches!(data_type, ColumnType::Float | ColumnType::Double) {
             widen_zero(&mut bounds);
         }
@@ -376,7 +391,13 @@ fn statistics(physical: Type, bounds: BoundBytes, (distinct, nulls): (u64, u64))
         ($variant:ident, $number:ty) => {{
             let min = <$number>::from_le_bytes(number(&bounds.min)?);
             let max = <$number>::from_le_bytes(number(&bounds.max)?);
-            Statistics::$variant(ValueStatistics::new(Some(min), Some(max), Some(distinct), Some(nulls), false))
+            Statistics::$variant(ValueStatistics::new(
+                Some(min),
+                Some(max),
+                Some(distinct),
+                Some(nulls),
+                false,
+            ))
         }};
     }
     Ok(match physical {

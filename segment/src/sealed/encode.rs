@@ -66,9 +66,8 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
     check_row_count(&request, row_count)?;
     check_range(&request, &batches)?;
     let columns = request.schema.columns();
-    let arrays: Vec<Vec<&ArrayRef>> = (0..columns.len())
-        .map(|column| batches.iter().map(|batch| batch.column(column)).collect())
-        .collect();
+    let arrays: Vec<Vec<&ArrayRef>> =
+        (0..columns.len()).map(|column| batches.iter().map(|batch| batch.column(column)).collect()).collect();
     let code = |column: usize| {
         let limit = code_limit(request.schema, column, row_count as usize);
         intern(&columns[column].data_type, &arrays[column], limit)

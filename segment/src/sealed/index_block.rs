@@ -94,7 +94,13 @@ pub(super) fn build(data: &[u8], entries: &[IndexEntry]) -> EncodedIndexBlock {
         bytes.put_u32_le(crc32c);
     };
     let checksums_offset = (data.len() + head_bytes) as u64;
-    put(KIND_BLOCK_CHECKSUMS, NO_COLUMN, checksums_offset, checksums.len() as u64, crc32c::crc32c(&checksums));
+    put(
+        KIND_BLOCK_CHECKSUMS,
+        NO_COLUMN,
+        checksums_offset,
+        checksums.len() as u64,
+        crc32c::crc32c(&checksums),
+    );
     for entry in entries {
         let length = entry.range.end - entry.range.start;
         put(entry.kind.number(), entry.column, entry.range.start, length, entry.crc32c);
@@ -116,7 +122,8 @@ impl IndexBlock {
     /// Reads an index block that begins at `data_bytes`, checking its head against the footer's `head_crc32c`.
     pub(super) fn parse(block: &[u8], head_crc32c: u32, data_bytes: u64) -> Result<Self, String> {
         let (directory, head_bytes) = parse_head(block, head_crc32c)?;
-        let Some((first, rest)) = directory.split_first().filter(|(first, _)| first.kind == KIND_BLOCK_CHECKSUMS)
+        let Some((first, rest)) =
+            directory.split_first().filter(|(first, _)| first.kind == KIND_BLOCK_CHECKSUMS)
         else {
             return Err("the index block does not begin with block checksums".into());
         };

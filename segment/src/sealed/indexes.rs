@@ -114,7 +114,9 @@ impl SegmentIndexes {
     fn column(&self, name: &str) -> Option<u32> {
         // Every column has one Parquet leaf, whose path begins with its name.
         let columns = self.footer.metadata.file_metadata().schema_descr().columns();
-        let number = columns.iter().position(|column| column.path().parts().first().is_some_and(|part| part == name))?;
+        let number = columns
+            .iter()
+            .position(|column| column.path().parts().first().is_some_and(|part| part == name))?;
         u32::try_from(number).ok()
     }
 

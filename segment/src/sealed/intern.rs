@@ -71,18 +71,14 @@ pub(super) fn intern(data_type: &ColumnType, arrays: &[&ArrayRef], limit: Limit)
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
             numbers::<TimestampMicrosecondType>(arrays, limit, long)
         }
-        ColumnType::Float => numbers::<Float32Type>(arrays, limit, |bits| {
-            f32::from_bits(unordered32(bits as u32))
-        }),
-        ColumnType::Double => {
-            numbers::<Float64Type>(arrays, limit, |bits| f64::from_bits(unordered64(bits)))
+        ColumnType::Float => {
+            numbers::<Float32Type>(arrays, limit, |bits| f32::from_bits(unordered32(bits as u32)))
         }
+        ColumnType::Double => numbers::<Float64Type>(arrays, limit, |bits| f64::from_bits(unordered64(bits))),
         ColumnType::Decimal(digits, _) if *digits <= 18 => {
             numbers::<Decimal128Type>(arrays, limit, |bits| long(bits).into())
         }
-        ColumnType::String | ColumnType::Json | ColumnType::Uuid => {
-            views::<StringViewType>(arrays, limit)
-        }
+        ColumnType::String | ColumnType::Json | ColumnType::Uuid => views::<StringViewType>(arrays, limit),
         ColumnType::Bytes => views::<BinaryViewType>(arrays, limit),
         ColumnType::Decimal(..) | ColumnType::Array(_) => None,
     }
@@ -149,11 +145,8 @@ fn booleans(arrays: &[&ArrayRef]) -> Option<Coded> {
             code
         }));
     }
-    let values: BooleanArray = [false, true]
-        .into_iter()
-        .filter(|value| seen[1 + usize::from(*value)])
-        .map(Some)
-        .collect();
+    let values: BooleanArray =
+        [false, true].into_iter().filter(|value| seen[1 + usize::from(*value)]).map(Some).collect();
     let mut ranks = [0; 3];
     let mut next = 0;
     for (rank, seen) in ranks.iter_mut().zip(seen) {
@@ -164,11 +157,7 @@ fn booleans(arrays: &[&ArrayRef]) -> Option<Coded> {
     (!values.is_empty()).then(|| Coded { codes, values: Arc::new(values), has_null: seen[0] })
 }
 
-fn numbers<T>(
-    arrays: &[&ArrayRef],
-    limit: Limit,
-    native: impl Fn(u64) -> T::Native,
-) -> Option<Coded>
+fn numbers<T>(arrays: &[&ArrayRef], limit: Limit, native: impl Fn(u64) -> T::Native) -> Option<Coded>
 where
     T: ArrowPrimitiveType,
     T::Native: Ordered,
@@ -304,9 +293,8 @@ where
     let mut order: Vec<(u64, u32)> =
         table.values.iter().map(|value| prefix(value.as_ref())).zip(0..).collect();
     let bytes = |code: u32| -> &[u8] { table.values[code as usize].as_ref() };
-    order.sort_unstable_by(|left, right| {
-        left.0.cmp(&right.0).then_with(|| bytes(left.1).cmp(bytes(right.1)))
-    });
+    order
+        .sort_unstable_by(|left, right| left.0.cmp(&right.0).then_with(|| bytes(left.1).cmp(bytes(right.1))));
     let distinct = GenericByteViewArray::<T>::from_iter_values(
         order.iter().map(|(_, code)| table.values[*code as usize]),
     );

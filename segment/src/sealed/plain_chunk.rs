@@ -33,7 +33,13 @@ pub(super) fn choose(field: &FieldRef, data_type: &ColumnType, sample: &[ArrayRe
     let mut best: Option<(f64, PlainForm)> = None;
     for encoding in encodings(data_type) {
         let size = |codec: Codec| -> Result<f64> {
-            let chunk = encode(field, data_type, PlainForm { encoding: *encoding, codec, row_bytes: 0.0 }, false, sample.iter().cloned().map(Ok))?;
+            let chunk = encode(
+                field,
+                data_type,
+                PlainForm { encoding: *encoding, codec, row_bytes: 0.0 },
+                false,
+                sample.iter().cloned().map(Ok),
+            )?;
             Ok(chunk.close().metadata.compressed_size() as f64)
         };
         let (plain, fast, slow) = (size(Codec::Plain)?, size(Codec::Zstd(1))?, size(Codec::Zstd(3))?);

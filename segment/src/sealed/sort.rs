@@ -107,7 +107,9 @@ where
 }
 
 /// An unsigned integer that holds a row's whole key.
-trait Packed: Copy + Ord + std::ops::BitOr<Output = Self> + std::ops::Shl<u32, Output = Self> + From<u64> {
+trait Packed:
+    Copy + Ord + std::ops::BitOr<Output = Self> + std::ops::Shl<u32, Output = Self> + From<u64>
+{
     /// The row number in the lowest bits.
     fn row(self, row_bits: u32) -> u32;
     /// Sorts.
@@ -139,7 +141,8 @@ fn pack<P: Packed>(keys: &[Key], rows: usize, row_bits: u32) -> Vec<P> {
     for key in keys {
         for (packed, value) in packed.iter_mut().zip(&key.values) {
             // A shift by all bits is no shift, and only happens before anything was put in.
-            *packed = if key.bits < u64::BITS { *packed << key.bits } else { shift_all(*packed) } | P::from(*value);
+            *packed =
+                if key.bits < u64::BITS { *packed << key.bits } else { shift_all(*packed) } | P::from(*value);
         }
     }
     for (packed, row) in packed.iter_mut().zip(0_u64..) {

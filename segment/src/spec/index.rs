@@ -42,8 +42,7 @@ impl IndexSet {
 
     /// Why an index does not fit a type; `None` if all do.
     fn misfit(self, data_type: &ColumnType) -> Option<String> {
-        let short_decimal =
-            |digits: &u8| *digits <= RANGE_DECIMAL_DIGITS_MAX;
+        let short_decimal = |digits: &u8| *digits <= RANGE_DECIMAL_DIGITS_MAX;
         let inverted = match data_type {
             ColumnType::Float | ColumnType::Double | ColumnType::Array(_) => false,
             ColumnType::Decimal(digits, _) => short_decimal(digits),
@@ -111,7 +110,8 @@ fn read_names(value: &Value, path: &str, faults: &mut Faults) -> Option<IndexSet
             return None;
         }
         other => {
-            faults.add(path, format!("must be none or a list of inverted, bloom, range, not {}", kind(other)));
+            faults
+                .add(path, format!("must be none or a list of inverted, bloom, range, not {}", kind(other)));
             return None;
         }
     };

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{
-    Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::BufMut;
 
 use super::Input;
@@ -100,8 +98,12 @@ impl CodeCounts {
 /// The distinct values as physical integers, if that is what they are.
 pub(in crate::sealed) fn listed_values(data_type: &ColumnType, values: &ArrayRef) -> Option<Arc<[i64]>> {
     Some(match data_type {
-        ColumnType::Int => values.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect(),
-        ColumnType::Date => values.as_primitive::<Date32Type>().values().iter().map(|v| i64::from(*v)).collect(),
+        ColumnType::Int => {
+            values.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect()
+        }
+        ColumnType::Date => {
+            values.as_primitive::<Date32Type>().values().iter().map(|v| i64::from(*v)).collect()
+        }
         ColumnType::Long => values.as_primitive::<Int64Type>().values().iter().copied().collect(),
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
             values.as_primitive::<TimestampMicrosecondType>().values().iter().copied().collect()

@@ -55,7 +55,10 @@ impl ColumnPostings {
     /// if this index does not list its values.
     pub fn by_value(&self, base: i64, step: i64) -> Option<Arc<dyn Postings>> {
         let postings = self.clone();
-        self.order.values.is_some().then(|| Arc::new(LinearPostings { postings, base, step }) as Arc<dyn Postings>)
+        self.order
+            .values
+            .is_some()
+            .then(|| Arc::new(LinearPostings { postings, base, step }) as Arc<dyn Postings>)
     }
 
     /// The rows that hold the physical integer `value`; `None` if this index does not list its values.

@@ -64,11 +64,9 @@ impl RangeIndex {
     /// How many rows [`rows`](Self::rows) would return as certain and as possible.
     pub fn counts(&self, min: i64, max: i64) -> (u64, u64) {
         let touched = self.buckets.iter().filter(|bucket| bucket.max >= min && bucket.min <= max);
-        touched.fold((0, 0), |(certain, possible), bucket| {
-            match min <= bucket.min && bucket.max <= max {
-                true => (certain + u64::from(bucket.count), possible),
-                false => (certain, possible + u64::from(bucket.count)),
-            }
+        touched.fold((0, 0), |(certain, possible), bucket| match min <= bucket.min && bucket.max <= max {
+            true => (certain + u64::from(bucket.count), possible),
+            false => (certain, possible + u64::from(bucket.count)),
         })
     }
 
@@ -119,7 +117,8 @@ impl RangeIndex {
         if !(1..=BUCKETS_MAX).contains(&count) {
             return Err(format!("{count} buckets"));
         }
-        let long = |bytes: &[u8]| bytes.iter().rev().fold(0, |value: i64, byte| value << 8 | i64::from(*byte));
+        let long =
+            |bytes: &[u8]| bytes.iter().rev().fold(0, |value: i64, byte| value << 8 | i64::from(*byte));
         let buckets: Vec<Bucket> = input
             .words::<24>(count)?
             .iter()
@@ -157,14 +156,16 @@ fn upper_bounds(keys: &[Option<i64>]) -> Vec<i64> {
     }
     sample.sort_unstable();
     let buckets = BUCKETS_MAX.min(sample.len());
-    let mut bounds: Vec<i64> =
-        (1..=buckets).map(|nth| sample[nth * sample.len() / buckets - 1]).collect();
+    let mut bounds: Vec<i64> = (1..=buckets).map(|nth| sample[nth * sample.len() / buckets - 1]).collect();
     bounds.dedup();
     bounds
 }
 
 /// The values of a column as the index counts them; `None` for a type without a range index.
-pub(in crate::sealed) fn range_keys(data_type: &ColumnType, arrays: &[&ArrayRef]) -> Option<Vec<Option<i64>>> {
+pub(in crate::sealed) fn range_keys(
+    data_type: &ColumnType,
+    arrays: &[&ArrayRef],
+) -> Option<Vec<Option<i64>>> {
     fn keys<T: ArrowPrimitiveType>(arrays: &[&ArrayRef], key: impl Fn(T::Native) -> i64) -> Vec<Option<i64>> {
         let mut keys = Vec::with_capacity(arrays.iter().map(|array| array.len()).sum());
         for array in arrays {
