@@ -202,6 +202,7 @@ pub struct TableSchema {
     time_column: Option<usize>,
     /// By column; `None`: by rule.
     indexes: Vec<Option<IndexSet>>,
+    index_settings: u32,
 }
 
 impl TableSchema {
@@ -234,7 +235,8 @@ impl TableSchema {
         let time_column = spec.time_column.as_ref().and_then(position);
         let mut indexes: Vec<Option<IndexSet>> = spec.columns.iter().map(|column| column.index).collect();
         indexes.resize(columns.len(), None);
-        Self { columns, arrow, sort_key, time_column, indexes }
+        let index_settings = index_settings(spec);
+        Self { columns, arrow, sort_key, time_column, indexes, index_settings }
     }
 
     /// All columns: the spec's, then `$partition`, `$offset`, `$timestamp`, `$key`, `$headers`.
@@ -292,9 +294,25 @@ impl TableSchema {
         self.indexes.get(column).copied().flatten()
     }
 
+    /// A checksum of the spec's index settings, by which a segment knows whether it was written under the same ones; 0 if there
+    /// are none.
+    pub fn index_settings(&self) -> u32 {
+        self.index_settings
+    }
+
     /// Index of a column by its exact name.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+fn index_settings(spec: &TableSpec) -> u32 {
+    let settings: Vec<(&str, IndexSet)> =
+        spec.columns.iter().filter_map(|column| Some((column.name.as_str(), column.index?))).collect();
+    match settings.is_empty() {
+        true => 0,
+        // The text of an index set is the same for ever: specs are stored with it.
+        false => crc32c::crc32c(serde_json::json!(settings).to_string().as_bytes()).max(1),
     }
 }
 

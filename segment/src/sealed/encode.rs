@@ -129,6 +129,7 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
         index_length,
         tail_crc32c: crc32c::crc32c(tail),
         dead_letters: request.dead_letters,
+        index_settings: request.schema.index_settings(),
         columns: collected.into_iter().map(|column: Collected| column.stats).collect(),
     };
     Ok(EncodedSegment { bytes, meta })

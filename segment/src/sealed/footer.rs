@@ -12,7 +12,7 @@ use parquet::DecodeResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use ulid::Ulid;
 
-use super::index_block::{INDEX_BYTES_MAX, IndexBlock};
+use super::index_block::{BLOCK_BYTES, INDEX_BYTES_MAX, IndexBlock};
 use super::meta::SegmentMeta;
 use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX};
 
@@ -105,6 +105,19 @@ impl Footer {
             u32::from_str_radix(entry(KEY_INDEX_CRC32C)?, 16).map_err(|error| error.to_string())?;
         let index = IndexBlock::parse(&index_block, head_crc32c, meta.index_offset)?;
         Ok(Self { metadata: Arc::new(metadata), index })
+    }
+
+    /// Verifies every byte of a whole object, and parses its end.
+    pub(super) fn verify_all(meta: &SegmentMeta, object: &Bytes) -> Result<Self, String> {
+        let range = Self::range(meta)?;
+        if object.len() as u64 != range.end {
+            return Err(format!("it has {} bytes, the table log says {}", object.len(), range.end));
+        }
+        let footer = Self::parse(meta, object.slice(range.start as usize..))?;
+        match footer.index.damaged_block(object) {
+            None => Ok(footer),
+            Some(block) => Err(format!("the 64 KiB at {} have a wrong CRC32C", block * BLOCK_BYTES)),
+        }
     }
 
     fn memory_bytes(&self) -> usize {

@@ -160,6 +160,13 @@ impl IndexBlock {
         self.checksums.len() * 4 + self.entries.len() * size_of::<IndexEntry>()
     }
 
+    /// The first block of a whole object that is not what was written; the object has at least the data's bytes.
+    pub(super) fn damaged_block(&self, object: &[u8]) -> Option<u64> {
+        let data = object.get(..self.data_bytes as usize).unwrap_or_default();
+        let blocks = data.chunks(BLOCK_BYTES as usize).zip(0..);
+        blocks.filter(|(bytes, block)| !self.matches(*block, bytes)).map(|(_, block)| block).next()
+    }
+
     /// Whether `bytes`, which begin at block `block`, are what was written there.
     pub(super) fn matches(&self, block: u64, bytes: &[u8]) -> bool {
         self.checksums.get(block as usize).is_some_and(|expected| crc32c::crc32c(bytes) == *expected)

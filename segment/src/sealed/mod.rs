@@ -17,10 +17,12 @@ mod footer;
 mod index;
 mod index_block;
 mod indexes;
+mod inspect;
 mod intern;
 mod meta;
 mod plain_chunk;
 mod reader;
+mod rebuild;
 mod rle;
 mod sort;
 mod stats;
@@ -34,8 +36,10 @@ pub use footer::FooterCache;
 pub use index::{ColumnPostings, RangeIndex, ValueOrder};
 pub use index_block::IndexKind;
 pub use indexes::{BloomFilter, Probe, SegmentIndexes};
+pub use inspect::{ColumnReport, IndexReport, SegmentReport, Verdict, inspect};
 pub use meta::SegmentMeta;
 pub use reader::{SegmentReaderFactory, VerifiedReader};
+pub use rebuild::{RebuildRequest, rebuild};
 pub use stats::{ColumnStats, StatValue};
 
 /// The format version that this build writes, and the only one that it reads.

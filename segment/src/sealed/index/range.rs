@@ -61,6 +61,11 @@ impl RangeIndex {
         Some((certain, possible))
     }
 
+    /// How many ranges of values there are.
+    pub fn bucket_count(&self) -> usize {
+        self.buckets.len()
+    }
+
     /// How many rows [`rows`](Self::rows) would return as certain and as possible.
     pub fn counts(&self, min: i64, max: i64) -> (u64, u64) {
         let touched = self.buckets.iter().filter(|bucket| bucket.max >= min && bucket.min <= max);

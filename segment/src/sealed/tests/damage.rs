@@ -4,7 +4,7 @@ use super::*;
 use crate::spec::IndexSet;
 
 /// Every type, and every kind of index: one sorted, one by rule, the rest because the spec asks for them.
-fn schema() -> TableSchema {
+pub(super) fn schema() -> TableSchema {
     let mut spec = every_type_spec(&["flag", "city"]);
     let all = IndexSet { inverted: true, bloom: true, range: true };
     for column in &mut spec.columns {
@@ -40,7 +40,7 @@ async fn read_everything(
     Ok(rows)
 }
 
-async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
+pub(super) async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
     let schema = schema();
 
     let offsets: Vec<i64> = (0..rows as i64).map(|nth| 100 + nth).collect();

@@ -2,6 +2,7 @@
 
 mod damage;
 mod indexes;
+mod inspect;
 mod meta;
 mod round_trip;
 
