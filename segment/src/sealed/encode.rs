@@ -23,7 +23,7 @@ use super::intern::{Coded, intern};
 use super::meta::SegmentMeta;
 use super::sort::sorted_order;
 use super::stats::{self, Collected};
-use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX, footer};
+use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX, footer, tail_mark};
 use crate::schema::TableSchema;
 use crate::{Result, SegmentError};
 
@@ -256,11 +256,16 @@ fn close(
         (footer::KEY_FROM, request.from.to_string()),
         (footer::KEY_TO, request.to.to_string()),
         (footer::KEY_ID, request.id.to_string()),
+        (footer::KEY_TAIL, tail_mark::placeholder()),
     ];
     for (key, value) in key_values {
         file.append_key_value_metadata(KeyValue::new(key.to_string(), value));
     }
-    let bytes = Bytes::from(file.into_inner()?);
+    let mut bytes = file.into_inner()?;
+    if !tail_mark::fill(&mut bytes, (index_offset + index_length) as usize) {
+        return Err(refused(request, "its footer is too long"));
+    }
+    let bytes = Bytes::from(bytes);
     if bytes.len() as u64 > SEGMENT_BYTES_MAX || index_length > INDEX_BYTES_MAX {
         return Err(refused(request, &format!("{} bytes are more than a segment holds", bytes.len())));
     }

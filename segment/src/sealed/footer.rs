@@ -25,6 +25,8 @@ pub(super) const KEY_PARTITION: &str = "headwater.partition";
 pub(super) const KEY_FROM: &str = "headwater.from";
 pub(super) const KEY_TO: &str = "headwater.to";
 pub(super) const KEY_ID: &str = "headwater.id";
+/// The last one: see [`super::tail_mark`].
+pub(super) const KEY_TAIL: &str = "headwater.tail";
 
 /// Longest tail that is read, in bytes.
 const TAIL_BYTES_MAX: u64 = 1 << 30;

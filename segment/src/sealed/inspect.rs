@@ -1,7 +1,7 @@
 //! Everything that can be said about a sealed segment from its object alone: what is in it, how it is held, what it takes.
 //!
-//! Without the table log the chain of checksums has no beginning: the tail cannot be verified, and all else is verified against
-//! it. So the report says of each part whether it was verified, and against what; nothing here is read as a query's data.
+//! Without the table log the chain of checksums begins in the object itself, with the mark in its footer: it shows damage, though
+//! not that this is the object which the log means. Nothing is parsed before it was verified.
 
 use arrow::array::ArrayRef;
 use arrow::util::display::array_value_to_string;
@@ -16,7 +16,7 @@ use super::footer::{KEY_FORMAT_VERSION, KEY_INDEX_CRC32C, KEY_INDEX_LENGTH, KEY_
 use super::index::{ColumnPostings, InvertedIndex, RangeIndex, SortedIndex};
 use super::index_block::{IndexBlock, IndexEntry, IndexKind};
 use super::indexes::bloom_range;
-use super::{FORMAT_VERSION, SEGMENT_ROWS_MAX};
+use super::{FORMAT_VERSION, SEGMENT_ROWS_MAX, tail_mark};
 use crate::{Result, SegmentError};
 
 /// Longest bound that is shown, in characters.
@@ -29,8 +29,8 @@ pub struct Verdict {
     pub part: String,
     /// Its bytes.
     pub bytes: u64,
-    /// `Some(true)`: it is what was written; `Some(false)`: it is damaged; `None`: it could not be verified.
-    pub verified: Option<bool>,
+    /// Whether it is what was written.
+    pub verified: bool,
     /// Against what, or what is wrong.
     pub detail: String,
 }
@@ -101,8 +101,7 @@ pub struct SegmentReport {
 impl SegmentReport {
     /// Whether nothing that was looked at is damaged.
     pub fn is_sound(&self) -> bool {
-        self.parts.iter().all(|part| part.verified != Some(false))
-            && self.indexes.iter().all(|index| index.fault.is_empty())
+        self.parts.iter().all(|part| part.verified) && self.indexes.iter().all(|index| index.fault.is_empty())
     }
 }
 
@@ -111,10 +110,13 @@ impl SegmentReport {
 /// # Errors
 /// `Corrupt`, saying what the bytes are instead, if they are no Parquet file, or one that is no sealed segment.
 pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
-    let metadata = parse(object)?;
+    let tail_offset = verified_tail(object)?;
+    let metadata = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Optional)
+        .parse_and_finish(object)
+        .map_err(|error| corrupt(format!("its footer cannot be read ({error})")))?;
     let keys = Keys::of(&metadata);
-    let (index_offset, index_length) = keys.index_place(object.len() as u64)?;
-    let tail_offset = index_offset + index_length;
+    let (index_offset, index_length) = keys.index_place(tail_offset)?;
     let mut report = SegmentReport {
         bytes: object.len() as u64,
         rows: u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0),
@@ -122,9 +124,9 @@ pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
         parts: vec![Verdict {
             part: "page index and footer".into(),
             bytes: object.len() as u64 - tail_offset,
-            verified: None,
+            verified: true,
             detail: format!(
-                "CRC32C {:08x}; compare it with the tag headwater.tail_crc32c in the table log",
+                "against itself; in the table log its tag headwater.tail_crc32c is {:08x}",
                 crc32c::crc32c(&object[tail_offset as usize..])
             ),
         }],
@@ -143,7 +145,7 @@ pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
     let verdict = |verified: bool, detail: String| Verdict {
         part: "index block".into(),
         bytes: index_length,
-        verified: Some(verified),
+        verified,
         detail,
     };
     match parsed {
@@ -161,7 +163,8 @@ fn corrupt(what: impl std::fmt::Display) -> SegmentError {
     SegmentError::Corrupt(format!("not a sealed segment: {what}"))
 }
 
-fn parse(object: &Bytes) -> Result<ParquetMetaData> {
+/// Where the tail begins, if all of it is what was written.
+fn verified_tail(object: &Bytes) -> Result<u64> {
     const MAGIC: &[u8] = b"PAR1";
     if !object.starts_with(MAGIC) {
         return Err(corrupt("it does not begin with PAR1, so it is no Parquet file"));
@@ -169,10 +172,7 @@ fn parse(object: &Bytes) -> Result<ParquetMetaData> {
     if !object.ends_with(MAGIC) || object.len() < 12 {
         return Err(corrupt("it does not end with PAR1; was it cut off?"));
     }
-    ParquetMetaDataReader::new()
-        .with_page_index_policy(PageIndexPolicy::Optional)
-        .parse_and_finish(object)
-        .map_err(|error| corrupt(format!("its footer cannot be read ({error})")))
+    tail_mark::verify(object).map(|tail_start| tail_start as u64).map_err(corrupt)
 }
 
 struct Keys(Vec<(String, String)>);
@@ -195,16 +195,18 @@ impl Keys {
         text.parse().map_err(|_| corrupt(format!("its footer says {key} = {text:?}, which is no number")))
     }
 
-    /// Offset and length of the index block, inside an object of `bytes`.
-    fn index_place(&self, bytes: u64) -> Result<(u64, u64)> {
+    /// Offset and length of the index block, which ends where the tail begins.
+    fn index_place(&self, tail_offset: u64) -> Result<(u64, u64)> {
         let version = self.number(KEY_FORMAT_VERSION)?;
         if version != u64::from(FORMAT_VERSION) {
             return Err(corrupt(format!("format version {version}, this build reads {FORMAT_VERSION}")));
         }
         let (offset, length) = (self.number(KEY_INDEX_OFFSET)?, self.number(KEY_INDEX_LENGTH)?);
-        match offset.checked_add(length).is_some_and(|end| end <= bytes) {
+        match offset.checked_add(length).is_some_and(|end| end == tail_offset) {
             true => Ok((offset, length)),
-            false => Err(corrupt(format!("its index block of {length} bytes at {offset} is not inside it"))),
+            false => Err(corrupt(format!(
+                "its index block of {length} bytes at {offset} does not end at its tail"
+            ))),
         }
     }
 }
@@ -214,7 +216,7 @@ fn data_verdict(index: &IndexBlock, object: &Bytes) -> Verdict {
     Verdict {
         part: "data".into(),
         bytes: index.data_bytes(),
-        verified: Some(damaged.is_none()),
+        verified: damaged.is_none(),
         detail: match damaged {
             None => "every 64 KiB against the index block".into(),
             Some(block) => {

@@ -27,6 +27,7 @@ mod rle;
 mod sort;
 mod stats;
 mod stats_json;
+mod tail_mark;
 #[cfg(test)]
 mod tests;
 

@@ -477,7 +477,7 @@ fn indexes_are_read_checked_and_written_back() {
         (", index: inverted", "columns[0].index: must be none or a list"),
         (", index: []", "columns[0].index: names no index"),
         (", index: 7", "columns[0].index: must be none or a list"),
-        (", index: [inverted, invertd]", "columns[0].index[1]: \"invertd\": did you mean \"inverted\""),
+        (", index: [inverted, invertd]", "columns[0].index[1]: \"invertd\": did you mean inverted?"),
         (", index: [bloom, bloom]", "columns[0].index[1]: \"bloom\" is named twice"),
         (", index: [[]]", "columns[0].index[0]:"),
     ];

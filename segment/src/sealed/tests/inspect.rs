@@ -27,8 +27,7 @@ async fn a_report_names_everything() {
     assert_eq!(kinds("small"), ["inverted", "range", "bloom"]);
     assert_eq!(kinds("amount"), ["range"]);
     assert!(report.keys.contains(&("headwater.partition".into(), "2".into())));
-    let verified: Vec<Option<bool>> = report.parts.iter().map(|part| part.verified).collect();
-    assert_eq!(verified, [None, Some(true), Some(true)]);
+    assert_eq!(report.parts.len(), 3);
     assert!(report.parts[0].detail.contains(&format!("{:08x}", sealed.meta.tail_crc32c)));
     let bytes: u64 = report.parts.iter().map(|part| part.bytes).sum();
     assert_eq!(bytes, report.bytes);
@@ -40,14 +39,13 @@ async fn garbage_is_named_for_what_it_is() {
     assert!(fault(Bytes::new()).contains("no Parquet file"));
     assert!(fault(Bytes::from_static(b"\x7fELF and so on")).contains("no Parquet file"));
     assert!(fault(Bytes::from_static(b"PAR1PAR1")).contains("cut off"));
-    assert!(fault(Bytes::from_static(b"PAR1\xff\xff\xff\xffPAR1")).contains("footer cannot be read"));
+    assert!(fault(Bytes::from_static(b"PAR1\xff\xff\xff\xffPAR1")).contains("no mark of Headwater"));
     let other = encode_dead_letters(&[]).unwrap();
     assert!(fault(other).contains("another writer made it"));
     let (sealed, _) = sealed(10).await;
     assert!(fault(sealed.bytes.slice(..sealed.bytes.len() - 1)).contains("cut off"));
 }
 
-/// In the data and the index block every flipped bit shows; in the tail it may not, without the table log, but nothing panics.
 #[tokio::test]
 async fn damage_is_reported_wherever_it_is() {
     let (sealed, _) = sealed(60).await;
@@ -57,7 +55,8 @@ async fn damage_is_reported_wherever_it_is() {
         for bit in [0, 3, 7] {
             let mut damaged = sealed.bytes.to_vec();
             damaged[position] ^= 1 << bit;
-            let _ = inspect(&damaged.into());
+            let fault = inspect(&damaged.into()).expect_err("a damaged tail");
+            assert!(matches!(fault, SegmentError::Corrupt(_)), "byte {position}: {fault}");
         }
     }
     for position in (4..tail).step_by(step) {
