@@ -121,11 +121,7 @@ fn column_row(column: &ColumnReport) -> Vec<Value> {
 }
 
 fn verdict(part: &Verdict) -> &'static str {
-    match part.verified {
-        Some(true) => "yes",
-        Some(false) => "DAMAGED",
-        None => "not without the log",
-    }
+    if part.verified { "yes" } else { "DAMAGED" }
 }
 
 /// Bytes for a person: three digits and a unit.
@@ -178,12 +174,7 @@ mod tests {
             bytes: 3000,
             rows: 2,
             row_groups: 1,
-            parts: vec![Verdict {
-                part: "data".into(),
-                bytes: 2000,
-                verified: Some(false),
-                detail: "why".into(),
-            }],
+            parts: vec![Verdict { part: "data".into(), bytes: 2000, verified: false, detail: "why".into() }],
             columns: vec![],
             indexes: vec![],
             keys: vec![("headwater.table".into(), "rides".into())],
