@@ -5,6 +5,7 @@ mod indexes;
 mod inspect;
 mod meta;
 mod round_trip;
+mod speed;
 
 use std::sync::Arc;
 use std::time::Duration;
