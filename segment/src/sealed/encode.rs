@@ -15,10 +15,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 use ulid::Ulid;
 
-use super::column::{ColumnInput, RowOrder, code_limit};
-use super::index_block::{self, ENTRIES_MAX, INDEX_BYTES_MAX, IndexEntry, IndexKind};
+use super::column::{ColumnInput, Entry, RowOrder, code_limit};
+use super::index_block::{self, ENTRIES_MAX, INDEX_BYTES_MAX, IndexEntry};
 use super::intern::{Coded, intern};
 use super::meta::SegmentMeta;
 use super::sort::sorted_order;
@@ -65,52 +66,10 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
     let row_count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
     check_row_count(&request, row_count)?;
     check_range(&request, &batches)?;
-    let columns = request.schema.columns();
-    let arrays: Vec<Vec<&ArrayRef>> =
-        (0..columns.len()).map(|column| batches.iter().map(|batch| batch.column(column)).collect()).collect();
-    let code = |column: usize| {
-        let limit = code_limit(request.schema, column, row_count as usize);
-        intern(&columns[column].data_type, &arrays[column], limit)
-    };
-    let mut coded: Vec<Option<Coded>> = columns.iter().map(|_| None).collect();
-    for column in request.schema.sort_key() {
-        coded[*column] = code(*column);
-    }
-    let numbers = sorted_order(request.schema, &batches, &coded)?;
-    let order = RowOrder::new(batches.iter().map(RecordBatch::num_rows), numbers);
-
     let parquet_schema = ArrowSchemaConverter::new().convert(request.schema.arrow())?;
     let properties = Arc::new(writer_properties(request.schema)?);
     let mut file = SerializedFileWriter::new(Vec::new(), parquet_schema.root_schema_ptr(), properties)?;
-    let mut row_group = file.next_row_group()?;
-    let mut collected = Vec::with_capacity(columns.len());
-    let mut entries = Vec::new();
-    for (number, column) in columns.iter().enumerate() {
-        let coded = match coded[number].take() {
-            // The sort key's columns that have no codes are asked again; they say so early.
-            None => code(number),
-            coded => coded,
-        };
-        let statistics = match &coded {
-            None => stats::collect(&column.data_type, &arrays[number]),
-            Some(coded) => {
-                let nulls = arrays[number].iter().map(|array| array.null_count() as u64).sum();
-                stats::collect(&column.data_type, &[&coded.values]).with_null_count(nulls)
-            }
-        };
-        let input = ColumnInput {
-            schema: request.schema,
-            number,
-            descriptor: parquet_schema.column(number),
-            arrays: &arrays[number],
-            coded,
-            has_nan: statistics.has_nan,
-            order: &order,
-        };
-        entries.extend(input.write(&mut row_group)?.into_iter().map(|entry| (number as u32, entry)));
-        collected.push(statistics);
-    }
-    row_group.close()?;
+    let (collected, entries) = write_columns(&mut file, &parquet_schema, request.schema, &batches)?;
     let entries = write_entries(&mut file, entries)?;
     let (bytes, index_offset, index_length) = close(file, &request, &entries)?;
 
@@ -130,9 +89,63 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
         tail_crc32c: crc32c::crc32c(tail),
         dead_letters: request.dead_letters,
         index_settings: request.schema.index_settings(),
-        columns: collected.into_iter().map(|column: Collected| column.stats).collect(),
+        columns: collected.into_iter().map(|column| column.stats).collect(),
     };
     Ok(EncodedSegment { bytes, meta })
+}
+
+/// An index entry, and the number of its column.
+type ColumnEntry = (u32, Entry);
+
+/// Writes the row group: column by column in the order of the sort key. Returns what is known about each, and its index entries.
+fn write_columns(
+    file: &mut SerializedFileWriter<Vec<u8>>,
+    parquet_schema: &SchemaDescriptor,
+    schema: &TableSchema,
+    batches: &[RecordBatch],
+) -> Result<(Vec<Collected>, Vec<ColumnEntry>)> {
+    let columns = schema.columns();
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let arrays: Vec<Vec<&ArrayRef>> =
+        (0..columns.len()).map(|column| batches.iter().map(|batch| batch.column(column)).collect()).collect();
+    let code = |column: usize| {
+        let limit = code_limit(schema, column, rows);
+        intern(&columns[column].data_type, &arrays[column], limit)
+    };
+    let mut coded: Vec<Option<Coded>> = columns.iter().map(|_| None).collect();
+    for column in schema.sort_key() {
+        coded[*column] = code(*column);
+    }
+    let numbers = sorted_order(schema, batches, &coded)?;
+    let order = RowOrder::new(batches.iter().map(RecordBatch::num_rows), numbers);
+
+    let mut row_group = file.next_row_group()?;
+    let mut collected = Vec::with_capacity(columns.len());
+    let mut entries = Vec::new();
+    for (number, column) in columns.iter().enumerate() {
+        // The sort key's columns that have no codes are asked again; they say so early.
+        let coded = coded[number].take().or_else(|| code(number));
+        let statistics = match &coded {
+            None => stats::collect(&column.data_type, &arrays[number]),
+            Some(coded) => {
+                let nulls = arrays[number].iter().map(|array| array.null_count() as u64).sum();
+                stats::collect(&column.data_type, &[&coded.values]).with_null_count(nulls)
+            }
+        };
+        let input = ColumnInput {
+            schema,
+            number,
+            descriptor: parquet_schema.column(number),
+            arrays: &arrays[number],
+            coded,
+            has_nan: statistics.has_nan,
+            order: &order,
+        };
+        entries.extend(input.write(&mut row_group)?.into_iter().map(|entry| (number as u32, entry)));
+        collected.push(statistics);
+    }
+    row_group.close()?;
+    Ok((collected, entries))
 }
 
 fn refused(request: &SealRequest<'_>, message: &str) -> SegmentError {
@@ -223,7 +236,7 @@ fn portable(schema: &Schema) -> Schema {
 /// Writes the index entries behind the row group, as many as a directory holds.
 fn write_entries<W: Write + Send>(
     file: &mut SerializedFileWriter<W>,
-    entries: Vec<(u32, (IndexKind, Vec<u8>))>,
+    entries: Vec<ColumnEntry>,
 ) -> Result<Vec<IndexEntry>> {
     let mut written = Vec::with_capacity(entries.len());
     for (column, (kind, bytes)) in entries.into_iter().take(ENTRIES_MAX - 1) {
