@@ -9,12 +9,16 @@
 //! cargo bench -p headwater-bench
 //! ```
 
+pub mod contest;
+pub mod data;
+pub mod engines;
 pub mod events;
 pub mod freshness;
 pub mod ingest;
 pub mod node;
 pub mod process;
 pub mod report;
+pub mod ssb;
 pub mod topic;
 
 /// A benchmark either runs or says why not; nobody handles its errors by kind.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{freshness, ingest};
+use headwater_bench::{engines, freshness, ingest, ssb};
 
 mod chaos;
 
@@ -24,6 +24,11 @@ enum Command {
     Freshness(freshness::FreshnessArguments),
     /// Speed from a full topic to queryable rows, beside bare parsers and ClickHouse.
     Ingest(ingest::IngestArguments),
+    /// The star schema benchmark on one flat table, beside DuckDB, ClickHouse and DataFusion.
+    Ssb(ssb::SsbArguments),
+    /// One engine of a contest; speaks lines of JSON.
+    #[command(hide = true)]
+    Engine(engines::EngineArguments),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +36,8 @@ fn main() -> ExitCode {
         Command::Chaos(arguments) => return chaos::run(&arguments),
         Command::Freshness(arguments) => freshness::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),
+        Command::Ssb(arguments) => ssb::run(&arguments),
+        Command::Engine(arguments) => engines::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

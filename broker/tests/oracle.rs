@@ -222,7 +222,7 @@ async fn every_mixture_answers_like_plain_rows() {
 async fn large_open_segments_are_spread_and_counted() {
     let world = world(9, &[Form::Open], 20_000).await;
     let plan = answer(&world, "EXPLAIN SELECT city FROM orders WHERE amount = 3").await.join("\n");
-    assert!(plan.contains("OpenSegmentExec: segments=2, rows=40000, projection=[city, amount]"), "{plan}");
+    assert!(plan.contains("SegmentScanExec: table=orders, segments=2 of 2, rows=40000, projection=[city], filter=amount@1 = 3"), "{plan}");
     let sum = "SELECT count(*), sum(\"$offset\") FROM orders";
     assert_eq!(answer(&world, sum).await, ["40000|399980000"]);
     assert_eq!(answer(&world, "SELECT count(*) FROM (SELECT * FROM orders LIMIT 9000)").await, ["9000"]);
@@ -275,11 +275,11 @@ async fn the_answer_names_its_cut_and_what_it_read() {
 }
 
 #[tokio::test]
-async fn counts_and_bounds_of_sealed_tables_come_from_the_log() {
+async fn nothing_exact_about_the_rows_is_in_a_plan() {
     let world = world(3, &[Form::Sealed, Form::Sealed], 50).await;
     let sql = "EXPLAIN SELECT count(*), min(at), max(\"rideId\") FROM orders";
     let plan = answer(&world, sql).await.join("\n");
-    assert!(plan.contains("PlaceholderRowExec") && !plan.contains("DataSourceExec"), "{plan}");
+    assert!(plan.contains("orders") && !plan.contains("PlaceholderRowExec"), "{plan}");
 }
 
 #[tokio::test]

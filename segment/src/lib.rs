@@ -2,7 +2,7 @@
 //!
 //! This crate knows what a table *is*: its [spec](spec::TableSpec) and [schema](schema::TableSchema), the
 //! [mutable segment](mutable::MutableSegment) that a partition consumer appends to, the
-//! [sealed segment](sealed) at rest in object storage, the [table log](log::TableLog) that says which sealed
+//! [sealed segment](sealed) at rest in object storage, its [resident form](resident) for execution, the [table log](log::TableLog) that says which sealed
 //! segments exist and up to which offset each partition is committed, and the [live table](live::LiveTable)
 //! in which the write path and the read path meet.
 //!
@@ -16,6 +16,7 @@ mod kernel;
 pub mod live;
 pub mod log;
 pub mod mutable;
+pub mod resident;
 pub mod schema;
 pub mod sealed;
 pub mod spec;

@@ -158,6 +158,7 @@ impl QueryConfig {
             queue_max: self.queue_max,
             spill_dir: (!self.spill_dir.as_os_str().is_empty()).then(|| self.spill_dir.clone()),
             spill_bytes_max: self.spill_bytes_max,
+            ..EngineConfig::default()
         }
     }
 }

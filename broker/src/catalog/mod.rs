@@ -3,9 +3,7 @@
 //! Invariant: inside one query every reference to a table sees the same cut. A table's read is taken once, when the
 //! planner first asks for the table, and kept with the query's catalog.
 
-mod open_scan;
 mod prune;
-mod sealed_scan;
 mod system;
 mod system_rows;
 mod table;
@@ -19,15 +17,22 @@ use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
     TableProvider,
 };
+use datafusion::common::{exec_datafusion_err, internal_datafusion_err};
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use headwater_segment::live::Tables;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::engine::registry::Registry;
+use crate::execute::options::ExecuteOptions;
+use crate::execute::source::Source;
 use crate::request::{QueryStats, TableCut};
 use crate::sql::KnownNames;
-use table::CutTable;
+pub(crate) use prune::Pruner;
+pub(crate) use table::CutTable;
 
 /// The only catalog.
 pub(crate) const CATALOG: &str = "headwater";
@@ -43,6 +48,10 @@ pub(crate) struct CatalogSources {
     pub(crate) registry: Arc<Registry>,
     /// Parsed footers of sealed segments.
     pub(crate) footers: Arc<FooterCache>,
+    /// The columns of sealed segments.
+    pub(crate) residents: Arc<ResidentStore>,
+    /// How leaves execute.
+    pub(crate) options: ExecuteOptions,
 }
 
 impl fmt::Debug for CatalogSources {
@@ -57,6 +66,7 @@ pub(crate) struct QueryCatalog {
     stream_columns: BTreeSet<String>,
     sealed_only: bool,
     stats: Arc<QueryStats>,
+    io: Handle,
     taken: Mutex<BTreeMap<String, Arc<CutTable>>>,
 }
 
@@ -73,8 +83,37 @@ impl QueryCatalog {
         stream_columns: BTreeSet<String>,
         sealed_only: bool,
         stats: Arc<QueryStats>,
+        io: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { sources, stream_columns, sealed_only, stats, taken: Mutex::default() })
+        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, taken: Mutex::default() })
+    }
+
+    /// The catalog of the query that `context` belongs to.
+    pub(crate) fn of(context: &TaskContext) -> Result<Arc<Self>, DataFusionError> {
+        let catalog = context.session_config().get_extension::<Self>();
+        catalog.ok_or_else(|| internal_datafusion_err!("a task without the catalog of its query"))
+    }
+
+    /// The query's cut of the table that `source` was planned for.
+    ///
+    /// # Errors
+    /// If the table was dropped, or has other columns by now.
+    pub(crate) fn bind(&self, source: &Source) -> Result<Arc<CutTable>, DataFusionError> {
+        let table = self.table(source.table.name());
+        let table = table.filter(|table| table.source().is_planned_like(source));
+        table.ok_or_else(|| {
+            exec_datafusion_err!("table {} was changed; run the query again", source.table.name())
+        })
+    }
+
+    /// Counters of the query.
+    pub(crate) fn stats(&self) -> &Arc<QueryStats> {
+        &self.stats
+    }
+
+    /// Where the query's I/O runs.
+    pub(crate) fn io(&self) -> &Handle {
+        &self.io
     }
 
     /// This catalog as DataFusion wants it, with the system tables beside.
@@ -100,9 +139,9 @@ impl QueryCatalog {
             return Some(Arc::clone(table));
         }
         let live = self.sources.tables.get(name)?;
-        let footers = Arc::clone(&self.sources.footers);
         let stats = Arc::clone(&self.stats);
-        let table = Arc::new(CutTable::take(live, footers, &self.stream_columns, self.sealed_only, stats));
+        let table = CutTable::take(live, &self.sources, &self.stream_columns, self.sealed_only, stats);
+        let table = Arc::new(table);
         taken.insert(name.to_owned(), Arc::clone(&table));
         Some(table)
     }

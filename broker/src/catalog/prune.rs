@@ -1,37 +1,54 @@
 //! Which sealed segments a query must read, and what is known without reading them: the log's column statistics.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::Session;
+use arrow::datatypes::DataType;
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
-use datafusion::error::Result;
-use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::common::{Column, ColumnStatistics, ScalarValue};
+use datafusion::physical_expr::{PhysicalExpr, conjunction_opt};
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use headwater_segment::log::LogSnapshot;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{ColumnStats, SegmentMeta, StatValue};
 
-/// The segments that may hold rows which pass `filters`. `visible` is the schema that the filters speak of.
-pub(super) fn surviving(
-    state: &dyn Session,
-    visible: &SchemaRef,
-    full: &TableSchema,
-    segments: &[Arc<SegmentMeta>],
-    filters: &[Expr],
-) -> Result<Vec<Arc<SegmentMeta>>> {
-    let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(segments.to_vec()) };
-    let expression = state.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(visible))?)?;
-    // A filter that cannot be decided by statistics prunes nothing; whether it is an error shows when it runs.
-    let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(visible)).build(expression);
-    let keep = predicate.and_then(|predicate| predicate.prune(&LogStatistics { full, segments }).ok());
-    let Some(keep) = keep else { return Ok(segments.to_vec()) };
-    Ok(segments.iter().zip(keep).filter(|(_, keep)| *keep).map(|(segment, _)| Arc::clone(segment)).collect())
+use crate::execute::layout::is_dynamic;
+use crate::execute::source::Source;
+
+/// A filter as far as the log's statistics can decide it. Made once per plan, used at every cut.
+pub(crate) struct Pruner {
+    /// None prunes nothing.
+    predicate: Option<Arc<PruningPredicate>>,
+}
+
+impl Pruner {
+    /// For the conjunction of `conjuncts` over the visible columns of `source`. A condition that the statistics cannot
+    /// decide prunes nothing; whether it is an error shows when it runs.
+    pub(crate) fn new(source: &Source, conjuncts: &[Arc<dyn PhysicalExpr>]) -> Self {
+        let fixed = conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();
+        let schema = Arc::clone(&source.visible_schema);
+        let predicate = conjunction_opt(fixed)
+            .and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).build(filter));
+        Self { predicate }
+    }
+
+    /// The segments that may hold rows which pass.
+    pub(super) fn surviving(
+        &self,
+        full: &TableSchema,
+        segments: &[Arc<SegmentMeta>],
+    ) -> Vec<Arc<SegmentMeta>> {
+        let keep = self
+            .predicate
+            .as_ref()
+            .filter(|_| !segments.is_empty())
+            .and_then(|predicate| predicate.prune(&LogStatistics { full, segments }).ok());
+        let Some(keep) = keep else { return segments.to_vec() };
+        segments.iter().zip(keep).filter(|(_, keep)| *keep).map(|(segment, _)| Arc::clone(segment)).collect()
+    }
 }
 
 /// The log's statistics, column by column over all segments.
@@ -106,30 +123,81 @@ pub(super) fn scalar(value: &StatValue, data_type: &DataType) -> Option<ScalarVa
     })
 }
 
-/// What DataFusion may know of a segment's `visible` columns: enough to answer COUNT, MIN and MAX from the log.
-pub(super) fn statistics(full: &TableSchema, visible: &[usize], segment: &SegmentMeta) -> Statistics {
-    let column = |index: &usize| {
-        let data_type = full.arrow().field(*index).data_type();
-        let stats = segment.columns.get(*index);
-        let bound = |value: Option<&StatValue>| match value.and_then(|value| scalar(value, data_type)) {
-            Some(value) if stats.is_some_and(|stats| stats.exact) => Precision::Exact(value),
-            Some(value) => Precision::Inexact(value),
-            None => Precision::Absent,
-        };
-        let nulls = null_count(segment, *index).and_then(|count| usize::try_from(count).ok());
-        ColumnStatistics {
-            null_count: nulls.map_or(Precision::Absent, Precision::Exact),
-            min_value: bound(stats.and_then(|stats| stats.min.as_ref())),
-            max_value: bound(stats.and_then(|stats| stats.max.as_ref())),
-            ..ColumnStatistics::new_unknown()
+/// What is known of one column over all of `segments`, as estimates.
+pub(super) fn estimate(full: &TableSchema, column: usize, segments: &[Arc<SegmentMeta>]) -> ColumnStatistics {
+    let data_type = full.arrow().field(column).data_type();
+    let bound = |of: fn(&ColumnStats) -> Option<&StatValue>, wanted: Ordering| {
+        let mut best: Option<&StatValue> = None;
+        for segment in segments {
+            let value = segment.columns.get(column).and_then(of)?;
+            if best.is_none_or(|best| compare(value, best) == Some(wanted)) {
+                best = Some(value);
+            }
         }
+        best.and_then(|value| scalar(value, data_type))
     };
-    Statistics {
-        num_rows: Precision::Exact(segment.rows as usize),
-        total_byte_size: Precision::Inexact(segment.size_bytes as usize),
-        column_statistics: visible.iter().map(column).collect(),
+    let precision = |value: Option<ScalarValue>| value.map_or(Precision::Absent, Precision::Inexact);
+    let nulls = segments.iter().map(|segment| null_count(segment, column)).sum::<Option<u64>>();
+    ColumnStatistics {
+        null_count: nulls.map_or(Precision::Absent, |nulls| Precision::Inexact(nulls as usize)),
+        min_value: precision(bound(|stats| stats.min.as_ref(), Ordering::Less)),
+        max_value: precision(bound(|stats| stats.max.as_ref(), Ordering::Greater)),
+        ..ColumnStatistics::new_unknown()
     }
 }
+
+/// How two bounds of one column compare.
+fn compare(left: &StatValue, right: &StatValue) -> Option<Ordering> {
+    match (left, right) {
+        (StatValue::Bool(left), StatValue::Bool(right)) => Some(left.cmp(right)),
+        (StatValue::Int(left), StatValue::Int(right)) => Some(left.cmp(right)),
+        (StatValue::Float(left), StatValue::Float(right)) => left.partial_cmp(right),
+        (StatValue::Decimal(left), StatValue::Decimal(right)) => Some(left.cmp(right)),
+        (StatValue::Str(left), StatValue::Str(right)) => Some(left.cmp(right)),
+        _ => None,
+    }
+}
+
+/// Puts first the segments with the least values of a column, or with the greatest. Those with unknown ones come first.
+pub(super) fn order(segments: &mut [Arc<SegmentMeta>], column: usize, descending: bool) {
+    let key = |segment: &Arc<SegmentMeta>| {
+        let stats = segment.columns.get(column);
+        stats.and_then(|stats| if descending { stats.max.clone() } else { stats.min.clone() })
+    };
+    segments.sort_by_cached_key(|segment| Promise { bound: key(segment), descending });
+}
+
+/// A bound that sorts before those that promise less.
+struct Promise {
+    bound: Option<StatValue>,
+    descending: bool,
+}
+
+impl Ord for Promise {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.bound, &other.bound) {
+            (Some(left), Some(right)) => {
+                let ordering = compare(left, right).unwrap_or(Ordering::Equal);
+                if self.descending { ordering.reverse() } else { ordering }
+            }
+            (left, right) => left.is_some().cmp(&right.is_some()),
+        }
+    }
+}
+
+impl PartialOrd for Promise {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Promise {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Promise {}
 
 /// The newest `$timestamp` of the sealed rows, in milliseconds since the epoch.
 pub(super) fn newest_timestamp_ms(log: &LogSnapshot) -> Option<i64> {

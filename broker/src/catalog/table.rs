@@ -1,4 +1,4 @@
-//! One table at one cut, as DataFusion scans it: sealed segments and open rows, side by side.
+//! One table at one cut: what the planner sees of it, and which segments each leaf of the query reads.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,27 +8,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{ColumnStatistics, DFSchema};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::union::UnionExec;
 use headwater_segment::live::{LiveTable, TableRead};
-use headwater_segment::sealed::FooterCache;
+use headwater_segment::sealed::SegmentReaderFactory;
 
-use super::open_scan::OpenSegmentExec;
-use super::prune;
-use super::sealed_scan::SealedScan;
+use super::CatalogSources;
+use super::prune::{self, Pruner};
+use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
+use crate::execute::source::{SegmentPart, Source};
 use crate::request::{QueryStats, TableCut};
 
 /// A table whose read was taken.
-pub(super) struct CutTable {
-    live: Arc<LiveTable>,
-    footers: Arc<FooterCache>,
+pub(crate) struct CutTable {
+    source: Arc<Source>,
     read: TableRead,
-    /// The visible columns' places in the full schema.
-    visible: Vec<usize>,
-    schema: SchemaRef,
     stats: Arc<QueryStats>,
     taken_at_ms: i64,
     scanned: AtomicBool,
@@ -37,7 +35,7 @@ pub(super) struct CutTable {
 impl fmt::Debug for CutTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CutTable")
-            .field("name", &self.live.name())
+            .field("source", &self.source)
             .field("cut", &self.read.cut)
             .finish_non_exhaustive()
     }
@@ -47,7 +45,7 @@ impl CutTable {
     /// Takes the table's read now. With `sealed_only` the open rows are left out, and out of the cut.
     pub(super) fn take(
         live: Arc<LiveTable>,
-        footers: Arc<FooterCache>,
+        shared: &CatalogSources,
         stream_columns: &BTreeSet<String>,
         sealed_only: bool,
         stats: Arc<QueryStats>,
@@ -66,22 +64,37 @@ impl CutTable {
         };
         let visible: Vec<usize> = (0..full.columns().len()).filter(is_visible).collect();
         let fields: Vec<_> = visible.iter().map(|index| Arc::clone(&full.arrow().fields()[*index])).collect();
-        let taken_at_ms = chrono::Utc::now().timestamp_millis();
-        Self {
-            live,
-            footers,
-            read,
+        let readers = SegmentReaderFactory::new(
+            Arc::clone(live.store()),
+            live.root().clone(),
+            Arc::clone(&shared.footers),
+        );
+        let source = Source {
+            table: live,
+            schema: Arc::clone(full),
             visible,
-            schema: Arc::new(Schema::new(fields)),
-            stats,
-            taken_at_ms,
-            scanned: AtomicBool::new(false),
-        }
+            visible_schema: Arc::new(Schema::new(fields)),
+            readers,
+            residents: Arc::clone(&shared.residents),
+            options: shared.options,
+        };
+        let taken_at_ms = chrono::Utc::now().timestamp_millis();
+        Self { source: Arc::new(source), read, stats, taken_at_ms, scanned: AtomicBool::new(false) }
+    }
+
+    /// The table as plans read it.
+    pub(crate) fn source(&self) -> &Arc<Source> {
+        &self.source
     }
 
     /// Whether the plan reads the table (and did not only ask for its schema).
     pub(super) fn is_scanned(&self) -> bool {
         self.scanned.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the plan reads the table.
+    pub(super) fn set_scanned(&self) {
+        self.scanned.store(true, Ordering::Relaxed);
     }
 
     /// The cut as the answer names it.
@@ -94,23 +107,61 @@ impl CutTable {
         }
     }
 
-    fn count(&self, sealed_scanned: usize) {
-        self.scanned.store(true, Ordering::Relaxed);
+    /// Segments of the cut, sealed and open.
+    pub(crate) fn segments_total(&self) -> usize {
+        self.read.log.segments.len() + self.read.open.len()
+    }
+
+    /// Rows of the cut.
+    fn rows_total(&self) -> u64 {
         let sealed_rows: u64 = self.read.log.segments.iter().map(|segment| segment.rows).sum();
         let open_rows: u64 = self.read.open.iter().map(|slice| slice.rows.len() as u64).sum();
+        sealed_rows + open_rows
+    }
+
+    /// What one leaf of the query reads: the open parts, which have the newest rows, and the sealed ones that `pruner`
+    /// leaves. They are counted in the query's statistics.
+    pub(crate) fn parts(&self, pruner: &Pruner, order: Option<&SegmentOrder>) -> Vec<SegmentPart> {
+        let log = &self.read.log;
+        let mut sealed = pruner.surviving(&log.schema, &log.segments);
+        if let Some(order) = order {
+            prune::order(&mut sealed, self.source.visible[order.column], order.descending);
+        }
         let open = self.read.open.len() as u64;
         let stats = &self.stats;
-        stats.rows_total.fetch_add(sealed_rows + open_rows, Ordering::Relaxed);
-        stats.segments_total.fetch_add(self.read.log.segments.len() as u64 + open, Ordering::Relaxed);
-        stats.segments_scanned.fetch_add(sealed_scanned as u64 + open, Ordering::Relaxed);
+        stats.rows_total.fetch_add(self.rows_total(), Ordering::Relaxed);
+        stats.segments_total.fetch_add(self.segments_total() as u64, Ordering::Relaxed);
+        stats.segments_scanned.fetch_add(sealed.len() as u64 + open, Ordering::Relaxed);
         stats.segments_open.fetch_add(open, Ordering::Relaxed);
+        let open = self.read.open.iter().cloned().map(SegmentPart::Open);
+        open.chain(sealed.into_iter().map(SegmentPart::Sealed)).collect()
+    }
+
+    /// What the planner may assume. Bounds only of the columns that the plan uses.
+    fn estimate(&self, pruner: &Pruner, projection: &[usize]) -> Estimate {
+        let log = &self.read.log;
+        let sealed = pruner.surviving(&log.schema, &log.segments);
+        let open_rows: usize = self.read.open.iter().map(|slice| slice.rows.len()).sum();
+        let sealed_rows: u64 = sealed.iter().map(|segment| segment.rows).sum();
+        let mut columns = vec![ColumnStatistics::new_unknown(); self.source.visible.len()];
+        if self.read.open.is_empty() {
+            for column in projection {
+                columns[*column] = prune::estimate(&log.schema, self.source.visible[*column], &sealed);
+            }
+        }
+        Estimate {
+            segments_total: self.segments_total(),
+            segments: sealed.len() + self.read.open.len(),
+            rows: open_rows + sealed_rows as usize,
+            columns,
+        }
     }
 }
 
 #[async_trait]
 impl TableProvider for CutTable {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(&self.source.visible_schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -121,8 +172,7 @@ impl TableProvider for CutTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
-        // Filters prune segments, row groups and pages; what is left is filtered again.
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        Ok(filters.iter().map(|filter| pushdown(filter)).collect())
     }
 
     async fn scan(
@@ -132,41 +182,40 @@ impl TableProvider for CutTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let full = &self.read.log.schema;
-        let sealed = prune::surviving(state, &self.schema, full, &self.read.log.segments, filters)?;
-        self.count(sealed.len());
-
-        // The sealed scan prunes by filters that the limit must not come before.
-        let limit = limit.filter(|_| filters.is_empty());
-        let projection: Vec<usize> =
-            projection.map_or_else(|| (0..self.visible.len()).collect(), |projection| projection.clone());
-        let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(2);
-        if !sealed.is_empty() {
-            let scan = SealedScan {
-                table: &self.live,
-                footers: &self.footers,
-                schema: full,
-                visible: &self.visible,
-                segments: sealed,
-            };
-            inputs.push(scan.plan(state, &self.schema, &projection, limit)?);
-        }
-        if !self.read.open.is_empty() {
-            let columns: Vec<usize> = projection.iter().map(|index| self.visible[*index]).collect();
-            let open = OpenSegmentExec::new(
-                full,
-                &self.read.open,
-                columns,
-                limit,
-                state.config().target_partitions(),
-                Arc::clone(&self.stats),
-            )?;
-            inputs.push(Arc::new(open));
-        }
-        match inputs.len() {
-            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?)))),
-            1 => Ok(inputs.swap_remove(0)),
-            _ => UnionExec::try_new(inputs),
-        }
+        self.set_scanned();
+        let schema = DFSchema::try_from(Arc::clone(&self.source.visible_schema))?;
+        let conjuncts = filters.iter().flat_map(split_conjunction);
+        let conjuncts = conjuncts.map(|filter| state.create_physical_expr(filter.clone(), &schema));
+        let conjuncts = conjuncts.collect::<Result<Vec<_>, _>>()?;
+        let projection: Vec<usize> = projection
+            .map_or_else(|| (0..self.source.visible.len()).collect(), |projection| projection.clone());
+        let estimate = self.estimate(&Pruner::new(&self.source, &conjuncts), &projection);
+        let partitions = state.config().target_partitions();
+        let source = Arc::clone(&self.source);
+        Ok(Arc::new(SegmentScanExec::new(source, conjuncts, projection, limit, estimate, partitions)))
     }
+}
+
+/// The scan filters exactly. What has another value each time, or another query in it, stays above.
+fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
+    if filter.is_volatile() || has_subquery(filter) {
+        TableProviderFilterPushDown::Unsupported
+    } else {
+        TableProviderFilterPushDown::Exact
+    }
+}
+
+fn has_subquery(filter: &Expr) -> bool {
+    let is_subquery = |part: &Expr| {
+        matches!(
+            part,
+            Expr::Exists(_)
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_)
+                | Expr::ScalarSubquery(_)
+                | Expr::OuterReferenceColumn(..)
+        )
+    };
+    // The walk cannot fail; if it could, the careful answer would be yes.
+    filter.exists(|part| Ok(is_subquery(part))).unwrap_or(true)
 }

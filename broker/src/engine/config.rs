@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::execute::options::ExecuteOptions;
 use crate::request::QueryRequest;
 
 /// Limits of the engine. A request may ask for less than a maximum; more is cut to the maximum.
@@ -32,6 +33,14 @@ pub struct EngineConfig {
     pub spill_dir: Option<PathBuf>,
     /// Bytes on disk for the spills of all queries together.
     pub spill_bytes_max: u64,
+    /// Where the columns of sealed segments are kept as local files, for this process alone; in memory only by default.
+    pub resident_dir: Option<PathBuf>,
+    /// Most bytes of those files.
+    pub resident_disk_bytes_max: u64,
+    /// Most bytes of columns of sealed segments in memory or mapped into it, besides what running queries hold.
+    pub resident_memory_bytes_max: u64,
+    /// Which operators and indexes execution may choose from.
+    pub execute: ExecuteOptions,
 }
 
 impl Default for EngineConfig {
@@ -49,6 +58,10 @@ impl Default for EngineConfig {
             queue_max: 256,
             spill_dir: None,
             spill_bytes_max: 20 << 30,
+            resident_dir: None,
+            resident_disk_bytes_max: 100 << 30,
+            resident_memory_bytes_max: 4 << 30,
+            execute: ExecuteOptions::default(),
         }
     }
 }

@@ -1,30 +1,23 @@
 //! DataFusion's pushdown of filters through physical plans, kept away from the parts of a plan where it drops rows.
 //!
-//! DataFusion 55.2 answers wrongly, without an error, in four cases:
+//! DataFusion 55.2 answers wrongly, without an error, in three cases:
 //!
 //! | where | why |
 //! |---|---|
 //! | two columns of one name, as in every join of two tables that both show `$offset` | a filter is handed on by the names of its columns and lands on the first of them (apache/datafusion#25244, #25296, mended by #25259) |
 //! | top-k by keys of which one is a part of another: `ORDER BY a + b, a LIMIT 3` | handing the dynamic filter on replaces the part first, then does not find the whole, and `b` stays a column of another schema |
 //! | `max(a), max(b)` without groups | while there is no bound of `b` yet (it was NULL), or never will be (`max(b + 1)`), that of `a` filters the rows of both |
-//! | a condition on an array beside a NULL check: `tags[1] = 'x' OR city IS NULL` | the Parquet scan accepts it for the NULL check; in a file where that is known beforehand only the array is left, which the scan cannot filter by, and every row passes |
 //!
-//! Invariant: DataFusion's rule sees only whole subtrees without such a node. Filters beneath one are still pushed, and
-//! of a filter on arrays the other conditions.
+//! Invariant: DataFusion's rule sees only whole subtrees without such a node. Filters beneath one are still pushed.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{conjunction, split_conjunction};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
-use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr, replace_children_if_necessary};
 
@@ -48,7 +41,6 @@ impl PhysicalOptimizerRule for CarefulFilterPushdown {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = plan.transform_up(set_arrays_apart).data()?;
         self.optimize_subtrees(plan, config)
     }
 
@@ -77,35 +69,9 @@ impl CarefulFilterPushdown {
     }
 }
 
-/// Makes of a filter by arrays and by other columns two, the latter beneath.
-fn set_arrays_apart(node: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
-    let Some(filter) = node.downcast_ref::<FilterExec>() else { return Ok(Transformed::no(node)) };
-    let schema = filter.input().schema();
-    let conditions = split_conjunction(filter.predicate()).into_iter().cloned();
-    let (of_arrays, others): (Vec<_>, Vec<_>) =
-        conditions.partition(|condition| reads_an_array(condition, &schema));
-    if of_arrays.is_empty() || others.is_empty() {
-        return Ok(Transformed::no(node));
-    }
-    let beneath = FilterExecBuilder::new(conjunction(others), Arc::clone(filter.input())).build()?;
-    let above =
-        FilterExecBuilder::from(filter).with_predicate(conjunction(of_arrays)).with_input(Arc::new(beneath));
-    Ok(Transformed::yes(Arc::new(above.build()?)))
-}
-
-fn reads_an_array(condition: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
-    let is_array = |column: &Column| {
-        schema.fields().get(column.index()).is_some_and(|field| field.data_type().is_nested())
-    };
-    collect_columns(condition).iter().any(is_array)
-}
-
 fn is_hazard(node: &Arc<dyn ExecutionPlan>) -> bool {
     has_a_name_twice(node)
         || node.downcast_ref::<SortExec>().is_some_and(has_key_in_key)
-        || node
-            .downcast_ref::<FilterExec>()
-            .is_some_and(|filter| reads_an_array(filter.predicate(), &filter.input().schema()))
         || node.downcast_ref::<AggregateExec>().is_some_and(shares_bounds)
 }
 

@@ -15,6 +15,7 @@ mod config;
 mod errors;
 mod filter_pushdown;
 mod interrupt;
+mod overflow;
 mod parameters;
 pub(crate) mod registry;
 mod run;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_segment::live::Tables;
+use headwater_segment::resident::{ResidentConfig, ResidentStore};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
@@ -35,6 +37,7 @@ use registry::Registry;
 use session::Sessions;
 use stream::QueryGuard;
 
+pub use crate::execute::options::{ExecuteOptions, Toggle};
 pub use config::EngineConfig;
 pub use errors::error_of;
 
@@ -84,7 +87,13 @@ impl QueryEngine {
             .build()
             .map_err(|error| internal("the query threads did not start", &error))?;
         let registry = Arc::new(Registry::default());
-        let sessions = Sessions::new(&config, Arc::clone(&tables), Arc::clone(&registry))
+        let residents = ResidentStore::open(ResidentConfig {
+            dir: config.resident_dir.clone(),
+            disk_bytes_max: config.resident_disk_bytes_max,
+            memory_bytes_max: config.resident_memory_bytes_max,
+        });
+        let residents = residents.map_err(|error| internal("the resident columns", &error))?;
+        let sessions = Sessions::new(&config, Arc::clone(&tables), Arc::clone(&registry), residents)
             .map(Arc::new)
             .map_err(|error| internal("the query sessions could not be set up", &error))?;
         let admission = Admission::new(config.concurrent_max, config.queue_max);
@@ -123,6 +132,11 @@ impl QueryEngine {
     /// Queries running or waiting.
     pub fn running(&self) -> usize {
         self.inner.registry.running()
+    }
+
+    /// The resident columns of sealed segments, for whoever seals segments.
+    pub fn residents(&self) -> &Arc<ResidentStore> {
+        &self.inner.sessions.sources().residents
     }
 
     /// The tables that this engine answers from.

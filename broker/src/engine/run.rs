@@ -13,6 +13,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, StreamExt};
 use headwater_segment::live::Tables;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -24,7 +25,7 @@ use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
 use super::{Engine, parameters};
 use crate::catalog::{QueryCatalog, known_names, table_names};
-use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
+use crate::request::{QueryAnswer, QueryRequest, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
 
@@ -78,6 +79,7 @@ pub(super) async fn start(
         entry: Arc::clone(&guard.entry),
         request,
         limits,
+        io: Handle::current(),
         sender,
         _permit: permit,
     };
@@ -103,6 +105,8 @@ struct QueryTask {
     entry: Arc<QueryEntry>,
     request: QueryRequest,
     limits: Limits,
+    /// The caller's runtime, which does the I/O.
+    io: Handle,
     sender: mpsc::Sender<Message>,
     _permit: OwnedSemaphorePermit,
 }
@@ -126,7 +130,6 @@ impl QueryTask {
         }
         let executed = AssertUnwindSafe(self.execute(&plan, context)).catch_unwind().await;
         let executed = executed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
-        count_parquet_rows(plan.as_ref(), &self.entry.stats);
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
@@ -137,6 +140,7 @@ impl QueryTask {
             prepared.stream_columns.clone(),
             self.request.sealed_only,
             Arc::clone(&self.entry.stats),
+            self.io.clone(),
         );
         let state =
             self.sessions.session(self.limits.memory_bytes, &catalog).map_err(|error| error_of(&error))?;
@@ -200,18 +204,6 @@ impl QueryTask {
 static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 });
-
-/// Adds the rows that Parquet scans produced; scans of open segments count for themselves.
-fn count_parquet_rows(plan: &dyn ExecutionPlan, stats: &QueryStats) {
-    if plan.name() == "DataSourceExec"
-        && let Some(rows) = plan.metrics().and_then(|metrics| metrics.output_rows())
-    {
-        stats.rows_scanned.fetch_add(rows as u64, Ordering::Relaxed);
-    }
-    for child in plan.children() {
-        count_parquet_rows(child.as_ref(), stats);
-    }
-}
 
 fn panicked(panic: &(dyn Any + Send)) -> QueryError {
     let text = panic.downcast_ref::<&str>().copied();

@@ -10,10 +10,12 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 use headwater_segment::live::Tables;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
 use super::filter_pushdown;
+use super::overflow;
 use super::registry::Registry;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
 
@@ -41,12 +43,14 @@ impl Sessions {
         config: &EngineConfig,
         tables: Arc<Tables>,
         registry: Arc<Registry>,
+        residents: Arc<ResidentStore>,
     ) -> Result<Self, DataFusionError> {
         let mut base =
             SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
         let rules = filter_pushdown::careful(base.physical_optimizers());
         let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules).build();
+        let base = overflow::checked(base)?;
         let functions = base.scalar_functions().keys();
         let functions =
             functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());
@@ -59,6 +63,8 @@ impl Sessions {
                 tables,
                 registry,
                 footers: FooterCache::new(FOOTER_BYTES_MAX),
+                residents,
+                options: config.execute,
             }),
             functions,
         })
@@ -82,6 +88,7 @@ impl Sessions {
             .with_runtime_env(Arc::new(environment))
             .with_catalog_list(QueryCatalog::list(catalog)?)
             .build();
+        state.config_mut().set_extension(Arc::clone(catalog));
         // Fixes the time that now() answers with.
         state.mark_start_execution();
         Ok(state)
@@ -109,9 +116,6 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     // What a sort holds is sorted in one piece before it spills. Merging its batches instead takes a cursor of up to
     // three times its rows for each of them, which fails exactly when memory is short.
     options.execution.sort_in_place_threshold_bytes = usize::MAX;
-    options.execution.parquet.pushdown_filters = true;
-    options.execution.parquet.reorder_filters = true;
-    options.execution.parquet.enable_page_index = true;
     options.sql_parser.collect_spans = true;
     session
 }

@@ -1,6 +1,6 @@
 //! Which rows of one block are selected: all of them, or those of a bit mask.
 
-use headwater_segment::column::BLOCK_ROWS;
+use headwater_segment::column::{BLOCK_ROWS, select};
 
 /// Words of a block's mask: bit r % 64 of word r / 64 is row r of the block.
 pub(crate) const MASK_WORDS: usize = BLOCK_ROWS / 64;
@@ -82,13 +82,7 @@ impl Selection {
             if self.all {
                 self.indices.extend(0..self.rows as u16);
             } else {
-                for (word, bits) in self.mask.iter().enumerate() {
-                    let mut bits = *bits;
-                    while bits != 0 {
-                        self.indices.push((word * 64) as u16 + bits.trailing_zeros() as u16);
-                        bits &= bits - 1;
-                    }
-                }
+                select::set_rows(&self.mask, &mut self.indices);
             }
             self.indices_made = true;
         }

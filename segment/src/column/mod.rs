@@ -15,6 +15,7 @@
 //! - a [sorted](CodeValues::is_sorted) dictionary ascends (NULL first, then SQL order), so that codes compare as values do;
 //! - all columns of a [`SegmentColumns`] have the same blocks.
 
+mod build;
 mod codes;
 
 use std::ops::Range;
@@ -24,6 +25,10 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use roaring::RoaringBitmap;
 
+pub use crate::kernel::select;
+#[cfg(test)]
+pub(crate) use build::tests;
+pub use build::{build_column, null_column};
 pub use codes::{CodeSlice, Codes};
 
 /// Most rows of a block: the unit of zone maps, of selection and of vectorised execution. A block's values of one column

@@ -245,7 +245,6 @@ pub(crate) struct ViewSnapshot {
 
 impl ViewSnapshot {
     /// How many values there are.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.views.len()
     }

@@ -102,6 +102,21 @@ impl ColumnChunk {
         })
     }
 
+    /// Rows `range`, which must be committed, as codes, and the dictionary that they are of; `None` if the chunk has none.
+    pub(super) fn codes(&self, range: Range<usize>) -> Option<(ScalarBuffer<u32>, &ViewReader)> {
+        match &self.values {
+            ChunkValues::Codes { codes, dictionary } => {
+                Some((codes.prefix(range.end).slice(range.start, range.len()), dictionary))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether any of the rows `range`, which must be committed, is NULL.
+    pub(super) fn has_null(&self, range: Range<usize>) -> bool {
+        self.nulls.shared.get().is_some_and(|flags| flags.prefix(range.end)[range].contains(&1))
+    }
+
     /// The values of a LONG column that has no NULL (`$offset`), up to row `count`, which must be committed.
     pub(super) fn longs(&self, count: usize) -> Option<ScalarBuffer<i64>> {
         match &self.values {

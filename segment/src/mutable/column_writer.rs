@@ -187,8 +187,11 @@ impl ColumnWriter {
         if !self.nullable {
             return Err(Fault::Null);
         }
-        if let ValuesWriter::List { bounds, elements } = &mut self.values {
-            set_list(bounds, elements, index, &[])?;
+        match &mut self.values {
+            ValuesWriter::List { bounds, elements } => set_list(bounds, elements, index, &[])?,
+            // The row may have had a value before, or an abandoned row at this index.
+            ValuesWriter::Codes { codes, .. } => codes.set(index, 0),
+            _ => {}
         }
         self.nulls.set(index, true, self.capacity, &self.account);
         Ok(())

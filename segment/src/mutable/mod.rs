@@ -42,6 +42,7 @@ use crate::schema::TableSchema;
 mod batches;
 mod column;
 mod column_writer;
+mod columns;
 mod dead_letter;
 mod dictionary;
 mod writer;

@@ -9,6 +9,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 
 use super::schema;
 use crate::budget::MemoryBudget;
+use crate::column::tests::decode_blocks;
 use crate::mutable::column::ChunkValues;
 use crate::mutable::{CHUNK_ROWS, DeadLetter, MutableSegment, SegmentWriter};
 use crate::schema::ColumnType;
@@ -251,4 +252,39 @@ fn a_column_of_distinct_values_leaves_its_dictionary() {
     let bytes = all.column(2).as_binary_view();
     let expected = |row: usize| (!row.is_multiple_of(3)).then(|| row.to_le_bytes()[..row % 8].to_vec());
     assert!(bytes.iter().enumerate().all(|(row, value)| value == expected(row).as_deref()));
+
+    for rows in [0..rows, 700..CHUNK_ROWS, 0..0, rows - 1..rows + 5] {
+        let columns = segment.columns(rows.clone(), &[0, 1, 2]).unwrap();
+        let is_coded = |column: usize| columns.columns()[column].coded().is_some();
+        assert_eq!(is_coded(0), rows == (700..CHUNK_ROWS), "as long as every chunk has codes");
+        assert_eq!(is_coded(1), !rows.is_empty());
+        let all = read(&segment, rows);
+        assert_eq!(columns.rows(), all.num_rows());
+        for (column, expected) in columns.columns().iter().zip(all.columns()) {
+            assert_eq!(&decode_blocks(column, columns.blocks()), expected);
+        }
+    }
+    assert!(segment.columns(0..1, &[99]).is_err());
+}
+
+#[test]
+fn a_null_has_code_0_whatever_was_there_before() {
+    let (mut writer, segment) = segment(&[(ColumnType::String, true)]);
+    append(&mut writer, 0, Value::Str("first"));
+    writer.set(0, Value::Str("second"));
+    append(&mut writer, 1, Value::Null);
+    writer.set(0, Value::Str("third"));
+    writer.abandon_row();
+    append(&mut writer, 2, Value::Null);
+    writer.set(0, Value::Str("fourth"));
+    writer.abandon_row();
+    writer.finish_row(3, None, None, None);
+    append(&mut writer, 4, Value::Str(""));
+    writer.publish(5);
+    let columns = segment.columns(0..5, &[0]).unwrap();
+    let column = columns.columns()[0].coded().unwrap();
+    let codes: Vec<u64> = (0..5).map(|row| column.codes(0).get(row)).collect();
+    assert!(column.has_null);
+    assert_eq!(codes, [1, 0, 0, 0, 5], "the empty text is a value");
+    assert!(!segment.columns(4..5, &[0]).unwrap().columns()[0].coded().unwrap().has_null);
 }

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::schema;
 use crate::budget::MemoryBudget;
+use crate::column::tests::decode_blocks;
+use crate::column::{BLOCK_ROWS, CodeValues, SegmentColumns};
 use crate::mutable::MutableSegment;
 use crate::schema::{ColumnType, TableSchema};
 use crate::value::{RowSink, Value};
@@ -187,6 +189,25 @@ fn any_type() -> impl Strategy<Value = ColumnType> {
     ]
 }
 
+/// The invariants of blocks and of codes.
+fn check_columns(columns: &SegmentColumns) {
+    let lengths: Vec<usize> = (0..columns.blocks()).map(|block| columns.block(block).len()).collect();
+    assert!(lengths.iter().all(|length| (1..=BLOCK_ROWS).contains(length)));
+    for coded in columns.columns().iter().filter_map(|column| column.coded()) {
+        let CodeValues::Dictionary { values, sorted: false, .. } = &coded.values else {
+            panic!("an open dictionary is not sorted")
+        };
+        values.to_data().validate_full().unwrap();
+        assert!(values.is_null(0) && values.null_count() == 1);
+        for (block, length) in lengths.iter().enumerate() {
+            let codes = coded.codes(block);
+            assert_eq!(codes.len(), *length);
+            let mut codes = (0..codes.len()).map(|row| codes.get(row));
+            assert!(codes.all(|code| code < coded.values.count() && (code > 0 || coded.has_null)));
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
@@ -269,10 +290,14 @@ proptest! {
                 }
             }
             let projected = Arc::new(schema.arrow().project(&projection)?);
-            prop_assert_eq!(
-                concat_batches(&projected, &batches)?,
-                expected(&schema, &rows[start..end], &projection)
-            );
+            let expected = expected(&schema, &rows[start..end], &projection);
+            prop_assert_eq!(&concat_batches(&projected, &batches)?, &expected);
+            let columns = segment.columns(start..end, &projection)?;
+            check_columns(&columns);
+            prop_assert_eq!(columns.rows(), end - start);
+            for (column, expected) in columns.columns().iter().zip(expected.columns()) {
+                prop_assert_eq!(&decode_blocks(column, columns.blocks()), expected);
+            }
         }
         drop((writer, segment));
         for (batch, expected) in held {

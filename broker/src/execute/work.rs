@@ -1,0 +1,267 @@
+//! The queue that the partitions of one operator share while it runs: morsels of about a millisecond.
+//!
+//! ```text
+//! parts ──claim──▶ ready in memory? ──yes──▶ prepare ──▶ morsels of BLOCKS_PER_MORSEL blocks ──▶ whoever asks next
+//!                        └─no─▶ load (and the next ones ahead) ─┘
+//! ```
+//!
+//! Invariants:
+//! - every block of every part is handed out exactly once, whatever the number of partitions;
+//! - a part whose claimer goes away, or fails, before its morsels are out is claimed again, so neither rows nor errors
+//!   are lost;
+//! - what is in memory is handed out without waiting and without another task.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+
+use datafusion::common::internal_datafusion_err;
+use datafusion::error::{DataFusionError, Result};
+use headwater_segment::column::SegmentColumns;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::source::{SegmentPart, Source};
+
+/// Blocks of a morsel: 131,072 rows, about a millisecond of work.
+const BLOCKS_PER_MORSEL: usize = 16;
+/// Parts that are loaded ahead of the one that is needed now.
+const LOADS_AHEAD: usize = 4;
+
+/// What an operator makes of each segment before its first block; `None` if the segment has no row for it.
+pub(crate) type Prepare<P> = Box<dyn Fn(&Arc<SegmentColumns>) -> Result<Option<P>> + Send + Sync>;
+
+/// See the module.
+pub(crate) struct Work<P> {
+    source: Arc<Source>,
+    parts: Vec<SegmentPart>,
+    columns: Vec<usize>,
+    prepare: Prepare<P>,
+    /// Where loads run: not on the query threads.
+    io: Handle,
+    state: Mutex<State<P>>,
+    /// Something has changed for partitions that wait.
+    changed: Notify,
+}
+
+/// Consecutive blocks of one segment, for one partition to work on.
+pub(crate) struct Morsel<P> {
+    /// The columns that the operator asked for.
+    pub(crate) segment: Arc<SegmentColumns>,
+    /// What the operator made of the segment.
+    pub(crate) prepared: Arc<P>,
+    /// The blocks.
+    pub(crate) blocks: Range<usize>,
+    /// Which part; distinct per segment.
+    pub(crate) segment_index: usize,
+}
+
+struct State<P> {
+    /// Segments that still have blocks to hand out.
+    opened: VecDeque<Morsel<P>>,
+    /// Parts that nobody works on, in order.
+    unclaimed: VecDeque<usize>,
+    /// Loads under way, and the parts that they are for.
+    loads: Vec<(usize, Load)>,
+    /// Parts claimed but not opened yet.
+    claimed: usize,
+}
+
+/// A load on its own task; dropping it ends the task.
+struct Load(JoinHandle<Result<Arc<SegmentColumns>>>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Load {
+    async fn wait(mut self) -> Result<Arc<SegmentColumns>> {
+        (&mut self.0).await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
+    }
+}
+
+/// What a partition does next.
+enum Step<'a, P> {
+    Take(Morsel<P>),
+    Open(Claim<'a, P>),
+    Wait,
+    End,
+}
+
+/// A part that one partition opens. Dropped before it is opened, the part goes back.
+struct Claim<'a, P> {
+    work: &'a Work<P>,
+    part: usize,
+    load: Option<Load>,
+    opened: bool,
+}
+
+impl<P> Drop for Claim<'_, P> {
+    fn drop(&mut self) {
+        let mut state = self.work.state.lock();
+        state.claimed -= 1;
+        if !self.opened {
+            state.unclaimed.push_front(self.part);
+        }
+        drop(state);
+        self.work.changed.notify_waiters();
+    }
+}
+
+impl<P> Work<P> {
+    /// The visible columns `columns` of `parts`, in their order; loads run on `io`.
+    pub(crate) fn new(
+        source: Arc<Source>,
+        parts: Vec<SegmentPart>,
+        columns: Vec<usize>,
+        io: Handle,
+        prepare: Prepare<P>,
+    ) -> Self {
+        let unclaimed = (0..parts.len()).collect();
+        let state = State { opened: VecDeque::new(), unclaimed, loads: Vec::new(), claimed: 0 };
+        Self { source, parts, columns, prepare, io, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// The next morsel; `None` when there is and will be none. Cancel by dropping.
+    pub(crate) async fn next(&self) -> Result<Option<Morsel<P>>> {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            match self.step() {
+                Step::Take(morsel) => return Ok(Some(morsel)),
+                Step::Open(claim) => self.open(claim).await?,
+                Step::Wait => changed.await,
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    fn step(&self) -> Step<'_, P> {
+        let mut state = self.state.lock();
+        if let Some(morsel) = state.take() {
+            return Step::Take(morsel);
+        }
+        let Some(part) = state.unclaimed.pop_front() else {
+            return if state.claimed == 0 { Step::End } else { Step::Wait };
+        };
+        state.claimed += 1;
+        let load = state.loads.iter().position(|(loading, _)| *loading == part);
+        let load = load.map(|index| state.loads.swap_remove(index).1);
+        Step::Open(Claim { work: self, part, load, opened: false })
+    }
+
+    async fn open(&self, mut claim: Claim<'_, P>) -> Result<()> {
+        let part = claim.part;
+        let ready = match claim.load {
+            Some(_) => None,
+            None => self.source.ready(&self.parts[part], &self.columns)?,
+        };
+        let segment = match ready {
+            Some(ready) => ready,
+            None => {
+                let load = claim.load.take().or_else(|| self.start_load(part));
+                self.load_ahead()?;
+                let load = load.ok_or_else(|| internal_datafusion_err!("open columns are always ready"))?;
+                load.wait().await?
+            }
+        };
+        let prepared = (self.prepare)(&segment)?;
+        claim.opened = true;
+        if let Some(prepared) = prepared {
+            let blocks = 0..segment.blocks();
+            let morsel = Morsel { segment, prepared: Arc::new(prepared), blocks, segment_index: part };
+            self.state.lock().opened.push_back(morsel);
+        }
+        Ok(())
+    }
+
+    /// Starts loading the parts that come next, as far as they are not in memory.
+    fn load_ahead(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        let next: Vec<usize> = state.unclaimed.iter().copied().take(LOADS_AHEAD).collect();
+        for part in next {
+            let is_loading = state.loads.iter().any(|(loading, _)| *loading == part);
+            let is_sealed = matches!(self.parts[part], SegmentPart::Sealed(_));
+            if is_sealed && !is_loading && self.source.ready(&self.parts[part], &self.columns)?.is_none() {
+                state.loads.extend(self.start_load(part).map(|load| (part, load)));
+            }
+        }
+        Ok(())
+    }
+
+    fn start_load(&self, part: usize) -> Option<Load> {
+        let SegmentPart::Sealed(meta) = &self.parts[part] else { return None };
+        let (source, meta, columns) = (Arc::clone(&self.source), Arc::clone(meta), self.columns.clone());
+        Some(Load(self.io.spawn(async move { source.load(&meta, &columns).await })))
+    }
+}
+
+impl<P> State<P> {
+    fn take(&mut self) -> Option<Morsel<P>> {
+        loop {
+            let first = self.opened.front_mut()?;
+            let end = (first.blocks.start + BLOCKS_PER_MORSEL).min(first.blocks.end);
+            let blocks = first.blocks.start..end;
+            if first.blocks.end == end {
+                let mut last = self.opened.pop_front()?;
+                last.blocks = blocks;
+                if last.blocks.is_empty() {
+                    continue;
+                }
+                return Some(last);
+            }
+            first.blocks.start = end;
+            return Some(Morsel {
+                segment: Arc::clone(&first.segment),
+                prepared: Arc::clone(&first.prepared),
+                blocks,
+                segment_index: first.segment_index,
+            });
+        }
+    }
+}
+
+/// What the partitions of one operator share during one execution of it. An operator that is executed once more
+/// without having been reset gets a new one.
+pub(crate) struct Shared<T> {
+    state: Mutex<(Option<Arc<T>>, Vec<usize>)>,
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { state: Mutex::new((None, Vec::new())) }
+    }
+}
+
+impl<T> Shared<T> {
+    /// The shared value for `partition`, made by the first partition of each execution.
+    pub(crate) fn get(&self, partition: usize, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        let mut state = self.state.lock();
+        let (value, started) = &mut *state;
+        if started.contains(&partition) {
+            *value = None;
+        }
+        let shared = match value {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                let made = Arc::new(make()?);
+                started.clear();
+                *value = Some(Arc::clone(&made));
+                made
+            }
+        };
+        started.push(partition);
+        Ok(shared)
+    }
+
+    /// The value of the latest execution.
+    pub(crate) fn latest(&self) -> Option<Arc<T>> {
+        self.state.lock().0.clone()
+    }
+}

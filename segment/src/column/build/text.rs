@@ -1,0 +1,221 @@
+//! Text and bytes: a dictionary of the whole segment, its values ascending; plain if most rows are distinct.
+//!
+//! Values get codes in order of arrival first, of arrays that are dictionaries already only each entry that is used; then
+//! the distinct values are sorted, and codes become places.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, DictionaryArray,
+};
+use arrow::datatypes::{DataType, Int32Type};
+use arrow::error::ArrowError;
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use super::{coded, fingerprint, narrowest, plain, remapped, unexpected};
+use crate::Result;
+use crate::column::{CodeValues, Column};
+
+/// Below this many rows a dictionary costs nothing worth saving.
+const JUDGED_ROWS_MIN: usize = 64 << 10;
+/// Data blocks of the views that are built here, in bytes.
+const VIEW_BLOCK_BYTES: u32 = 4 << 20;
+/// An entry of an input dictionary that no row has used yet.
+const UNUSED: u32 = u32::MAX;
+
+/// The column of text or bytes.
+pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> {
+    let rows: usize = arrays.iter().map(|array| array.len()).sum();
+    // A code takes four bytes and an entry sixteen: with seven of ten rows distinct the dictionary saves nothing.
+    let distinct_max = if rows < JUDGED_ROWS_MIN { rows } else { rows / 10 * 7 };
+    let mut interner = Interner::new(distinct_max);
+    let mut arrivals: Vec<u32> = Vec::with_capacity(rows);
+    for array in arrays {
+        if !interner.intern_all(array, &mut arrivals)? {
+            return plain::text(data_type, arrays);
+        }
+    }
+    let has_null = arrivals.contains(&0);
+    let order = ascending(&interner.values);
+    let mut places = vec![0; order.len() + 1];
+    (u32::from(has_null)..).zip(&order).for_each(|(place, index)| places[*index as usize + 1] = place);
+
+    let mut entries = view_builder();
+    if has_null {
+        entries.append_null();
+    }
+    let sorted = || order.iter().map(|index| interner.values[*index as usize]);
+    sorted().try_for_each(|value| entries.try_append_value(value))?;
+    let values = view_array(&data_type, entries.finish())?;
+    let fingerprint = Some(fingerprint(&data_type, has_null, sorted()));
+    let codes = narrowest!(values.len() as u64, remapped(&arrivals, &places));
+    Ok(coded(data_type, CodeValues::Dictionary { values, sorted: true, fingerprint }, has_null, codes))
+}
+
+pub(super) fn view_builder() -> BinaryViewBuilder {
+    BinaryViewBuilder::new().with_fixed_block_size(VIEW_BLOCK_BYTES)
+}
+
+/// Views of the column's type.
+pub(super) fn view_array(data_type: &DataType, views: BinaryViewArray) -> Result<ArrayRef> {
+    Ok(match data_type {
+        DataType::Utf8View => Arc::new(views.to_string_view()?),
+        _ => Arc::new(views),
+    })
+}
+
+/// Distinct values in order of arrival.
+struct Interner<'a> {
+    values: Vec<&'a [u8]>,
+    table: HashTable<Slot>,
+    hasher: FixedState,
+    distinct_max: usize,
+    /// The entries of the last input dictionary, and the code of each that was used. Arrays of one Parquet row group share
+    /// their dictionary.
+    entries: Option<(ArrayData, Vec<u32>)>,
+}
+
+/// The hash is kept so that neither growth nor most comparisons read values.
+struct Slot {
+    hash: u32,
+    index: u32,
+}
+
+impl Slot {
+    /// hashbrown takes the bucket from the low bits and a tag from the topmost seven, so both halves carry the hash.
+    fn table_hash(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
+}
+
+impl<'a> Interner<'a> {
+    fn new(distinct_max: usize) -> Self {
+        Self {
+            values: Vec::new(),
+            table: HashTable::new(),
+            hasher: FixedState::default(),
+            distinct_max,
+            entries: None,
+        }
+    }
+
+    /// Appends a code per row: 0 for NULL, else one more than the value's number. False if the distinct values are too many.
+    fn intern_all(&mut self, array: &'a ArrayRef, codes: &mut Vec<u32>) -> Result<bool> {
+        if let Some(dictionary) = array.as_any().downcast_ref::<DictionaryArray<Int32Type>>() {
+            return self.intern_dictionary(dictionary, codes);
+        }
+        let mut last: (&[u8], u32) = (&[], UNUSED);
+        for_each_value(array, &mut |value| {
+            codes.push(match value {
+                None => 0,
+                Some(value) => {
+                    // Sorted rows come in runs.
+                    if last.1 == UNUSED || last.0 != value {
+                        last = (value, self.intern(value));
+                    }
+                    last.1
+                }
+            });
+            Ok(())
+        })?;
+        Ok(self.values.len() <= self.distinct_max)
+    }
+
+    fn intern_dictionary(
+        &mut self,
+        array: &'a DictionaryArray<Int32Type>,
+        codes: &mut Vec<u32>,
+    ) -> Result<bool> {
+        let data = array.values().to_data();
+        let mut known = match self.entries.take() {
+            Some((last, known)) if last.ptr_eq(&data) => known,
+            _ => vec![UNUSED; array.values().len()],
+        };
+        let mut entries: Vec<Option<&'a [u8]>> = Vec::with_capacity(known.len());
+        for_each_value(array.values(), &mut |value| {
+            entries.push(value);
+            Ok(())
+        })?;
+        let keys = array.keys();
+        for (row, key) in keys.values().iter().enumerate() {
+            if keys.is_null(row) {
+                codes.push(0);
+                continue;
+            }
+            // Arrow's constructors have seen to it that keys of rows that are not NULL are within the entries.
+            let key = *key as usize;
+            if known[key] == UNUSED {
+                known[key] = entries[key].map_or(0, |value| self.intern(value));
+            }
+            codes.push(known[key]);
+        }
+        self.entries = Some((data, known));
+        Ok(self.values.len() <= self.distinct_max)
+    }
+
+    #[inline]
+    fn intern(&mut self, value: &'a [u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(value);
+        let hash = (hasher.finish() >> 32) as u32;
+        let is_value = |slot: &Slot| slot.hash == hash && self.values[slot.index as usize] == value;
+        if let Some(slot) = self.table.find(Slot::table_hash(hash), is_value) {
+            return slot.index + 1;
+        }
+        let index = self.values.len() as u32;
+        self.values.push(value);
+        self.table
+            .insert_unique(Slot::table_hash(hash), Slot { hash, index }, |slot| Slot::table_hash(slot.hash));
+        index + 1
+    }
+}
+
+/// Numbers of distinct values in ascending order of their bytes.
+fn ascending(values: &[&[u8]]) -> Vec<u32> {
+    // URLs and keys of one kind begin alike: compare what follows, eight bytes at a time, and read on only if those tie.
+    let common = values.iter().fold(values.first().map_or(0, |first| first.len()), |common, value| {
+        let alike = values[0].iter().zip(value.iter()).take(common).take_while(|(a, b)| a == b);
+        alike.count()
+    });
+    let prefix = |value: &[u8]| {
+        let rest = &value[common..];
+        let mut bytes = [0; 8];
+        let length = rest.len().min(8);
+        bytes[..length].copy_from_slice(&rest[..length]);
+        u64::from_be_bytes(bytes)
+    };
+    let mut order: Vec<(u64, u32)> = (0..).zip(values).map(|(index, value)| (prefix(value), index)).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| values[a.1 as usize].cmp(values[b.1 as usize])));
+    order.into_iter().map(|(_, index)| index).collect()
+}
+
+/// Calls `each` with the value of every row.
+pub(super) fn for_each_value<'a>(
+    array: &'a ArrayRef,
+    each: &mut dyn FnMut(Option<&'a [u8]>) -> Result<(), ArrowError>,
+) -> Result<()> {
+    match array.data_type() {
+        DataType::Utf8View => {
+            array.as_string_view().iter().try_for_each(|value| each(value.map(str::as_bytes)))?
+        }
+        DataType::BinaryView => array.as_binary_view().iter().try_for_each(each)?,
+        DataType::Utf8 => {
+            array.as_string::<i32>().iter().try_for_each(|value| each(value.map(str::as_bytes)))?
+        }
+        DataType::Binary => array.as_binary::<i32>().iter().try_for_each(each)?,
+        DataType::Dictionary(key, _) if **key == DataType::Int32 => {
+            let dictionary = array.as_dictionary::<Int32Type>();
+            let mut entries = Vec::with_capacity(dictionary.values().len());
+            for_each_value(dictionary.values(), &mut |value| {
+                entries.push(value);
+                Ok(())
+            })?;
+            let keys = dictionary.keys();
+            keys.iter().try_for_each(|key| each(key.and_then(|key| entries[key as usize])))?;
+        }
+        _ => return Err(unexpected(array, "text or bytes")),
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The resident form of sealed segments: their columns as execution reads them, kept between queries.
+//!
+//! ```text
+//! columns() ── in memory? ── yes ──────────────────────────────────────────────┐
+//!               │ no: one load per column, however many ask                   ├─> SegmentColumns
+//!               ├─ local file? ── map it, compare its CRC ───────────────────┤
+//!               └─ sealed object: byte ranges of the columns -> decode -> build -> write the file, map it
+//! ```
+//!
+//! A column is kept by the segment's ULID and its own name: its place may change when a table gains columns.
+//!
+//! **Architecture Invariant:** nothing here is not in the sealed object. A file that is damaged, of another version or gone
+//! is built again; a directory that cannot be written costs speed, never an answer. What a query holds stays alive
+//! whatever the budgets throw out.
+
+mod file;
+mod flight;
+mod load;
+mod lru;
+mod object;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use store::{ResidentConfig, ResidentStore};

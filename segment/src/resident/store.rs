@@ -1,0 +1,484 @@
+//! What is resident: in memory, and in local files, each within its budget.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::hash::{BuildHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::array::{Array, RecordBatch};
+use parking_lot::RwLock;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use ulid::Ulid;
+
+use super::file::{self, Identity};
+use super::flight::{Flights, Join};
+use super::load::{self, Wanted};
+use super::lru::Lru;
+use crate::column::{CodeStore, CodeValues, Codes, Column, PlainStore, SegmentColumns, build_column};
+use crate::schema::{self, ColumnType, TableSchema};
+use crate::sealed::{SegmentMeta, SegmentReaderFactory};
+use crate::{Result, SegmentError};
+
+/// Segments whose objects are read at a time.
+const FETCHES_MAX: usize = 8;
+const FILE_EXTENSION: &str = "col";
+const TEMPORARY_EXTENSION: &str = "tmp";
+/// Held locked by the process that uses a directory.
+const LOCK_FILE: &str = "headwater-resident.lock";
+
+/// Where resident columns are kept, and how much of them.
+#[derive(Clone, Debug)]
+pub struct ResidentConfig {
+    /// Directory of the local files, for this process alone; `None` keeps columns in memory only.
+    pub dir: Option<PathBuf>,
+    /// Most bytes of local files.
+    pub disk_bytes_max: u64,
+    /// Most bytes of columns that are kept in memory or mapped into it; what running queries hold may come on top.
+    pub memory_bytes_max: u64,
+}
+
+/// A column of a segment: the segment, and a hash of the column's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    segment: Ulid,
+    column: u64,
+}
+
+impl Key {
+    fn new(segment: Ulid, name: &str) -> Self {
+        // Fixed, because it names files.
+        let mut hasher = foldhash::quality::FixedState::with_seed(0x636f_6c75).build_hasher();
+        hasher.write(name.as_bytes());
+        Self { segment, column: hasher.finish() }
+    }
+}
+
+/// A column in memory. Its name and type are compared when it is taken, so that no hash needs to be trusted.
+struct Held {
+    name: Box<str>,
+    data_type: ColumnType,
+    column: Arc<Column>,
+}
+
+/// The resident columns of all tables of a process.
+pub struct ResidentStore {
+    dir: Option<Dir>,
+    memory: RwLock<Lru<Key, Held>>,
+    files: RwLock<Lru<Key, ()>>,
+    flights: Arc<Flights>,
+    /// By table: the columns that queries have read.
+    used: RwLock<HashMap<String, HashSet<String>>>,
+    fetches: Semaphore,
+    decodes: Semaphore,
+    decodes_max: usize,
+}
+
+struct Dir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl ResidentStore {
+    /// Opens the store: finds the files that an earlier process left, and removes those that are no use.
+    ///
+    /// # Errors
+    /// `Refused` if the directory cannot be used, or another process uses it.
+    pub fn open(config: ResidentConfig) -> Result<Arc<Self>> {
+        let decodes_max = std::thread::available_parallelism().map_or(2, usize::from);
+        let dir = config.dir.map(lock_dir).transpose()?;
+        let store = Self {
+            memory: RwLock::new(Lru::new(config.memory_bytes_max)),
+            files: RwLock::new(Lru::new(config.disk_bytes_max)),
+            flights: Arc::default(),
+            used: RwLock::default(),
+            fetches: Semaphore::new(FETCHES_MAX),
+            decodes: Semaphore::new(decodes_max),
+            decodes_max,
+            dir,
+        };
+        if let Some(dir) = &store.dir {
+            let mut found = files_in(&dir.path);
+            found.sort_unstable_by_key(|(_, _, modified)| *modified);
+            for (key, length, _) in found {
+                store.add_file(key, length);
+            }
+        }
+        Ok(Arc::new(store))
+    }
+
+    /// `columns` (indexes into the columns of `schema`) of a sealed segment of `table`, in that order. Loads what is missing,
+    /// once however many ask. Must be called on a tokio runtime with I/O; a caller that goes away disturbs nobody.
+    ///
+    /// # Errors
+    /// `Refused` if the schema has no such column; `Corrupt` and `Store` as the verified reader says. Not kept: the next call
+    /// tries again.
+    pub async fn columns(
+        self: &Arc<Self>,
+        table: &str,
+        readers: &SegmentReaderFactory,
+        schema: &TableSchema,
+        meta: &Arc<SegmentMeta>,
+        columns: &[usize],
+    ) -> Result<SegmentColumns> {
+        if let Some(ready) = self.ready(schema, meta, columns) {
+            return Ok(ready);
+        }
+        let wanted = columns.iter().map(|index| column_of(schema, *index)).collect::<Result<Vec<_>>>()?;
+        self.note_used(table, schema, columns);
+        let mut joined = Vec::with_capacity(columns.len());
+        let mut to_load = Vec::new();
+        for column in wanted {
+            let key = Key::new(meta.id, &column.name);
+            joined.push(match self.flights.join(key, || self.held(key, column)) {
+                Join::Held(column) => Ok(column),
+                Join::Wait(waiting) => Err(waiting),
+                Join::Load(flight, waiting) => {
+                    to_load.push(Wanted { key, column: column.clone(), flight });
+                    Err(waiting)
+                }
+            });
+        }
+        if !to_load.is_empty() {
+            // Apart from this call, which may be cancelled while others wait for the same columns.
+            tokio::spawn(load::load(Arc::clone(self), readers.clone(), Arc::clone(meta), to_load));
+        }
+        let mut found = Vec::with_capacity(joined.len());
+        for column in joined {
+            found.push(match column {
+                Ok(column) => column,
+                Err(waiting) => waiting.column().await?,
+            });
+        }
+        Ok(SegmentColumns::even(meta.rows as usize, found))
+    }
+
+    /// The same columns without waiting: only if all of them are in memory now.
+    pub fn ready(
+        &self,
+        schema: &TableSchema,
+        meta: &SegmentMeta,
+        columns: &[usize],
+    ) -> Option<SegmentColumns> {
+        let memory = self.memory.read();
+        let files = self.files.read();
+        let mut found = Vec::with_capacity(columns.len());
+        for index in columns {
+            let column = schema.columns().get(*index)?;
+            let key = Key::new(meta.id, &column.name);
+            found.push(memory.get(key)?.column_if(column)?);
+            // A file goes together with its column in memory, so it is in use as long as that is.
+            files.get(key);
+        }
+        Some(SegmentColumns::even(meta.rows as usize, found))
+    }
+
+    /// Remembers that queries read these columns of `table`, so that the next sealed segment comes with them. Queries of
+    /// sealed segments are remembered anyway; this is for those that only find open ones.
+    pub fn note_used(&self, table: &str, schema: &TableSchema, columns: &[usize]) {
+        let names = || columns.iter().filter_map(|index| Some(&schema.columns().get(*index)?.name));
+        let is_known = {
+            let used = self.used.read();
+            used.get(table).is_some_and(|known| names().all(|name| known.contains(name)))
+        };
+        if !is_known {
+            self.used.write().entry(table.to_string()).or_default().extend(names().cloned());
+        }
+    }
+
+    /// Builds the columns that queries have used on `table`, of a segment that has just been sealed from `sorted_rows`: all
+    /// its rows with all columns of `schema`, in their sealed order. CPU work: call it on a blocking thread, before the
+    /// segment is handed over. What fails here is loaded when it is needed.
+    pub fn adopt(&self, table: &str, schema: &TableSchema, meta: &SegmentMeta, sorted_rows: &[RecordBatch]) {
+        let used = self.used.read().get(table).cloned().unwrap_or_default();
+        let rows: u64 = sorted_rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        if rows != meta.rows || sorted_rows.iter().any(|batch| batch.num_columns() != schema.columns().len())
+        {
+            tracing::warn!(table, segment = %meta.id, "the rows at hand are not those of the segment: nothing adopted");
+            return;
+        }
+        for (index, column) in schema.columns().iter().enumerate() {
+            if !used.contains(&column.name) {
+                continue;
+            }
+            let arrays: Vec<_> = sorted_rows.iter().map(|batch| Arc::clone(batch.column(index))).collect();
+            match build_column(&column.data_type, &arrays) {
+                Ok(built) => {
+                    let key = Key::new(meta.id, &column.name);
+                    self.keep(key, &load::identity(meta, column), column, built);
+                    count_load("seal");
+                }
+                Err(error) => {
+                    tracing::warn!(table, segment = %meta.id, column = column.name, %error, "column not adopted");
+                }
+            }
+        }
+    }
+
+    /// Drops what is kept of the segments that are named: they are no longer in the log, or belong to somebody else.
+    pub fn forget(&self, is_gone: impl Fn(Ulid) -> bool) {
+        // What is dropped may be large, so not under the lock.
+        let columns = self.memory.write().remove_all(|key| is_gone(key.segment));
+        drop(columns);
+        let files = self.files.write().remove_all(|key| is_gone(key.segment));
+        files.into_iter().for_each(|(key, ())| self.remove_file(key));
+        self.report();
+    }
+
+    fn held(&self, key: Key, column: &schema::Column) -> Option<Arc<Column>> {
+        self.memory.read().get(key)?.column_if(column)
+    }
+
+    /// Keeps a column that was just built: in a local file if that is possible, else in memory.
+    pub(super) fn keep(
+        &self,
+        key: Key,
+        identity: &Identity,
+        schema_column: &schema::Column,
+        column: Column,
+    ) -> Arc<Column> {
+        let path = self.file_path(key).filter(|_| self.files.read().fits(heap_bytes(&column)));
+        let mapped = path.and_then(|path| {
+            let written = file::write(&path, identity, &column);
+            written.and_then(|_| file::open(&path, identity)).map_or_else(
+                |error| {
+                    tracing::warn!(%error, "a resident column is kept in memory only");
+                    let _ = fs::remove_file(&path);
+                    None
+                },
+                Some,
+            )
+        });
+        match mapped {
+            Some((column, length)) => {
+                let column = self.keep_counted(key, schema_column, column, length);
+                self.add_file(key, length);
+                column
+            }
+            None => self.keep_in_memory(key, schema_column, column),
+        }
+    }
+
+    pub(super) fn keep_in_memory(
+        &self,
+        key: Key,
+        schema_column: &schema::Column,
+        column: Column,
+    ) -> Arc<Column> {
+        let bytes = heap_bytes(&column);
+        self.keep_counted(key, schema_column, column, bytes)
+    }
+
+    fn keep_counted(
+        &self,
+        key: Key,
+        schema_column: &schema::Column,
+        column: Column,
+        bytes: u64,
+    ) -> Arc<Column> {
+        let column = Arc::new(column);
+        let held = Held {
+            name: schema_column.name.as_str().into(),
+            data_type: schema_column.data_type.clone(),
+            column: Arc::clone(&column),
+        };
+        let evicted = self.memory.write().insert(key, held, bytes);
+        if !evicted.is_empty() {
+            metrics::counter!("headwater_resident_evictions_total", "from" => "memory")
+                .increment(evicted.len() as u64);
+        }
+        self.report();
+        column
+    }
+
+    /// Maps the file of a column; one that is damaged is removed.
+    pub(super) fn open_file(
+        &self,
+        key: Key,
+        identity: Identity,
+        schema_column: &schema::Column,
+    ) -> Option<Arc<Column>> {
+        match file::open(&self.file_path(key)?, &identity) {
+            Ok((column, length)) => {
+                count_load("file");
+                self.files.read().get(key);
+                Some(self.keep_counted(key, schema_column, column, length))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a resident column is built again");
+                metrics::counter!("headwater_resident_files_damaged_total").increment(1);
+                self.files.write().remove(key);
+                self.remove_file(key);
+                None
+            }
+        }
+    }
+
+    pub(super) fn has_file(&self, key: Key) -> bool {
+        self.files.read().contains(key)
+    }
+
+    /// Counts a file that is there; removes those that are beyond the budget.
+    fn add_file(&self, key: Key, length: u64) {
+        let evicted = self.files.write().insert(key, (), length);
+        if !evicted.is_empty() {
+            metrics::counter!("headwater_resident_evictions_total", "from" => "disk")
+                .increment(evicted.len() as u64);
+        }
+        for (evicted, ()) in evicted {
+            // Its blocks on disk are free only when nobody maps them.
+            let column = self.memory.write().remove(evicted);
+            drop(column);
+            self.remove_file(evicted);
+        }
+        self.report();
+    }
+
+    fn file_path(&self, key: Key) -> Option<PathBuf> {
+        let dir = self.dir.as_ref()?.path.join(key.segment.to_string());
+        Some(dir.join(format!("{:016x}.{FILE_EXTENSION}", key.column)))
+    }
+
+    fn remove_file(&self, key: Key) {
+        if let Some(path) = self.file_path(key) {
+            remove(&path);
+        }
+    }
+
+    /// A turn to read an object.
+    pub(super) async fn fetch_turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Never closed, so there is always a permit.
+        self.fetches.acquire().await.ok()
+    }
+
+    /// A turn to decode or verify a column.
+    pub(super) async fn decode_turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.decodes.acquire().await.ok()
+    }
+
+    /// Columns that are decoded at a time.
+    pub(super) fn decodes_max(&self) -> usize {
+        self.decodes_max
+    }
+
+    fn report(&self) {
+        metrics::gauge!("headwater_resident_memory_bytes").set(self.memory.read().bytes() as f64);
+        metrics::gauge!("headwater_resident_disk_bytes").set(self.files.read().bytes() as f64);
+    }
+}
+
+impl std::fmt::Debug for ResidentStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResidentStore")
+            .field("dir", &self.dir.as_ref().map(|dir| &dir.path))
+            .field("memory_bytes", &self.memory.read().bytes())
+            .field("disk_bytes", &self.files.read().bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Held {
+    fn column_if(&self, wanted: &schema::Column) -> Option<Arc<Column>> {
+        let is_wanted = *self.name == *wanted.name && self.data_type == wanted.data_type;
+        is_wanted.then(|| Arc::clone(&self.column))
+    }
+}
+
+/// Counts a column that became resident: from the `object`, a local `file`, or at the `seal`.
+pub(super) fn count_load(source: &'static str) {
+    metrics::counter!("headwater_resident_columns_loaded_total", "source" => source).increment(1);
+}
+
+fn column_of(schema: &TableSchema, index: usize) -> Result<&schema::Column> {
+    schema.columns().get(index).ok_or_else(|| {
+        SegmentError::Refused(format!("column {index} of a table with {}", schema.columns().len()))
+    })
+}
+
+/// Memory of a column that is not mapped, in bytes.
+fn heap_bytes(column: &Column) -> u64 {
+    let bytes = match column {
+        Column::Plain(plain) => match &plain.values {
+            PlainStore::Whole(array) => array.get_array_memory_size(),
+            PlainStore::Chunked(pieces) => pieces.iter().map(|piece| piece.get_array_memory_size()).sum(),
+        },
+        Column::Coded(coded) => {
+            let code_bytes = |codes: &Codes| match codes {
+                Codes::U8(codes) => codes.len(),
+                Codes::U16(codes) => codes.len() * 2,
+                Codes::U32(codes) => codes.len() * 4,
+                Codes::U64(codes) => codes.len() * 8,
+            };
+            let codes = match &coded.codes {
+                CodeStore::Whole(codes) => code_bytes(codes),
+                CodeStore::Chunked(pieces) => pieces.iter().map(code_bytes).sum(),
+            };
+            let values = match &coded.values {
+                CodeValues::Dictionary { values, .. } => values.get_array_memory_size(),
+                CodeValues::Linear { .. } => 0,
+            };
+            codes + values + coded.zones.as_ref().map_or(0, |zones| zones.min.len() * 16)
+        }
+    };
+    bytes as u64
+}
+
+/// Makes the directory this process's own.
+fn lock_dir(path: PathBuf) -> Result<Dir> {
+    let refused = |error: &dyn std::fmt::Display| {
+        SegmentError::Refused(format!(
+            "the directory of resident columns {} cannot be used: {error}; give each process one of its own that it may write to",
+            path.display()
+        ))
+    };
+    let lock = fs::create_dir_all(&path).and_then(|()| File::create(path.join(LOCK_FILE)));
+    let lock = lock.map_err(|error| refused(&error))?;
+    lock.try_lock().map_err(|error| refused(&error))?;
+    Ok(Dir { path, _lock: lock })
+}
+
+/// The files of a directory that are of use, with length and age. Removes ours that are not, and leaves what is not ours.
+fn files_in(dir: &Path) -> Vec<(Key, u64, SystemTime)> {
+    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
+    let mut found = Vec::new();
+    for segment_dir in entries(dir) {
+        let Some(segment) = segment_dir.file_name().to_str().and_then(|name| Ulid::from_string(name).ok())
+        else {
+            continue;
+        };
+        for entry in entries(&segment_dir.path()) {
+            let path = entry.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if !matches!(extension, Some(FILE_EXTENSION | TEMPORARY_EXTENSION)) {
+                continue;
+            }
+            let is_column = extension == Some(FILE_EXTENSION);
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_column);
+            let column = stem.and_then(|stem| u64::from_str_radix(stem, 16).ok());
+            let metadata = entry.metadata().ok();
+            match column.zip(metadata).filter(|(_, metadata)| file::is_current(&path, metadata.len())) {
+                Some((column, metadata)) => {
+                    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                    found.push((Key { segment, column }, metadata.len(), modified));
+                }
+                None => remove(&path),
+            }
+        }
+        // Only if it is empty.
+        let _ = fs::remove_dir(segment_dir.path());
+    }
+    found
+}
+
+/// Removes a file, and its directory once that is empty.
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "a resident column could not be removed");
+    }
+    if let Some(dir) = path.parent() {
+        let _ = fs::remove_dir(dir);
+    }
+}
