@@ -21,7 +21,7 @@ pub use range::RangeIndex;
 pub(super) use range::range_keys;
 pub(super) use sorted::SortedIndex;
 
-use crate::column::Postings;
+use crate::column::{CodeValues, CodedColumn, Postings};
 
 /// Longest entry that is written or read, in bytes.
 pub(super) const ENTRY_BYTES_MAX: u64 = 1 << 30;
@@ -59,6 +59,23 @@ impl ColumnPostings {
             .values
             .is_some()
             .then(|| Arc::new(LinearPostings { postings, base, step }) as Arc<dyn Postings>)
+    }
+
+    /// The postings for `column`, by its codes: those of the same column of the same segment. `None` if its codes are of another
+    /// order, or if this index does not list the values that they are linear in.
+    pub fn for_column(&self, column: &CodedColumn) -> Option<Arc<dyn Postings>> {
+        if column.has_null != self.order.has_null {
+            return None;
+        }
+        match &column.values {
+            CodeValues::Dictionary { values, sorted: true, .. }
+                if values.len() == self.order.count as usize =>
+            {
+                Some(self.by_code())
+            }
+            CodeValues::Dictionary { .. } => None,
+            CodeValues::Linear { base, step, .. } => self.by_value(*base, *step),
+        }
     }
 
     /// The rows that hold the physical integer `value`; `None` if this index does not list its values.

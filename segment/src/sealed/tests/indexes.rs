@@ -1,6 +1,6 @@
 //! The indexes of a whole segment: which columns get one, and that they speak of the rows that are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
@@ -9,6 +9,7 @@ use arrow::datatypes::{
 use roaring::RoaringBitmap;
 
 use super::*;
+use crate::column::{BLOCK_ROWS, build_column};
 use crate::spec::IndexSet;
 
 /// The spec of [`every_type`] with every index that each type allows.
@@ -55,6 +56,22 @@ fn cells(array: &ArrayRef, data_type: &ColumnType) -> Vec<Cell> {
     (0..array.len()).map(one).collect()
 }
 
+/// The resident form of the same rows has codes of its own; by them the index must say the same.
+fn check_resident(postings: &ColumnPostings, array: &ArrayRef, data_type: &ColumnType) {
+    let resident = build_column(data_type, std::slice::from_ref(array)).unwrap();
+    let Some(coded) = resident.coded() else { return };
+    let by_code = postings.for_column(coded).expect("codes in the same order");
+    let mut rows: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+    for row in 0..array.len() {
+        let code = coded.codes(row / BLOCK_ROWS).get(row % BLOCK_ROWS);
+        rows.entry(code).or_default().insert(row as u32);
+    }
+    for (code, expected) in rows {
+        assert_eq!(by_code.count(code), Some(expected.len()));
+        assert_eq!(by_code.rows(code), Some(expected));
+    }
+}
+
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
@@ -82,6 +99,7 @@ async fn check(factory: &SegmentReaderFactory, meta: &SegmentMeta, schema: &Tabl
                 }
                 assert_eq!(postings.by_code().rows(code as u64), Some(expected), "{}", column.name);
             }
+            check_resident(&postings, array, &column.data_type);
         }
         if wanted.bloom {
             for cell in cells(array, &column.data_type) {
