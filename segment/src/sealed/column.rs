@@ -42,6 +42,8 @@ const SORTED_REPEATS_MIN: usize = 16;
 /// Longest text, on average, that gets a bloom filter by rule: what is longer is no key.
 const BLOOM_TEXT_BYTES_MAX: u64 = 64;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// Rows after which the search for a row's batch begins anew.
+const HINT_ROWS: usize = 1024;
 /// Slices of the column that the encoding is chosen by, and their rows.
 const SAMPLE_SLICES: usize = 2;
 const SAMPLE_ROWS_MIN: usize = 1024;
@@ -49,8 +51,10 @@ const SAMPLE_ROWS_MAX: usize = 8192;
 
 /// Where the rows of a segment stand among its batches, and in which order they go into the file.
 pub(super) struct RowOrder {
-    /// The first row of each batch.
+    /// The first row of each batch; no batch is empty.
     starts: Vec<u32>,
+    /// By every [`HINT_ROWS`] rows, the batch that holds the first of them.
+    hints: Vec<u32>,
     rows: usize,
     /// The n-th row of the file; `None`: as they stand.
     numbers: Option<Vec<u32>>,
@@ -59,13 +63,25 @@ pub(super) struct RowOrder {
 impl RowOrder {
     pub(super) fn new(batch_rows: impl Iterator<Item = usize>, numbers: Option<Vec<u32>>) -> Self {
         let mut rows = 0;
-        let starts = batch_rows
+        let starts: Vec<u32> = batch_rows
             .map(|count| {
                 rows += count;
                 (rows - count) as u32
             })
             .collect();
-        Self { starts, rows, numbers }
+        let batch_of = |row: usize| starts.partition_point(|start| *start as usize <= row).saturating_sub(1);
+        let hints = (0..rows).step_by(HINT_ROWS).map(|row| batch_of(row) as u32).collect();
+        Self { starts, hints, rows, numbers }
+    }
+
+    /// The batch of a row, and the row's number in it.
+    #[inline]
+    fn place(&self, number: u32) -> (usize, usize) {
+        let mut batch = self.hints[number as usize / HINT_ROWS] as usize;
+        while self.starts.get(batch + 1).is_some_and(|next| *next <= number) {
+            batch += 1;
+        }
+        (batch, (number - self.starts[batch]) as usize)
     }
 
     /// Rows.
@@ -84,13 +100,9 @@ impl RowOrder {
     /// `count` rows of the file from `start` on.
     fn slice(&self, arrays: &[&ArrayRef], start: usize, count: usize) -> Result<ArrayRef> {
         let end = (start + count).min(self.rows);
-        let place = |number: u32| {
-            let batch = self.starts.partition_point(|start| *start <= number) - 1;
-            (batch, (number - self.starts[batch]) as usize)
-        };
         let places: Vec<(usize, usize)> = match &self.numbers {
-            None => (start as u32..end as u32).map(place).collect(),
-            Some(numbers) => numbers[start..end].iter().map(|number| place(*number)).collect(),
+            None => (start as u32..end as u32).map(|number| self.place(number)).collect(),
+            Some(numbers) => numbers[start..end].iter().map(|number| self.place(*number)).collect(),
         };
         let arrays: Vec<&dyn Array> = arrays.iter().map(|array| array.as_ref()).collect();
         Ok(interleave(&arrays, &places)?)
@@ -182,33 +194,30 @@ impl ColumnInput<'_> {
 
     fn chunk(&self, coded: Option<(&Coded, &[u32])>) -> Result<Chunk> {
         let limit = dictionary_limit(self.data_type(), self.order.rows());
-        let coded = coded.filter(|(coded, _)| coded.values.len() <= limit);
-        if let Some((coded, codes)) = coded {
-            let column = DictionaryColumn {
+        let dictionary = match coded.filter(|(coded, _)| coded.values.len() <= limit) {
+            Some((coded, codes)) => dictionary_chunk::encode(&DictionaryColumn {
                 descriptor: self.descriptor.clone(),
                 data_type: self.data_type(),
                 coded,
                 codes,
                 has_nan: self.has_nan,
-            };
-            if let Some(chunk) = dictionary_chunk::encode(&column)?
-                && self.dictionary_pays(chunk.close.bytes_written)?
-            {
-                return Ok(Chunk::Dictionary(chunk));
-            }
-        }
+            })?,
+            None => None,
+        };
+        // Text always has a dictionary if it repeats. Numbers may be smaller as they are.
+        let dictionary = match dictionary {
+            Some(chunk) if self.data_type().is_bytes_like() => return Ok(Chunk::Dictionary(chunk)),
+            other => other,
+        };
         let form = self.plain_form()?;
+        let plain_bytes = form.row_bytes * self.order.rows() as f64;
+        if let Some(chunk) = dictionary
+            && chunk.close.bytes_written as f64 <= plain_bytes
+        {
+            return Ok(Chunk::Dictionary(chunk));
+        }
         let arrays = self.order.slices(self.arrays);
         plain_chunk::encode(&self.field(), self.data_type(), form, !self.has_nan, arrays).map(Chunk::Plain)
-    }
-
-    /// Text always has a dictionary if it repeats. Numbers may be smaller as they are.
-    fn dictionary_pays(&self, dictionary_bytes: u64) -> Result<bool> {
-        if self.data_type().is_bytes_like() {
-            return Ok(true);
-        }
-        let plain_bytes = self.plain_form()?.row_bytes * self.order.rows() as f64;
-        Ok(dictionary_bytes as f64 <= plain_bytes)
     }
 
     fn plain_form(&self) -> Result<plain_chunk::PlainForm> {

@@ -126,3 +126,82 @@ fn read_names(value: &Value, path: &str, faults: &mut Faults) -> Option<IndexSet
     }
     good.then_some(set)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SegmentError;
+    use crate::spec::parse_spec;
+
+    #[test]
+    fn indexes_are_read_checked_and_written_back() {
+        let spec = |index: &str| {
+            parse_spec(&format!(
+                "name: t\nstream: {{brokers: 'a:1', topic: t}}\ncolumns:\n  - {{name: n, type: LONG{index}}}\n  - {{name: f, type: DOUBLE}}\n"
+            ))
+        };
+        let index = |text: &str| spec(text).unwrap().columns[0].index;
+        assert_eq!(index(""), None);
+        assert_eq!(index(", index: null"), None);
+        assert_eq!(index(", index: none"), Some(IndexSet::default()));
+        let two = IndexSet { inverted: true, range: true, ..IndexSet::default() };
+        assert_eq!(index(", index: [range, inverted]"), Some(two));
+        for text in ["", ", index: none", ", index: [bloom]", ", index: [inverted, bloom, range]"] {
+            let spec = spec(text).unwrap();
+            assert_eq!(parse_spec(&spec.to_json()).unwrap(), spec);
+            assert_eq!(parse_spec(&spec.to_yaml()).unwrap(), spec);
+        }
+        let fault = |text: &str| match spec(text) {
+            Err(SegmentError::Spec(faults)) => {
+                faults.iter().map(|fault| fault.to_string()).collect::<String>()
+            }
+            other => panic!("{other:?}"),
+        };
+        let cases = [
+            (", index: inverted", "columns[0].index: must be none or a list"),
+            (", index: []", "columns[0].index: names no index"),
+            (", index: 7", "columns[0].index: must be none or a list"),
+            (", index: [inverted, invertd]", "columns[0].index[1]: \"invertd\": did you mean inverted?"),
+            (", index: [bloom, bloom]", "columns[0].index[1]: \"bloom\" is named twice"),
+            (", index: [[]]", "columns[0].index[0]:"),
+        ];
+        for (text, expected) in cases {
+            assert!(fault(text).starts_with(expected), "{}", fault(text));
+        }
+    }
+
+    #[test]
+    fn an_index_must_fit_its_type() {
+        let misfits = [
+            ("DOUBLE", "inverted"),
+            ("FLOAT", "bloom"),
+            ("BOOLEAN", "bloom"),
+            ("BOOLEAN", "range"),
+            ("STRING", "range"),
+            ("UUID", "range"),
+            ("'ARRAY<LONG>'", "inverted"),
+            ("'DECIMAL(19,2)'", "range"),
+            ("'DECIMAL(9,2)'", "bloom"),
+        ];
+        let parse = |data_type: &str, index: &str| {
+            parse_spec(&format!(
+                "name: t\nstream: {{brokers: 'a:1', topic: t}}\ncolumns: [{{name: c, type: {data_type}, index: [{index}]}}]\n"
+            ))
+        };
+        for (data_type, index) in misfits {
+            let error = parse(data_type, index).unwrap_err().to_string();
+            assert!(
+                error.contains("columns[0].index") && error.contains(&format!("has no {index} index")),
+                "{error}"
+            );
+        }
+        for (data_type, index) in [
+            ("BOOLEAN", "inverted"),
+            ("DOUBLE", "range"),
+            ("BYTES", "bloom"),
+            ("'DECIMAL(18,2)'", "inverted, range"),
+        ] {
+            assert!(parse(data_type, index).is_ok(), "{data_type} {index}");
+        }
+    }
+}
