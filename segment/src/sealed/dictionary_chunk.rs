@@ -210,7 +210,6 @@ pub(super) fn encode(column: &DictionaryColumn<'_>) -> Result<Option<EncodedChun
         offsets.append_offset_and_size(spec.offset as i64, spec.compressed_size as i32);
         bounds.add_page(&page, codes.len());
     }
-    drop(writer);
     let bytes = sink.into_inner()?;
     let (column_index, statistics) = bounds.finish()?;
     let mut metadata = ColumnChunkMetaData::builder(column.descriptor.clone())

@@ -35,11 +35,8 @@ struct Bucket {
 impl RangeIndex {
     /// A float as the index counts it: ascending with the value, -0.0 as 0.0, every NaN the same and last.
     pub fn float_key(value: f64) -> i64 {
-        let value = match value {
-            value if value.is_nan() => f64::NAN.abs(),
-            value if value == 0.0 => 0.0,
-            value => value,
-        };
+        // Adding 0.0 makes 0.0 of -0.0 and changes nothing else.
+        let value = if value.is_nan() { f64::NAN.abs() } else { value + 0.0 };
         let bits = value.to_bits() as i64;
         if bits < 0 { bits ^ i64::MAX } else { bits }
     }
