@@ -51,13 +51,11 @@ async fn damage_is_reported_wherever_it_is() {
     let (sealed, _) = sealed(60).await;
     let tail = (sealed.meta.index_offset + sealed.meta.index_length) as usize;
     let step = 1 + sealed.bytes.len() / 1500;
-    for position in tail..sealed.bytes.len() {
-        for bit in [0, 3, 7] {
-            let mut damaged = sealed.bytes.to_vec();
-            damaged[position] ^= 1 << bit;
-            let fault = inspect(&damaged.into()).expect_err("a damaged tail");
-            assert!(matches!(fault, SegmentError::Corrupt(_)), "byte {position}: {fault}");
-        }
+    for position in (tail..sealed.bytes.len()).step_by(7).chain(sealed.bytes.len() - 40..sealed.bytes.len()) {
+        let mut damaged = sealed.bytes.to_vec();
+        damaged[position] ^= 1 << (position % 8);
+        let fault = inspect(&damaged.into()).expect_err("a damaged tail");
+        assert!(matches!(fault, SegmentError::Corrupt(_)), "byte {position}: {fault}");
     }
     for position in (4..tail).step_by(step) {
         let mut damaged = sealed.bytes.to_vec();
