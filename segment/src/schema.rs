@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::TableSpec;
+use crate::spec::{IndexSet, TableSpec};
 
 /// The Kafka partition that a row came from (INT, never null).
 pub const PARTITION_COLUMN: &str = "$partition";
@@ -200,6 +200,9 @@ pub struct TableSchema {
     arrow: SchemaRef,
     sort_key: Vec<usize>,
     time_column: Option<usize>,
+    /// By column; `None`: by rule.
+    indexes: Vec<Option<IndexSet>>,
+    index_settings: u32,
 }
 
 impl TableSchema {
@@ -230,7 +233,10 @@ impl TableSchema {
         let position = |name: &String| columns.iter().position(|column| column.name == *name);
         let sort_key = spec.sort_key.iter().filter_map(position).collect();
         let time_column = spec.time_column.as_ref().and_then(position);
-        Self { columns, arrow, sort_key, time_column }
+        let mut indexes: Vec<Option<IndexSet>> = spec.columns.iter().map(|column| column.index).collect();
+        indexes.resize(columns.len(), None);
+        let index_settings = index_settings(spec);
+        Self { columns, arrow, sort_key, time_column, indexes, index_settings }
     }
 
     /// All columns: the spec's, then `$partition`, `$offset`, `$timestamp`, `$key`, `$headers`.
@@ -283,9 +289,30 @@ impl TableSchema {
         self.time_column
     }
 
+    /// The indexes that the spec names for a column; `None`: by rule.
+    pub fn indexes(&self, column: usize) -> Option<IndexSet> {
+        self.indexes.get(column).copied().flatten()
+    }
+
+    /// A checksum of the spec's index settings, by which a segment knows whether it was written under the same ones; 0 if there
+    /// are none.
+    pub fn index_settings(&self) -> u32 {
+        self.index_settings
+    }
+
     /// Index of a column by its exact name.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+}
+
+fn index_settings(spec: &TableSpec) -> u32 {
+    let settings: Vec<(&str, IndexSet)> =
+        spec.columns.iter().filter_map(|column| Some((column.name.as_str(), column.index?))).collect();
+    match settings.is_empty() {
+        true => 0,
+        // The text of an index set is the same for ever: specs are stored with it.
+        false => crc32c::crc32c(serde_json::json!(settings).to_string().as_bytes()).max(1),
     }
 }
 

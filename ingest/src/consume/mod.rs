@@ -4,6 +4,7 @@ mod dead_letters;
 mod headers;
 mod partition;
 mod provenance;
+mod rebuild;
 mod retention;
 mod sealer;
 mod starting;

@@ -252,35 +252,32 @@ impl Sealer {
         }
         if let Some(letters) = &prepared.letters {
             let path = sealed::dead_letters_path(self.partition, prepared.from, prepared.to, prepared.id);
-            self.put(&path, letters.clone()).await?;
+            put(&self.live, &path, letters.clone()).await?;
         }
         if let Some(segment) = &prepared.segment {
-            self.put(&segment.meta.path, segment.bytes.clone()).await?;
+            put(&self.live, &segment.meta.path, segment.bytes.clone()).await?;
             metrics::counter!("headwater_sealed_bytes_total", "table" => self.live.name().to_string())
                 .increment(segment.meta.size_bytes);
         }
         prepared.uploaded = true;
         Ok(())
     }
+}
 
-    async fn put(&self, relative: &str, bytes: bytes::Bytes) -> Result<(), SegmentError> {
-        let path = self.object_path(relative);
-        let failed = |error| SegmentError::store(format!("table {}: upload {path}", self.live.name()), error);
-        // The name carries a fresh ULID, so writing it again writes the same bytes.
-        if bytes.len() < MULTIPART_BYTES_MIN {
-            self.live.store().put(&path, PutPayload::from_bytes(bytes)).await.map_err(failed)?;
-            return Ok(());
-        }
-        let upload = self.live.store().put_multipart(&path).await.map_err(failed)?;
-        let mut writer = WriteMultipart::new(upload);
-        writer.put(bytes);
-        writer.finish().await.map_err(failed)?;
-        Ok(())
+/// Uploads an object of a table; `relative` is its path under the table's root.
+pub(super) async fn put(live: &LiveTable, relative: &str, bytes: bytes::Bytes) -> Result<(), SegmentError> {
+    let path = Path::from(format!("{}/{relative}", live.root()));
+    let failed = |error| SegmentError::store(format!("table {}: upload {path}", live.name()), error);
+    // The name carries a fresh ULID, so writing it again writes the same bytes.
+    if bytes.len() < MULTIPART_BYTES_MIN {
+        live.store().put(&path, PutPayload::from_bytes(bytes)).await.map_err(failed)?;
+        return Ok(());
     }
-
-    fn object_path(&self, relative: &str) -> Path {
-        Path::from(format!("{}/{relative}", self.live.root()))
-    }
+    let upload = live.store().put_multipart(&path).await.map_err(failed)?;
+    let mut writer = WriteMultipart::new(upload);
+    writer.put(bytes);
+    writer.finish().await.map_err(failed)?;
+    Ok(())
 }
 
 /// A range that is encoded and perhaps uploaded.

@@ -2,7 +2,7 @@
 //! watches for new partitions, gaps, a recreated topic and what other processes commit.
 //!
 //! It runs on a thread of its own, because librdkafka's questions block. Here is its loop and what it is asked; where
-//! partitions start is in `starting`, what the table's retention removes in `retention`.
+//! partitions start is in `starting`, what the table's retention removes in `retention`, what is indexed anew in `rebuild`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::kafka::topic::TopicClient;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const REFRESH_LOG_EVERY: Duration = Duration::from_secs(5);
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// What the supervisor is asked.
@@ -80,6 +80,8 @@ pub(crate) struct Supervisor {
     pub(super) topic: Option<Arc<Provenance>>,
     /// Seals of the epoch that ends, while its topic is another one already.
     pub(super) ending: Option<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>,
+    /// Writes segments anew after a change of the spec's indexes.
+    pub(super) rebuilding: Option<JoinHandle<()>>,
 }
 
 impl Supervisor {
@@ -98,6 +100,7 @@ impl Supervisor {
             paused: false,
             topic: None,
             ending: None,
+            rebuilding: None,
         };
         (supervisor, to_self)
     }
@@ -163,9 +166,10 @@ impl Supervisor {
                 refreshed = Instant::now();
                 self.refresh_log();
             }
-            if swept.elapsed() >= RETENTION_EVERY {
+            if swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
                 self.sweep_expired();
+                self.sweep_indexes();
             }
         }
     }
@@ -310,6 +314,10 @@ impl Supervisor {
             if thread.join().is_err() {
                 tracing::error!(table = self.parts.live.name(), "a consumer thread panicked");
             }
+        }
+        if let Some(task) = self.rebuilding.take() {
+            // What it has uploaded already is named by no log entry.
+            task.abort();
         }
         let runtime = self.parts.runtime.clone();
         for (_partition, (jobs, task)) in std::mem::take(&mut self.sealers) {

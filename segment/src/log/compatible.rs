@@ -5,7 +5,7 @@
 //! | nullable columns added behind the last one | yes: older segments read as NULL |
 //! | a column removed, renamed, moved, retyped, its nullability changed | no |
 //! | table name, topic | no: offsets are those of the topic |
-//! | anything else (brokers, properties, paths, sort key, seal, retention, dead letters) | yes, for rows from then on |
+//! | anything else (brokers, properties, paths, sort key, indexes, seal, retention, dead letters) | yes, for rows from then on (segments are rebuilt with other indexes) |
 
 use crate::spec::TableSpec;
 

@@ -101,6 +101,16 @@ pub enum Change {
         /// The new topic's identity, if the broker tells it.
         topic_id: Option<String>,
     },
+    /// A segment is written anew with the same rows (with other indexes, say): the new one takes the old one's place in one
+    /// entry that changes no data and no offset.
+    Replace {
+        /// The segment that goes.
+        old: Ulid,
+        /// The one that comes, uploaded before: of the same partition, offsets and number of rows.
+        meta: Arc<SegmentMeta>,
+        /// The schema that it was written with; its statistics are in that order.
+        schema: Arc<TableSchema>,
+    },
     /// The table's retention removes segments. Ids that are not in the table are passed over.
     Expire {
         /// Ids of the segments.
@@ -152,6 +162,7 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
         Change::TopicRecreated { epoch, starts, topic_id } => {
             decide_recreated(state, commit, *epoch, starts, topic_id)
         }
+        Change::Replace { old, meta, schema } => decide_replace(state, commit, *old, meta, schema),
         Change::Expire { segments } => decide_expire(state, commit, segments),
         Change::SetSpec { spec } => decide_spec(state, commit, spec),
         Change::SetPaused { paused } => decide_paused(state, commit, *paused),
@@ -298,6 +309,51 @@ fn check_starts(state: &LogState, starts: &BTreeMap<i32, i64>) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// | the new one is in the table | the old one is | both hold the same range and rows | decision |
+/// |---|---|---|---|
+/// | yes | - | - | already committed |
+/// | no | yes | yes | write it |
+/// | no | yes | no | refused |
+/// | no | no (expired, or replaced by another) | - | refused |
+fn decide_replace(
+    state: &LogState,
+    commit: &Commit,
+    old: Ulid,
+    meta: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<Decision> {
+    let find = |id: Ulid| state.segments.iter().find(|(_, segment)| segment.id == id);
+    if find(meta.id).is_some() {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    let Some((&(_, epoch, _), replaced)) = find(old) else {
+        return refused(state, format!("segment {old} is not in the table any more; drop its replacement"));
+    };
+    let identity = |segment: &SegmentMeta| {
+        (segment.partition, segment.from, segment.to, segment.rows, segment.dead_letters)
+    };
+    if identity(replaced) != identity(meta) {
+        return refused(
+            state,
+            format!("{} does not hold the same rows as {}, which it is to replace", meta.path, replaced.path),
+        );
+    }
+    let mut add = meta.to_add(schema)?;
+    add.data_change = false;
+    actions::set_epoch(&mut add, epoch);
+    // As for a new segment: what cannot be read back must not be written.
+    SegmentMeta::from_add(&add, &state.schema)?;
+    let mut remove = actions::remove(&replaced.path, replaced.size_bytes, commit.at_ms);
+    if let Action::Remove(remove) = &mut remove {
+        remove.data_change = false;
+    }
+    Ok(Decision::Write(vec![
+        actions::commit_info(commit.id, commit.at_ms, "OPTIMIZE"),
+        remove,
+        Action::Add(add),
+    ]))
 }
 
 fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Decision> {

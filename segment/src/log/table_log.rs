@@ -16,6 +16,8 @@ use super::decide::{Change, Commit, Decision, decide, decide_create};
 use super::files::LogFiles;
 use super::snapshot::LogSnapshot;
 use super::state::LogState;
+use crate::schema::TableSchema;
+use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
 use crate::{Result, SegmentError};
 
@@ -144,6 +146,21 @@ impl TableLog {
     /// `Refused`, naming the column and the reason, if the segments that are there do not allow it; else as [`commit`](Self::commit).
     pub async fn set_spec(&self, spec: &TableSpec) -> Result<Arc<LogSnapshot>> {
         self.commit_now(Change::SetSpec { spec: Arc::new(spec.clone()) }).await
+    }
+
+    /// Puts `new`, which is uploaded and holds the same rows, in the place of the segment `old`. A second call with the same
+    /// arguments is a success. The object of the old one is left for a collector.
+    ///
+    /// # Errors
+    /// `Refused` if the old one is gone or the two are not alike; else as [`commit`](Self::commit), never `Fenced`.
+    pub async fn replace(
+        &self,
+        old: Ulid,
+        new: Arc<SegmentMeta>,
+        schema: Arc<TableSchema>,
+    ) -> Result<Arc<LogSnapshot>> {
+        let id = new.id;
+        self.commit(&Commit { id, at_ms: now_ms(), change: Change::Replace { old, meta: new, schema } }).await
     }
 
     /// Removes segments whose rows this table's retention has given up. Their objects are left for a collector.

@@ -35,6 +35,7 @@ fn schema(columns: &[(&str, &str)]) -> TableSchema {
         nullable: true,
         path: FieldPath::Key,
         on_error: OnError::DeadLetter,
+        index: None,
     });
     TableSchema::new(&TableSpec {
         name: "events".into(),

@@ -1,39 +1,32 @@
-//! Rows to one sealed object: sort, write Parquet row group by row group, close with the index block and the footer.
+//! Rows to one sealed object: sort, write Parquet column by column, then the index entries, the index block and the footer.
 //!
-//! CPU work throughout: call it on a blocking thread. Beside the rows and the object it holds one encoded row group and
-//! one slice of reordered rows, never a second copy of the segment.
+//! CPU work throughout: call it on a blocking thread. Beside the rows and the object it holds the order of the rows, and one
+//! column in that order; never a second copy of the segment.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{self, interleave_record_batch};
+use arrow::compute;
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema};
 use bytes::Bytes;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::{ArrowWriter, add_encoded_arrow_schema_to_metadata};
-use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 use ulid::Ulid;
 
-use super::index_block::{self, INDEX_BYTES_MAX};
+use super::column::{ColumnInput, Entry, RowOrder, code_limit};
+use super::index_block::{self, ENTRIES_MAX, INDEX_BYTES_MAX, IndexEntry};
+use super::intern::{Coded, intern};
 use super::meta::SegmentMeta;
 use super::sort::sorted_order;
 use super::stats::{self, Collected};
-use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX, footer};
-use crate::schema::{ColumnType, TableSchema};
+use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX, footer, tail_mark};
+use crate::schema::TableSchema;
 use crate::{Result, SegmentError};
-
-/// Rows per row group: fine enough to prune by and to share among cores, coarse enough for the dictionary to pay.
-const ROW_GROUP_ROWS: usize = 262_144;
-/// Rows per data page, the unit of pruning inside a row group; a multiple of the 1,024 that the writer counts by.
-const PAGE_ROWS: usize = 20_480;
-/// Rows that are reordered at a time.
-const SLICE_ROWS: usize = 16_384;
-const ZSTD_LEVEL: i32 = 3;
 
 /// What is to be sealed.
 pub struct SealRequest<'a> {
@@ -73,22 +66,12 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
     let row_count = batches.iter().map(|batch| batch.num_rows() as u64).sum();
     check_row_count(&request, row_count)?;
     check_range(&request, &batches)?;
-    let collected: Vec<Collected> = (0..request.schema.columns().len())
-        .map(|column| {
-            let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(column)).collect();
-            stats::collect(&request.schema.columns()[column].data_type, &arrays)
-        })
-        .collect();
-
-    let options = ArrowWriterOptions::new()
-        .with_properties(writer_properties(request.schema, &collected)?)
-        .with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), request.schema.arrow().clone(), options)?;
-    match sorted_order(request.schema, &batches)? {
-        None => batches.iter().try_for_each(|batch| writer.write(batch))?,
-        Some(order) => write_reordered(&mut writer, &batches, &order)?,
-    }
-    let (bytes, index_offset, index_length) = close(writer, &request)?;
+    let parquet_schema = ArrowSchemaConverter::new().convert(request.schema.arrow())?;
+    let properties = Arc::new(writer_properties(request.schema)?);
+    let mut file = SerializedFileWriter::new(Vec::new(), parquet_schema.root_schema_ptr(), properties)?;
+    let (collected, entries) = write_columns(&mut file, &parquet_schema, request.schema, &batches)?;
+    let entries = write_entries(&mut file, entries)?;
+    let (bytes, index_offset, index_length) = close(file, &request, &entries)?;
 
     let tail = &bytes[(index_offset + index_length) as usize..];
     let meta = SegmentMeta {
@@ -105,9 +88,64 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
         index_length,
         tail_crc32c: crc32c::crc32c(tail),
         dead_letters: request.dead_letters,
+        index_settings: request.schema.index_settings(),
         columns: collected.into_iter().map(|column| column.stats).collect(),
     };
     Ok(EncodedSegment { bytes, meta })
+}
+
+/// An index entry, and the number of its column.
+type ColumnEntry = (u32, Entry);
+
+/// Writes the row group: column by column in the order of the sort key. Returns what is known about each, and its index entries.
+fn write_columns(
+    file: &mut SerializedFileWriter<Vec<u8>>,
+    parquet_schema: &SchemaDescriptor,
+    schema: &TableSchema,
+    batches: &[RecordBatch],
+) -> Result<(Vec<Collected>, Vec<ColumnEntry>)> {
+    let columns = schema.columns();
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let arrays: Vec<Vec<&ArrayRef>> =
+        (0..columns.len()).map(|column| batches.iter().map(|batch| batch.column(column)).collect()).collect();
+    let code = |column: usize| {
+        let limit = code_limit(schema, column, rows);
+        intern(&columns[column].data_type, &arrays[column], limit)
+    };
+    let mut coded: Vec<Option<Coded>> = columns.iter().map(|_| None).collect();
+    for column in schema.sort_key() {
+        coded[*column] = code(*column);
+    }
+    let numbers = sorted_order(schema, batches, &coded)?;
+    let order = RowOrder::new(batches.iter().map(RecordBatch::num_rows), numbers);
+
+    let mut row_group = file.next_row_group()?;
+    let mut collected = Vec::with_capacity(columns.len());
+    let mut entries = Vec::new();
+    for (number, column) in columns.iter().enumerate() {
+        // The sort key's columns that have no codes are asked again; they say so early.
+        let coded = coded[number].take().or_else(|| code(number));
+        let statistics = match &coded {
+            None => stats::collect(&column.data_type, &arrays[number]),
+            Some(coded) => {
+                let nulls = arrays[number].iter().map(|array| array.null_count() as u64).sum();
+                stats::collect(&column.data_type, &[&coded.values]).with_null_count(nulls)
+            }
+        };
+        let input = ColumnInput {
+            schema,
+            number,
+            descriptor: parquet_schema.column(number),
+            arrays: &arrays[number],
+            coded,
+            has_nan: statistics.has_nan,
+            order: &order,
+        };
+        entries.extend(input.write(&mut row_group)?.into_iter().map(|entry| (number as u32, entry)));
+        collected.push(statistics);
+    }
+    row_group.close()?;
+    Ok((collected, entries))
 }
 
 fn refused(request: &SealRequest<'_>, message: &str) -> SegmentError {
@@ -162,32 +200,8 @@ fn check_range(request: &SealRequest<'_>, batches: &[RecordBatch]) -> Result<()>
     Ok(())
 }
 
-fn write_reordered<W: Write + Send>(
-    writer: &mut ArrowWriter<W>,
-    batches: &[RecordBatch],
-    order: &[u32],
-) -> Result<()> {
-    let batch_starts: Vec<u32> = batches
-        .iter()
-        .scan(0_u32, |next, batch| {
-            let start = *next;
-            *next += batch.num_rows() as u32;
-            Some(start)
-        })
-        .collect();
-    let place_of = |number: u32| {
-        let batch = batch_starts.partition_point(|start| *start <= number) - 1;
-        (batch, (number - batch_starts[batch]) as usize)
-    };
-    let batches: Vec<&RecordBatch> = batches.iter().collect();
-    for slice in order.chunks(SLICE_ROWS) {
-        let places: Vec<(usize, usize)> = slice.iter().map(|number| place_of(*number)).collect();
-        writer.write(&interleave_record_batch(&batches, &places)?)?;
-    }
-    Ok(())
-}
-
-fn writer_properties(schema: &TableSchema, collected: &[Collected]) -> Result<WriterProperties> {
+/// Of the whole file; the columns' own are chosen where they are written.
+fn writer_properties(schema: &TableSchema) -> Result<WriterProperties> {
     // Every column, an array too, is exactly one Parquet leaf, so that column numbers are leaf numbers.
     let sorting_columns = schema
         .sort_key()
@@ -195,30 +209,10 @@ fn writer_properties(schema: &TableSchema, collected: &[Collected]) -> Result<Wr
         .copied()
         .chain([schema.offset_column()])
         .map(|column| SortingColumn { column_idx: column as i32, descending: false, nulls_first: true });
-    let mut builder = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_created_by("headwater".into())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_sorting_columns(Some(sorting_columns.collect()));
-    for (column, collected) in schema.columns().iter().zip(collected) {
-        let mut path = vec![column.name.clone()];
-        if matches!(column.data_type, ColumnType::Array(_)) {
-            path.extend(["list".into(), "element".into()]);
-            builder = builder.set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::None);
-        } else if collected.has_nan {
-            // SQL puts NaN above every number, Parquet's bounds leave it out: pruning by them would lose the row.
-            builder = builder.set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::None);
-        }
-    }
-    for column in [schema.offset_column(), schema.timestamp_column()] {
-        let path = ColumnPath::new(vec![schema.columns()[column].name.clone()]);
-        builder = builder
-            .set_column_dictionary_enabled(path.clone(), false)
-            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-    }
-    let mut properties = builder.build();
+        .set_sorting_columns(Some(sorting_columns.collect()))
+        .build();
     add_encoded_arrow_schema_to_metadata(&portable(schema.arrow()), &mut properties);
     Ok(properties)
 }
@@ -239,15 +233,33 @@ fn portable(schema: &Schema) -> Schema {
     Schema::new(schema.fields().iter().map(|of| field(of)).collect::<Vec<_>>())
 }
 
-/// Writes what follows the rows. Returns the object, and where its index block lies.
-fn close(mut writer: ArrowWriter<Vec<u8>>, request: &SealRequest<'_>) -> Result<(Bytes, u64, u64)> {
-    writer.flush()?;
-    writer.sync().map_err(ParquetError::from)?;
-    let index_offset = writer.inner().len() as u64;
-    let index = index_block::build(writer.inner());
+/// Writes the index entries behind the row group, as many as a directory holds.
+fn write_entries<W: Write + Send>(
+    file: &mut SerializedFileWriter<W>,
+    entries: Vec<ColumnEntry>,
+) -> Result<Vec<IndexEntry>> {
+    let mut written = Vec::with_capacity(entries.len());
+    for (column, (kind, bytes)) in entries.into_iter().take(ENTRIES_MAX - 1) {
+        let start = file.bytes_written() as u64;
+        file.write_all(&bytes).map_err(ParquetError::from)?;
+        let range = start..start + bytes.len() as u64;
+        written.push(IndexEntry { kind, column, range, crc32c: crc32c::crc32c(&bytes) });
+    }
+    Ok(written)
+}
+
+/// Writes what follows the data. Returns the object, and where its index block lies.
+fn close(
+    mut file: SerializedFileWriter<Vec<u8>>,
+    request: &SealRequest<'_>,
+    entries: &[IndexEntry],
+) -> Result<(Bytes, u64, u64)> {
+    file.flush().map_err(ParquetError::from)?;
+    let index_offset = file.inner().len() as u64;
+    let index = index_block::build(file.inner(), entries);
     let index_length = index.bytes.len() as u64;
-    writer.write_all(&index.bytes).map_err(ParquetError::from)?;
-    let entries = [
+    file.write_all(&index.bytes).map_err(ParquetError::from)?;
+    let key_values = [
         (footer::KEY_FORMAT_VERSION, FORMAT_VERSION.to_string()),
         (footer::KEY_INDEX_OFFSET, index_offset.to_string()),
         (footer::KEY_INDEX_LENGTH, index_length.to_string()),
@@ -257,11 +269,16 @@ fn close(mut writer: ArrowWriter<Vec<u8>>, request: &SealRequest<'_>) -> Result<
         (footer::KEY_FROM, request.from.to_string()),
         (footer::KEY_TO, request.to.to_string()),
         (footer::KEY_ID, request.id.to_string()),
+        (footer::KEY_TAIL, tail_mark::placeholder()),
     ];
-    for (key, value) in entries {
-        writer.append_key_value_metadata(KeyValue::new(key.to_string(), value));
+    for (key, value) in key_values {
+        file.append_key_value_metadata(KeyValue::new(key.to_string(), value));
     }
-    let bytes = Bytes::from(writer.into_inner()?);
+    let mut bytes = file.into_inner()?;
+    if !tail_mark::fill(&mut bytes, (index_offset + index_length) as usize) {
+        return Err(refused(request, "its footer is too long"));
+    }
+    let bytes = Bytes::from(bytes);
     if bytes.len() as u64 > SEGMENT_BYTES_MAX || index_length > INDEX_BYTES_MAX {
         return Err(refused(request, &format!("{} bytes are more than a segment holds", bytes.len())));
     }

@@ -1,4 +1,4 @@
-//! The end of a sealed object, verified and parsed: Parquet metadata with page index, and the block checksums.
+//! The end of a sealed object, verified and parsed: Parquet metadata with page index, and the index block.
 //!
 //! Parsing is a pure function of the bytes `[index_offset, size)`; the cache keeps what was parsed for the whole node.
 
@@ -12,7 +12,7 @@ use parquet::DecodeResult;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use ulid::Ulid;
 
-use super::index_block::{BlockChecksums, INDEX_BYTES_MAX};
+use super::index_block::{BLOCK_BYTES, INDEX_BYTES_MAX, IndexBlock};
 use super::meta::SegmentMeta;
 use super::{FORMAT_VERSION, SEGMENT_BYTES_MAX, SEGMENT_ROWS_MAX};
 
@@ -25,6 +25,8 @@ pub(super) const KEY_PARTITION: &str = "headwater.partition";
 pub(super) const KEY_FROM: &str = "headwater.from";
 pub(super) const KEY_TO: &str = "headwater.to";
 pub(super) const KEY_ID: &str = "headwater.id";
+/// The last one: see [`super::tail_mark`].
+pub(super) const KEY_TAIL: &str = "headwater.tail";
 
 /// Longest tail that is read, in bytes.
 const TAIL_BYTES_MAX: u64 = 1 << 30;
@@ -36,8 +38,8 @@ const TAIL_BYTES_MIN: u64 = 8;
 pub(super) struct Footer {
     /// Parquet metadata, with column and offset indexes.
     pub(super) metadata: Arc<ParquetMetaData>,
-    /// Checksums of the data.
-    pub(super) blocks: BlockChecksums,
+    /// Checksums of the data, and where the index entries are.
+    pub(super) index: IndexBlock,
 }
 
 impl Footer {
@@ -103,12 +105,25 @@ impl Footer {
         }
         let head_crc32c =
             u32::from_str_radix(entry(KEY_INDEX_CRC32C)?, 16).map_err(|error| error.to_string())?;
-        let blocks = BlockChecksums::parse(&index_block, head_crc32c, meta.index_offset)?;
-        Ok(Self { metadata: Arc::new(metadata), blocks })
+        let index = IndexBlock::parse(&index_block, head_crc32c, meta.index_offset)?;
+        Ok(Self { metadata: Arc::new(metadata), index })
+    }
+
+    /// Verifies every byte of a whole object, and parses its end.
+    pub(super) fn verify_all(meta: &SegmentMeta, object: &Bytes) -> Result<Self, String> {
+        let range = Self::range(meta)?;
+        if object.len() as u64 != range.end {
+            return Err(format!("it has {} bytes, the table log says {}", object.len(), range.end));
+        }
+        let footer = Self::parse(meta, object.slice(range.start as usize..))?;
+        match footer.index.damaged_block(object) {
+            None => Ok(footer),
+            Some(block) => Err(format!("the 64 KiB at {} have a wrong CRC32C", block * BLOCK_BYTES)),
+        }
     }
 
     fn memory_bytes(&self) -> usize {
-        self.metadata.memory_size() + self.blocks.memory_bytes()
+        self.metadata.memory_size() + self.index.memory_bytes()
     }
 }
 

@@ -24,6 +24,7 @@ const TAG_INDEX_LENGTH: &str = "headwater.index_length";
 const TAG_TAIL_CRC32C: &str = "headwater.tail_crc32c";
 const TAG_SEALED_AT: &str = "headwater.sealed_at";
 const TAG_DEAD_LETTERS: &str = "headwater.dead_letters";
+const TAG_INDEX_SETTINGS: &str = "headwater.index_settings";
 const TAG_INEXACT: &str = "headwater.inexact";
 
 /// A sealed segment as the table log records it: enough to prune it, to find it and to verify it.
@@ -55,6 +56,8 @@ pub struct SegmentMeta {
     pub tail_crc32c: u32,
     /// Dead letters recorded for the range.
     pub dead_letters: u64,
+    /// The [index settings](TableSchema::index_settings) that it was written under.
+    pub index_settings: u32,
     /// What is known about each column, by schema order.
     pub columns: Vec<ColumnStats>,
 }
@@ -103,6 +106,9 @@ impl SegmentMeta {
         put(TAG_TAIL_CRC32C, &format_args!("{:08x}", self.tail_crc32c));
         put(TAG_SEALED_AT, &self.sealed_at_ms);
         put(TAG_DEAD_LETTERS, &self.dead_letters);
+        if self.index_settings != 0 {
+            put(TAG_INDEX_SETTINGS, &self.index_settings);
+        }
         let columns = schema.columns().iter().zip(&self.columns);
         let inexact: Vec<&str> =
             columns.filter(|(_, stats)| !stats.exact).map(|(column, _)| column.name.as_str()).collect();
@@ -141,6 +147,10 @@ impl SegmentMeta {
             index_length: tags.parse(TAG_INDEX_LENGTH)?,
             tail_crc32c: tail_crc32c.ok_or_else(|| tags.corrupt(TAG_TAIL_CRC32C))?,
             dead_letters: tags.parse(TAG_DEAD_LETTERS)?,
+            index_settings: match tags.get(TAG_INDEX_SETTINGS) {
+                Some(_) => tags.parse(TAG_INDEX_SETTINGS)?,
+                None => 0,
+            },
             columns,
         };
         if meta.partition < 0 || meta.from < 0 || meta.to <= meta.from {

@@ -8,28 +8,46 @@
 //! - Bounds in [`ColumnStats`] may be wider than the data, never narrower; a missing bound is unknown.
 //! - Encoding is a pure function of its request: no clock, no randomness, no I/O.
 
+mod codec;
+mod column;
 mod dead_letters;
+mod dictionary_chunk;
 mod encode;
 mod footer;
+mod index;
 mod index_block;
+mod indexes;
+mod inspect;
+mod intern;
 mod meta;
+mod plain_chunk;
 mod reader;
+mod rebuild;
+mod rle;
 mod sort;
 mod stats;
 mod stats_json;
+mod tail_mark;
 #[cfg(test)]
 mod tests;
 
 pub use dead_letters::{dead_letters_path, decode_dead_letters, encode_dead_letters};
 pub use encode::{EncodedSegment, SealRequest, encode};
 pub use footer::FooterCache;
+pub use index::{ColumnPostings, RangeIndex, ValueOrder};
+pub use index_block::IndexKind;
+pub use indexes::{BloomFilter, Probe, SegmentIndexes};
+pub use inspect::{ColumnReport, IndexReport, SegmentReport, Verdict, inspect};
 pub use meta::SegmentMeta;
 pub use reader::{SegmentReaderFactory, VerifiedReader};
+pub use rebuild::{RebuildRequest, rebuild};
 pub use stats::{ColumnStats, StatValue};
 
 /// The format version that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// Most rows of a segment.
 pub const SEGMENT_ROWS_MAX: u64 = i32::MAX as u64;
+/// Rows per data page, the unit of pruning inside a segment: two blocks of execution.
+pub(crate) const PAGE_ROWS: usize = 2 * crate::column::BLOCK_ROWS;
 /// Largest object that is read or written, in bytes.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;

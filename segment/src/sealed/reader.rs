@@ -17,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::footer::{Footer, FooterCache};
-use super::index_block::{BLOCK_BYTES, BlockChecksums};
+use super::index_block::{BLOCK_BYTES, IndexBlock};
 use super::meta::SegmentMeta;
 use crate::{Result, SegmentError};
 
@@ -64,7 +64,7 @@ pub struct VerifiedReader {
 }
 
 impl VerifiedReader {
-    async fn footer(&mut self) -> Result<Arc<Footer>> {
+    pub(super) async fn footer(&mut self) -> Result<Arc<Footer>> {
         if self.footer.is_none() {
             self.footer = self.footers.get(self.meta.id);
         }
@@ -89,9 +89,9 @@ impl VerifiedReader {
         Ok(footer)
     }
 
-    async fn read(&mut self, wanted: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    pub(super) async fn read(&mut self, wanted: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let footer = self.footer().await?;
-        let data_bytes = footer.blocks.data_bytes();
+        let data_bytes = footer.index.data_bytes();
         if let Some(outside) = wanted.iter().find(|range| range.start > range.end || range.end > data_bytes) {
             return Err(self.corrupt(format!(
                 "bytes {} to {} were asked for, but its data end at {data_bytes}",
@@ -107,7 +107,7 @@ impl VerifiedReader {
             return Err(self.corrupt(format!("{} of {} ranges were answered", fetched.len(), aligned.len())));
         }
         for (range, bytes) in aligned.iter().zip(&fetched) {
-            self.verify(&footer.blocks, range, bytes).await?;
+            self.verify(&footer.index, range, bytes).await?;
         }
         let slice = |range: &Range<u64>| {
             if range.is_empty() {
@@ -121,7 +121,7 @@ impl VerifiedReader {
         slices.ok_or_else(|| self.corrupt("a range was not covered by what was read".into()))
     }
 
-    async fn verify(&self, blocks: &BlockChecksums, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
+    async fn verify(&self, blocks: &IndexBlock, range: &Range<u64>, bytes: &Bytes) -> Result<()> {
         if bytes.len() as u64 != range.end - range.start {
             return Err(
                 self.corrupt(format!("it ends early: bytes {} to {} are not there", range.start, range.end))
@@ -160,7 +160,7 @@ impl VerifiedReader {
         SegmentError::store(format!("reading segment {}", self.location), error)
     }
 
-    fn corrupt(&self, what: String) -> SegmentError {
+    pub(super) fn corrupt(&self, what: String) -> SegmentError {
         SegmentError::Corrupt(format!("segment {}: {what}", self.location))
     }
 }

@@ -12,7 +12,7 @@ use arrow::datatypes::{
 use crate::schema::ColumnType;
 
 /// Bytes of text that a bound keeps.
-const TEXT_BOUND_BYTES_MAX: usize = 64;
+pub(super) const TEXT_BOUND_BYTES_MAX: usize = 64;
 
 /// A bound of a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,14 @@ impl ColumnStats {
 pub(super) struct Collected {
     pub(super) stats: ColumnStats,
     pub(super) has_nan: bool,
+}
+
+impl Collected {
+    /// The same, of a column that has this many NULLs beside the values that were looked at.
+    pub(super) fn with_null_count(mut self, null_count: u64) -> Self {
+        self.stats.null_count = Some(null_count);
+        self
+    }
 }
 
 /// Statistics of the column that `arrays` hold together; their Arrow type must be the column type's.
@@ -121,12 +129,12 @@ fn text(arrays: &[&ArrayRef]) -> Bounds {
     (Some(StatValue::Str(cut(min).into())), upper.map(StatValue::Str), exact)
 }
 
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BOUND_BYTES_MAX)]
 }
 
 /// The least text above every text that begins as `text` does; `None` if all its characters are the greatest one.
-fn cut_and_round_up(text: &str) -> Option<Box<str>> {
+pub(super) fn cut_and_round_up(text: &str) -> Option<Box<str>> {
     let mut kept = cut(text);
     while let Some(last) = kept.chars().next_back() {
         kept = &kept[..kept.len() - last.len_utf8()];

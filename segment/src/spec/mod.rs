@@ -15,6 +15,7 @@ use crate::schema::ColumnType;
 
 mod document;
 mod faults;
+mod index;
 mod names;
 mod parse;
 mod path;
@@ -25,6 +26,7 @@ mod stream;
 mod tests;
 mod units;
 
+pub use index::{IndexSet, RANGE_DECIMAL_DIGITS_MAX};
 pub use names::{NAME_BYTES_MAX, check_column_name, check_table_name};
 pub use parse::{COLUMNS_MAX, parse_spec};
 pub use path::{FieldPath, PathStep};
@@ -88,6 +90,8 @@ pub struct ColumnSpec {
     pub path: FieldPath,
     /// What happens to a value that does not fit.
     pub on_error: OnError,
+    /// The indexes that its sealed segments have; `None`: by rule (see `segment/README.md`).
+    pub index: Option<IndexSet>,
 }
 
 /// What happens to a value that does not fit its column.

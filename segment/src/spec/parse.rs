@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::document::read_document;
 use super::faults::{Faults, Section, boolean, kind, quoted, suggestion, text};
+use super::index::read_index;
 use super::names::{NAME_BYTES_MAX, check_column_name, check_table_name};
 use super::stream::{read_stream, read_topic};
 use super::units::{parse_count, parse_duration, parse_size};
@@ -30,7 +31,7 @@ const RETENTION_LIMITS: (Duration, Duration) =
 
 const TABLE_KEYS: [&str; 8] =
     ["name", "columns", "time_column", "sort_key", "stream", "seal", "retention", "dead_letters"];
-const COLUMN_KEYS: [&str; 5] = ["name", "type", "nullable", "path", "on_error"];
+const COLUMN_KEYS: [&str; 6] = ["name", "type", "nullable", "path", "on_error", "index"];
 const SEAL_KEYS: [&str; 3] = ["rows_max", "bytes_max", "age_max"];
 
 /// Reads a table spec from YAML or JSON text of at most 1 MiB.
@@ -130,6 +131,7 @@ fn read_column(path: &str, value: &Value, faults: &mut Faults) -> ColumnDraft {
     let nullable = section.optional("nullable", true, faults, boolean);
     let field = section.optional("path", None, faults, |value| FieldPath::parse(text(value)?).map(Some));
     let on_error = read_on_error(&section, faults);
+    let index = read_index(&section, data_type.as_ref(), faults);
     if nullable == Some(false) && on_error == Some(OnError::Null) {
         faults.add(
             section.path_of("on_error"),
@@ -145,6 +147,7 @@ fn read_column(path: &str, value: &Value, faults: &mut Faults) -> ColumnDraft {
             nullable: nullable?,
             path,
             on_error: on_error?,
+            index: index?,
         })
     };
     ColumnDraft { column: column(), name, data_type }

@@ -35,6 +35,9 @@ impl Serialize for ColumnSpec {
         if self.on_error != OnError::default() {
             map.serialize_entry("on_error", &self.on_error)?;
         }
+        if let Some(index) = &self.index {
+            map.serialize_entry("index", index)?;
+        }
         map.end()
     }
 }

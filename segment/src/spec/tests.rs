@@ -350,6 +350,7 @@ fn any_column() -> impl Strategy<Value = ColumnSpec> {
             data_type,
             nullable,
             on_error: if nullable && null_on_error { OnError::Null } else { OnError::DeadLetter },
+            index: None,
         },
     )
 }

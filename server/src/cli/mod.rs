@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod client;
 mod infer;
+mod segment;
 mod serve;
 mod shell;
 mod sql;
@@ -35,6 +36,8 @@ enum Command {
     Config(NodeArguments),
     /// Create, look at and manage tables.
     Table(table::TableArguments),
+    /// Look into sealed segments as files.
+    Segment(segment::SegmentArguments),
     /// Ask: an interactive shell, one statement with -c, or statements from standard input.
     Sql(sql::SqlArguments),
 }
@@ -135,6 +138,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), CliError> {
         Command::Start(arguments) => serve::start(&arguments),
         Command::Config(arguments) => serve::print_config(&arguments),
         Command::Table(arguments) => table::run(arguments),
+        Command::Segment(arguments) => segment::run(arguments),
         Command::Sql(arguments) => sql::run(&arguments),
     }
 }

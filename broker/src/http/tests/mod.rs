@@ -141,6 +141,7 @@ fn spec() -> TableSpec {
         nullable: true,
         path: FieldPath::Payload(vec![]),
         on_error: OnError::Null,
+        index: None,
     };
     TableSpec {
         name: "t".into(),

@@ -86,7 +86,14 @@ fn field_path(names: &[&str]) -> FieldPath {
 
 /// A nullable column that fails the message when a value does not fit.
 fn column(path: FieldPath, data_type: ColumnType) -> ColumnSpec {
-    ColumnSpec { name: "c".into(), data_type, nullable: true, path, on_error: OnError::DeadLetter }
+    ColumnSpec {
+        name: "c".into(),
+        data_type,
+        nullable: true,
+        path,
+        on_error: OnError::DeadLetter,
+        index: None,
+    }
 }
 
 fn column_type(text: &str) -> ColumnType {

@@ -196,6 +196,7 @@ fn columns() -> impl Strategy<Value = Vec<ColumnSpec>> {
             nullable,
             path,
             on_error,
+            index: None,
         },
     );
     prop::collection::vec(column, 1..9)
@@ -229,7 +230,14 @@ proptest! {
     #[test]
     fn every_type_answers_as_the_reference(data_type in select(TYPES), value in value()) {
         let path = FieldPath::Payload(vec![]);
-        let column = ColumnSpec { name: "c".into(), data_type: column_type(data_type), nullable: true, path, on_error: OnError::DeadLetter };
+        let column = ColumnSpec {
+            name: "c".into(),
+            data_type: column_type(data_type),
+            nullable: true,
+            path,
+            on_error: OnError::DeadLetter,
+            index: None,
+        };
         let columns = [column];
         let expected = reference::decode(&columns, value.as_bytes(), None);
         let decoded = decode_with(&mut decoder(&columns), value.as_bytes(), None, &());

@@ -262,3 +262,59 @@ proptest::proptest! {
         runtime.block_on(survives_damage(object, at, bits));
     }
 }
+
+#[tokio::test]
+async fn a_segment_is_replaced_by_one_with_the_same_rows() {
+    let store = memory();
+    let log = started(&store, 1).await;
+    log.commit(&segment(0, 0, 10)).await.unwrap();
+    log.commit(&segment(0, 10, 20)).await.unwrap();
+    let schema = Arc::new(TableSchema::new(&spec()));
+    let old = log.snapshot().segments[0].clone();
+    let new = meta(&spec(), 0, 0, 10);
+    let seen = log.replace(old.id, new.clone(), schema.clone()).await.unwrap();
+    let ids: Vec<Ulid> = seen.segments.iter().map(|segment| segment.id).collect();
+    assert_eq!(ids, [new.id, log.snapshot().segments[1].id]);
+    assert_eq!(seen.committed(0), Some(20), "offsets stay");
+    assert_reopens(&store, &log).await;
+
+    let version = seen.version;
+    assert_eq!(log.replace(old.id, new.clone(), schema.clone()).await.unwrap().version, version, "once");
+    let late = meta(&spec(), 0, 0, 10);
+    assert_refused(log.replace(old.id, late, schema.clone()).await, "not in the table any more");
+    for other in [meta(&spec(), 0, 0, 9), meta(&spec(), 0, 1, 10), meta(&spec(), 1, 0, 10)] {
+        assert_refused(log.replace(new.id, other, schema.clone()).await, "does not hold the same rows");
+    }
+    let fewer = SegmentMeta { rows: 9, ..(*meta(&spec(), 0, 0, 10)).clone() };
+    assert_refused(log.replace(new.id, Arc::new(fewer), schema).await, "does not hold the same rows");
+    assert_eq!(log.snapshot().version, version);
+}
+
+#[tokio::test]
+async fn a_replacement_changes_no_data_and_stays_in_its_epoch() {
+    let store = memory();
+    let log = started(&store, 1).await;
+    log.commit(&segment(0, 0, 10)).await.unwrap();
+    log.commit(&commit(Change::TopicRecreated { epoch: 0, starts: [(0, 0)].into(), topic_id: None }))
+        .await
+        .unwrap();
+    let old = log.snapshot().segments[0].clone();
+    let new = meta(&spec(), 0, 0, 10);
+    log.replace(old.id, new.clone(), Arc::new(TableSchema::new(&spec()))).await.unwrap();
+    // The same range of the new epoch is another one.
+    log.commit(&segment_in(1, 0, 0, 10)).await.unwrap();
+    assert_eq!(log.snapshot().segments.len(), 2);
+    assert_eq!(log.snapshot().segments[0].id, new.id);
+    assert_reopens(&store, &log).await;
+    let entry = root().join("_delta_log").join(format!("{:020}.json", log.snapshot().version - 1));
+    let text = store.get(&entry).await.unwrap().bytes().await.unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    for action in ["add", "remove"] {
+        let found = lines.iter().find_map(|line| line.get(action)).unwrap();
+        assert_eq!(found["dataChange"], false, "{action}");
+    }
+}

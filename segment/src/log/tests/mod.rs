@@ -58,6 +58,7 @@ fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta
         index_length: 50,
         tail_crc32c: 7,
         dead_letters: 0,
+        index_settings: 0,
         columns: vec![ColumnStats::UNKNOWN; columns],
     })
 }

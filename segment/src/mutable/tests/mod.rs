@@ -21,6 +21,7 @@ fn schema(columns: &[(ColumnType, bool)]) -> Arc<TableSchema> {
             nullable: *nullable,
             path: FieldPath::Payload(Vec::new()),
             on_error: OnError::default(),
+            index: None,
         })
         .collect();
     let stream = StreamSpec {

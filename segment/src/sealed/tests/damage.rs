@@ -1,12 +1,46 @@
 //! No damage to an object is ever read as data: it is an error that names the object, and never a panic.
 
 use super::*;
+use crate::spec::IndexSet;
 
-fn schema() -> TableSchema {
-    every_type(&["city"])
+/// Every type, and every kind of index: one sorted, one by rule, the rest because the spec asks for them.
+pub(super) fn schema() -> TableSchema {
+    let mut spec = every_type_spec(&["flag", "city"]);
+    let all = IndexSet { inverted: true, bloom: true, range: true };
+    for column in &mut spec.columns {
+        column.index = match column.name.as_str() {
+            "small" | "day" => Some(all),
+            "city" | "raw" => Some(IndexSet { range: false, ..all }),
+            "amount" => Some(IndexSet { range: true, ..IndexSet::default() }),
+            _ => None,
+        };
+    }
+    TableSchema::new(&spec)
 }
 
-async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
+/// Reads all rows and every index of a segment.
+async fn read_everything(
+    factory: &SegmentReaderFactory,
+    meta: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<RecordBatch> {
+    let rows = read(factory, meta, schema).await?;
+    let mut indexes = factory.indexes(Arc::new(meta.clone())).await?;
+    for column in schema.columns() {
+        if let Some(postings) = indexes.postings(&column.name).await? {
+            for code in 0..u64::from(postings.order().count) {
+                assert!(postings.by_code().rows(code).is_some(), "{}", column.name);
+            }
+        }
+        if let Some(range) = indexes.range(&column.name).await? {
+            assert!(range.rows(i64::MIN, i64::MAX).is_some());
+        }
+        indexes.bloom(&column.name).await?;
+    }
+    Ok(rows)
+}
+
+pub(super) async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
     let schema = schema();
 
     let offsets: Vec<i64> = (0..rows as i64).map(|nth| 100 + nth).collect();
@@ -17,7 +51,7 @@ async fn sealed(rows: usize) -> (EncodedSegment, RecordBatch) {
 
 /// Fails unless the object `bytes`, read as `meta` describes it, is reported as corrupt.
 async fn assert_corrupt(meta: &SegmentMeta, bytes: Bytes, what: &str) -> String {
-    match read(&stored(meta, bytes).await, meta, &schema()).await {
+    match read_everything(&stored(meta, bytes).await, meta, &schema()).await {
         Err(SegmentError::Corrupt(message)) => {
             assert!(message.contains(&meta.path), "{what}: {message}");
             message
@@ -31,6 +65,11 @@ async fn assert_corrupt(meta: &SegmentMeta, bytes: Bytes, what: &str) -> String 
 async fn every_damaged_byte_is_found() {
     let (sealed, _) = sealed(1500).await;
     assert!(sealed.meta.index_offset > 2 * 65_536, "several blocks");
+    let factory = stored(&sealed.meta, sealed.bytes.clone()).await;
+    let indexes = factory.indexes(Arc::new(sealed.meta.clone())).await.unwrap();
+    assert_eq!(indexes.kinds("flag")[0].0, IndexKind::Sorted);
+    assert_eq!(indexes.kinds("small").len(), 2);
+    assert!(read_everything(&factory, &sealed.meta, &schema()).await.is_ok());
     let length = sealed.bytes.len();
     let near = |position: u64| position.saturating_sub(40) as usize..(position as usize + 40).min(length);
     let tail = sealed.meta.index_offset + sealed.meta.index_length;

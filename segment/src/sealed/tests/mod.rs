@@ -1,8 +1,11 @@
 //! What the tests of sealed segments share: tables with a column of every type, rows for them, and reading them back.
 
 mod damage;
+mod indexes;
+mod inspect;
 mod meta;
 mod round_trip;
+mod speed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +44,7 @@ fn spec(columns: &[(&str, ColumnType)], sort_key: &[&str]) -> TableSpec {
         nullable: true,
         path: FieldPath::Key,
         on_error: OnError::DeadLetter,
+        index: None,
     };
     TableSpec {
         name: "events".into(),
@@ -62,6 +66,10 @@ fn spec(columns: &[(&str, ColumnType)], sort_key: &[&str]) -> TableSpec {
 
 /// A table with one column of every type.
 fn every_type(sort_key: &[&str]) -> TableSchema {
+    TableSchema::new(&every_type_spec(sort_key))
+}
+
+fn every_type_spec(sort_key: &[&str]) -> TableSpec {
     let columns = [
         ("flag", ColumnType::Boolean),
         ("small", ColumnType::Int),
@@ -80,7 +88,7 @@ fn every_type(sort_key: &[&str]) -> TableSchema {
         ("tags", ColumnType::Array(Box::new(ColumnType::String))),
         ("scores", ColumnType::Array(Box::new(ColumnType::Double))),
     ];
-    TableSchema::new(&spec(&columns, sort_key))
+    spec(&columns, sort_key)
 }
 
 /// One row of [`every_type`], without the stream columns.
