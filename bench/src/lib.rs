@@ -14,6 +14,7 @@ pub mod data;
 pub mod engines;
 pub mod events;
 pub mod freshness;
+pub mod hits;
 pub mod ingest;
 pub mod node;
 pub mod process;
