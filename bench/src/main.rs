@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{engines, freshness, hits, ingest, ssb};
+use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, ssb};
 
 mod chaos;
 
@@ -28,6 +28,10 @@ enum Command {
     Ssb(ssb::SsbArguments),
     /// ClickBench's 43 queries on a synthetic table of the same shape, beside the same engines.
     Hits(hits::HitsArguments),
+    /// Many clients with small questions: Headwater over HTTP, DuckDB and ClickHouse in process.
+    Dashboard(dashboard::DashboardArguments),
+    /// The engine beside bare loops over the same codes.
+    Limit(limit::LimitArguments),
     /// One engine of a contest; speaks lines of JSON.
     #[command(hide = true)]
     Engine(engines::EngineArguments),
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
         Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Ssb(arguments) => ssb::run(&arguments),
         Command::Hits(arguments) => hits::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Limit(arguments) => limit::run(&arguments),
         Command::Engine(arguments) => engines::run(&arguments),
     };
     match outcome {

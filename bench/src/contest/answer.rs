@@ -25,8 +25,11 @@ pub enum Compare {
     Count,
 }
 
-/// Says where two answers differ.
-pub(super) fn compare(what: &Compare, left: &[Vec<Value>], right: &[Vec<Value>]) -> Result<(), String> {
+/// Compares two answers.
+///
+/// # Errors
+/// Says where they differ.
+pub fn compare(what: &Compare, left: &[Vec<Value>], right: &[Vec<Value>]) -> Result<(), String> {
     if left.len() != right.len() {
         return Err(format!("{} rows against {}", left.len(), right.len()));
     }
