@@ -1,4 +1,4 @@
-//! Side-by-side benchmarks, and what they share: events, a node under test, a Kafka topic, and the report.
+//! Side-by-side benchmarks, and what they share: events, data sets, engines, a node under test, a Kafka topic, the report.
 //!
 //! Everything runs against real processes: `headwater start` as a child, Kafka over the network. A benchmark cleans up
 //! after itself: children are killed and directories removed when their handles are dropped.
@@ -6,15 +6,22 @@
 //! ```text
 //! headwater-bench freshness --kafka 127.0.0.1:19092 --binary target/release/headwater
 //! headwater-bench ingest    --kafka 127.0.0.1:19092 --binary target/release/headwater --peer-python venv/bin/python
+//! headwater-bench ssb --scale 10
+//! headwater-bench hits --rows 10000000
+//! headwater-bench limit --scale 10
+//! headwater-bench dashboard --binary target/release/headwater
 //! cargo bench -p headwater-bench
 //! ```
 
 pub mod contest;
+pub mod dashboard;
 pub mod data;
 pub mod engines;
 pub mod events;
 pub mod freshness;
+pub mod hits;
 pub mod ingest;
+pub mod limit;
 pub mod node;
 pub mod process;
 pub mod report;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{engines, freshness, ingest, ssb};
+use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, ssb};
 
 mod chaos;
 
@@ -26,6 +26,12 @@ enum Command {
     Ingest(ingest::IngestArguments),
     /// The star schema benchmark on one flat table, beside DuckDB, ClickHouse and DataFusion.
     Ssb(ssb::SsbArguments),
+    /// ClickBench's 43 queries on a synthetic table of the same shape, beside the same engines.
+    Hits(hits::HitsArguments),
+    /// Many clients with small questions: Headwater over HTTP, DuckDB and ClickHouse in process.
+    Dashboard(dashboard::DashboardArguments),
+    /// The engine beside bare loops over the same codes.
+    Limit(limit::LimitArguments),
     /// One engine of a contest; speaks lines of JSON.
     #[command(hide = true)]
     Engine(engines::EngineArguments),
@@ -37,6 +43,9 @@ fn main() -> ExitCode {
         Command::Freshness(arguments) => freshness::run(&arguments),
         Command::Ingest(arguments) => ingest::run(&arguments),
         Command::Ssb(arguments) => ssb::run(&arguments),
+        Command::Hits(arguments) => hits::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
+        Command::Limit(arguments) => limit::run(&arguments),
         Command::Engine(arguments) => engines::run(&arguments),
     };
     match outcome {

@@ -1,4 +1,4 @@
-//! The node under test: `headwater start` as a child process over a temporary store, and a client for it.
+//! The node under test: `headwater start` as a child process over a store, and a client for it.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ use crate::Result;
 const START_WAIT: Duration = Duration::from_secs(20);
 const LOG_LINES_SHOWN: usize = 15;
 
-/// A running node. Dropping it kills the process and removes its store.
+/// A running node. Dropping it kills the process and removes its log and a store of its own.
 pub struct Node {
     child: Child,
     url: String,
@@ -30,6 +30,20 @@ impl Node {
     /// If the binary cannot be run or does not answer; the message holds the end of its log.
     pub fn start(binary: &Path) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("headwater-bench-").tempdir()?;
+        let store = directory.path().join("store");
+        fs::create_dir(&store)?;
+        Self::start_in(binary, &store, directory)
+    }
+
+    /// Starts `binary` over a store that stays.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_over(binary: &Path, store: &Path) -> Result<Self> {
+        Self::start_in(binary, store, tempfile::Builder::new().prefix("headwater-bench-").tempdir()?)
+    }
+
+    fn start_in(binary: &Path, store: &Path, directory: TempDir) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let mut command = Command::new(binary);
         for (name, _) in
@@ -37,8 +51,7 @@ impl Node {
         {
             command.env_remove(name);
         }
-        let store = format!("file://{}", directory.path().join("store").display());
-        fs::create_dir(directory.path().join("store"))?;
+        let store = format!("file://{}", store.display());
         let child = command
             .args(["start", "--listen", &format!("127.0.0.1:{port}"), "--store", &store])
             .stdin(Stdio::null())
@@ -79,6 +92,11 @@ impl Node {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;
         Ok(Client { runtime, http, url: self.url.clone() })
+    }
+
+    /// Where it answers.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The last lines of the node's log.

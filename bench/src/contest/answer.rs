@@ -13,32 +13,33 @@ const SHOWN_MAX: usize = 3;
 pub enum Compare {
     /// All rows, in any order: the order among ties is free.
     Rows,
-    /// Which rows are in the answer is a matter of ties at its limit; these columns are determined.
-    Columns(Vec<usize>),
+    /// The answer is cut off in an order by `column`: of the rows with the last value there, and with an offset of those
+    /// with the first one, only that value is determined.
+    Limit {
+        /// What the answer is ordered by.
+        column: usize,
+        /// Whether rows are cut off before the first one, too.
+        offset: bool,
+    },
     /// Only how many rows there are.
     Count,
 }
 
-/// Says where two answers differ.
-pub(super) fn compare(what: &Compare, left: &[Vec<Value>], right: &[Vec<Value>]) -> Result<(), String> {
+/// Compares two answers.
+///
+/// # Errors
+/// Says where they differ.
+pub fn compare(what: &Compare, left: &[Vec<Value>], right: &[Vec<Value>]) -> Result<(), String> {
     if left.len() != right.len() {
         return Err(format!("{} rows against {}", left.len(), right.len()));
     }
-    let pick = |rows: &[Vec<Value>]| -> Vec<Vec<Value>> {
-        let picked = |row: &Vec<Value>| match what {
-            Compare::Columns(columns) => {
-                columns.iter().filter_map(|column| row.get(*column).cloned()).collect()
-            }
-            Compare::Rows | Compare::Count => row.clone(),
-        };
-        let mut rows: Vec<_> = rows.iter().map(picked).collect();
-        rows.sort_by(|left, right| order(left, right));
-        rows
+    let (left, right) = match what {
+        Compare::Rows => (sorted(left.to_vec()), sorted(right.to_vec())),
+        Compare::Limit { column, offset } => {
+            (sorted(without_ties(left, *column, *offset)), sorted(without_ties(right, *column, *offset)))
+        }
+        Compare::Count => return Ok(()),
     };
-    if *what == Compare::Count {
-        return Ok(());
-    }
-    let (left, right) = (pick(left), pick(right));
     let different: Vec<String> = left
         .iter()
         .zip(&right)
@@ -49,6 +50,24 @@ pub(super) fn compare(what: &Compare, left: &[Vec<Value>], right: &[Vec<Value>])
         0 => Ok(()),
         count => Err(format!("{count} rows differ: {}", different[..count.min(SHOWN_MAX)].join("; "))),
     }
+}
+
+fn sorted(mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    rows.sort_by(|left, right| order(left, right));
+    rows
+}
+
+/// The rows as they came, with only the ordering value left of those that ties may have exchanged.
+fn without_ties(rows: &[Vec<Value>], column: usize, offset: bool) -> Vec<Vec<Value>> {
+    let value_of = |row: Option<&Vec<Value>>| row.and_then(|row| row.get(column)).cloned();
+    let (first, last) = (value_of(rows.first()), value_of(rows.last()));
+    let is_free = |value: &Option<Value>| *value == last || (offset && *value == first);
+    rows.iter()
+        .map(|row| match value_of(Some(row)) {
+            value if is_free(&value) => value.into_iter().collect(),
+            _ => row.clone(),
+        })
+        .collect()
 }
 
 fn text(row: &[Value]) -> String {
@@ -150,11 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn ties_at_a_limit_leave_the_determined_columns() {
-        let (left, right) = (rows(json!([["a", 7], ["b", 7]])), rows(json!([["c", 7], ["d", 7]])));
-        assert!(compare(&Compare::Rows, &left, &right).is_err());
-        assert_eq!(compare(&Compare::Columns(vec![1]), &left, &right), Ok(()));
-        assert_eq!(compare(&Compare::Count, &left, &right), Ok(()));
-        assert!(compare(&Compare::Count, &left, &right[..1]).is_err());
+    fn ties_at_a_limit_are_free_and_what_is_above_them_is_not() {
+        let what = Compare::Limit { column: 1, offset: false };
+        let left = rows(json!([["a", 9], ["b", 7], ["c", 7]]));
+        assert_eq!(compare(&what, &left, &rows(json!([["a", 9], ["d", 7], ["b", 7]]))), Ok(()));
+        assert!(compare(&what, &left, &rows(json!([["x", 9], ["b", 7], ["c", 7]]))).is_err());
+        assert!(compare(&what, &left, &rows(json!([["a", 9], ["b", 7], ["c", 6]]))).is_err());
+        let both = Compare::Limit { column: 1, offset: true };
+        assert_eq!(compare(&both, &left, &rows(json!([["x", 9], ["b", 7], ["c", 7]]))), Ok(()));
+        assert_eq!(compare(&Compare::Count, &left, &rows(json!([[1], [2], [3]]))), Ok(()));
+        assert!(compare(&Compare::Count, &left, &left[..1]).is_err());
     }
 }

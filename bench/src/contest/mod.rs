@@ -13,7 +13,7 @@ mod figures;
 mod prepare;
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -22,10 +22,13 @@ use crate::data::{Dataset, Generator, prepare as prepare_files};
 use crate::engines::{Engine, EngineName};
 use crate::report::{Machine, median, note, publish};
 
-pub use answer::Compare;
-pub use prepare::Prepared;
+pub use answer::{Compare, compare as compare_answers};
+pub use prepare::{Prepared, prepare_engines};
 
 use figures::{Document, EngineFigures, QueryFigures};
+
+/// Where data sets lie in the kept directory.
+pub const DATA_DIRECTORY: &str = "bench";
 
 /// One query, with the words that a dialect needs.
 #[derive(Clone, Debug)]
@@ -82,16 +85,8 @@ pub struct ContestArguments {
 }
 
 impl ContestArguments {
-    /// The directory of everything that is kept between runs.
-    ///
-    /// # Errors
-    /// If neither the argument nor `HOME` says where.
-    pub fn root(&self) -> Result<PathBuf> {
-        match (&self.directory, std::env::var_os("HOME")) {
-            (Some(directory), _) => Ok(directory.clone()),
-            (None, Some(home)) => Ok(PathBuf::from(home).join(".cache/headwater")),
-            (None, None) => Err("HOME is not set; name a directory with --directory".into()),
-        }
+    fn root(&self) -> Result<PathBuf> {
+        kept_directory(self.directory.as_deref())
     }
 
     /// The data set of a generator.
@@ -99,7 +94,19 @@ impl ContestArguments {
     /// # Errors
     /// If it cannot be written.
     pub fn prepare(&self, generator: &dyn Generator) -> Result<Dataset> {
-        prepare_files(&self.root()?.join("bench"), generator)
+        prepare_files(&self.root()?.join(DATA_DIRECTORY), generator)
+    }
+}
+
+/// Where data sets and the peers' environment lie: as asked for, or in the home directory's cache.
+///
+/// # Errors
+/// If neither the argument nor `HOME` says where.
+pub fn kept_directory(asked: Option<&Path>) -> Result<PathBuf> {
+    match (asked, std::env::var_os("HOME")) {
+        (Some(directory), _) => Ok(directory.to_path_buf()),
+        (None, Some(home)) => Ok(PathBuf::from(home).join(".cache/headwater")),
+        (None, None) => Err("HOME is not set; name a directory with --directory".into()),
     }
 }
 
@@ -120,7 +127,8 @@ impl Contest<'_> {
     /// If an engine fails, or if two engines disagree.
     pub fn run(&self, arguments: &ContestArguments) -> Result<()> {
         let machine = Machine::here();
-        let mut engines = prepare::engines(self.dataset, arguments)?;
+        let mut engines =
+            prepare_engines(self.dataset, &arguments.root()?, &arguments.engines, &arguments.reload)?;
         if arguments.load_only {
             return Ok(());
         }

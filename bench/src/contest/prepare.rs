@@ -6,7 +6,6 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::ContestArguments;
 use crate::Result;
 use crate::data::Dataset;
 use crate::engines::{Engine, EngineName, python};
@@ -33,19 +32,24 @@ pub struct Prepared {
     pub loaded: Loaded,
 }
 
-/// The engines of the arguments, one after the other.
+/// The engines, one after the other, with their forms of the data set loaded and open. `root` is where the peers' environment
+/// lies; those of `reload` load although they have.
 ///
 /// # Errors
 /// If an engine cannot be had or cannot load.
-pub(super) fn engines(dataset: &Dataset, arguments: &ContestArguments) -> Result<Vec<Prepared>> {
-    let root = arguments.root()?;
-    let python = match arguments.engines.iter().any(|name| name.is_peer_process()) {
-        true => Some(python::environment(&root)?),
+pub fn prepare_engines(
+    dataset: &Dataset,
+    root: &Path,
+    names: &[EngineName],
+    reload: &[EngineName],
+) -> Result<Vec<Prepared>> {
+    let python = match names.iter().any(|name| name.is_peer_process()) {
+        true => Some(python::environment(root)?),
         false => None,
     };
     let mut engines = Vec::new();
-    for name in &arguments.engines {
-        engines.push(engine(*name, dataset, python.as_deref(), arguments.reload.contains(name))?);
+    for name in names {
+        engines.push(engine(*name, dataset, python.as_deref(), reload.contains(name))?);
     }
     Ok(engines)
 }

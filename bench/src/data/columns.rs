@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 
 /// The values of a dictionary.
 pub fn text_array<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(values))
+    Arc::new(values.into_iter().map(Some).collect::<StringArray>())
 }
 
 /// A text column: codes into a dictionary.

@@ -79,16 +79,18 @@ impl Headwater {
     }
 }
 
+/// Where the store lies in the engine's directory.
+pub fn store_directory(directory: &FilePath) -> std::path::PathBuf {
+    directory.join("store")
+}
+
 fn open_store(directory: &FilePath) -> Result<Store> {
-    let url = format!("file://{}", directory.join("store").display());
+    let url = format!("file://{}", store_directory(directory).display());
     Ok(store::open(&StoreConfig { url, ..StoreConfig::default() })?)
 }
 
 /// Makes a table in a store: one sealed segment of each file, all of partition 0, offsets by row number.
-///
-/// # Errors
-/// If a file cannot be read or the store cannot be written.
-pub async fn store_table(
+async fn store_table(
     store: &Store,
     table: &TableDefinition,
     files: &[std::path::PathBuf],
@@ -114,6 +116,8 @@ pub async fn store_table(
         let meta = Arc::new(segment.meta);
         commit(&log, Change::Segment { epoch: 0, meta, schema: Arc::clone(&schema) }).await?;
     }
+    // Nobody produces to it: a node that serves the table need not look for its topic.
+    commit(&log, Change::SetPaused { paused: true }).await?;
     Ok(done)
 }
 

@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use crate::data::TableDefinition;
 
-pub use headwater::store_table;
+pub use headwater::store_directory;
 pub use process::Engine;
 pub use serve::{EngineArguments, run};
 

@@ -3,6 +3,7 @@
 //! The table is joined when it is made: each order line with its customer, its supplier, its part and its date, 38 columns,
 //! as ClickHouse documents it. Scale 1 is about 6 million rows, scale 10 about 60 million.
 
+mod columns;
 mod dimensions;
 mod lines;
 mod queries;
@@ -16,6 +17,7 @@ use crate::Result;
 use crate::contest::{Contest, ContestArguments};
 use crate::data::{FILE_ROWS, Generator, TableDefinition};
 
+pub use columns::{Columns, brand_names, nation_names};
 pub use queries::queries;
 pub use table::{TABLE, definition};
 
