@@ -121,19 +121,20 @@ fn context(batches: &[RecordBatch]) -> SessionContext {
     context
 }
 
-fn partial(plan: &Arc<dyn ExecutionPlan>) -> AggregateExec {
-    let mut found = None;
+fn partial(plan: &Arc<dyn ExecutionPlan>) -> (AggregateExec, usize) {
+    let (mut found, mut count) = (None, 0);
     plan.apply(|node| {
         if let Some(aggregate) = node.downcast_ref::<AggregateExec>()
             && !matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
         {
             found = Some(aggregate.clone());
+            count += 1;
         }
         Ok(TreeNodeRecursion::Continue)
     })
     .unwrap();
     let found = found.unwrap();
-    AggregateExec::try_new(
+    let aggregate = AggregateExec::try_new(
         AggregateMode::Partial,
         found.group_expr().clone(),
         found.aggr_expr().to_vec(),
@@ -141,7 +142,8 @@ fn partial(plan: &Arc<dyn ExecutionPlan>) -> AggregateExec {
         Arc::clone(found.input()),
         found.input_schema(),
     )
-    .unwrap()
+    .unwrap();
+    (aggregate, count)
 }
 
 /// The expression over the rows of `input` as one over the table.
@@ -232,9 +234,11 @@ async fn fused(
     partitions: usize,
 ) -> Result<Vec<RecordBatch>> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
-    let aggregate = partial(&plan);
-    if aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() != plan.schema().fields().len() {
-        // The planner computes a key from another one, or two functions from one, above the aggregate.
+    let (aggregate, count) = partial(&plan);
+    if count != 1
+        || aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() != plan.schema().fields().len()
+    {
+        // The planner computes a key from another one above the aggregate, or distinct values beneath it.
         return context
             .sql(&sql.replace(
                 " FROM t",
