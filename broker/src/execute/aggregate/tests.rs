@@ -121,7 +121,7 @@ fn context(batches: &[RecordBatch]) -> SessionContext {
     context
 }
 
-fn partial(plan: &Arc<dyn ExecutionPlan>) -> (AggregateExec, usize) {
+fn partial(plan: &Arc<dyn ExecutionPlan>) -> Option<(AggregateExec, usize)> {
     let (mut found, mut count) = (None, 0);
     plan.apply(|node| {
         if let Some(aggregate) = node.downcast_ref::<AggregateExec>()
@@ -133,7 +133,8 @@ fn partial(plan: &Arc<dyn ExecutionPlan>) -> (AggregateExec, usize) {
         Ok(TreeNodeRecursion::Continue)
     })
     .unwrap();
-    let found = found.unwrap();
+    // Statistics may have answered it.
+    let found = found?;
     let aggregate = AggregateExec::try_new(
         AggregateMode::Partial,
         found.group_expr().clone(),
@@ -143,7 +144,7 @@ fn partial(plan: &Arc<dyn ExecutionPlan>) -> (AggregateExec, usize) {
         found.input_schema(),
     )
     .unwrap();
-    (aggregate, count)
+    Some((aggregate, count))
 }
 
 /// The expression over the rows of `input` as one over the table.
@@ -234,7 +235,7 @@ async fn fused(
     partitions: usize,
 ) -> Result<Vec<RecordBatch>> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
-    let (aggregate, count) = partial(&plan);
+    let Some((aggregate, count)) = partial(&plan) else { return collect(plan, context.task_ctx()).await };
     if count != 1
         || aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() != plan.schema().fields().len()
     {
