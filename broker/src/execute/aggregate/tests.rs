@@ -235,20 +235,15 @@ async fn fused(
     partitions: usize,
 ) -> Result<Vec<RecordBatch>> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
-    let Some((aggregate, count)) = partial(&plan) else { return collect(plan, context.task_ctx()).await };
-    if count != 1
-        || aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() != plan.schema().fields().len()
-    {
-        // The planner computes a key from another one above the aggregate, or distinct values beneath it.
-        return context
-            .sql(&sql.replace(
-                " FROM t",
-                &condition.map_or(" FROM t".into(), |condition| format!(" FROM t WHERE {condition}")),
-            ))
-            .await?
-            .collect()
-            .await;
-    }
+    let fields = plan.schema().fields().len();
+    let is_direct = |(aggregate, count): &(AggregateExec, usize)| {
+        *count == 1 && aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() == fields
+    };
+    let Some((aggregate, _)) = partial(&plan).filter(is_direct) else {
+        // Statistics answer it, or a key is computed from another one above the aggregate, or distinct values beneath it.
+        let filter = condition.map_or(String::new(), |condition| format!(" WHERE {condition}"));
+        return context.sql(&sql.replace(" FROM t", &format!(" FROM t{filter}"))).await?.collect().await;
+    };
     let fragment = Arc::new(fragment(context, &aggregate, condition)?);
     let mut states = Vec::new();
     for partition in 0..partitions {
