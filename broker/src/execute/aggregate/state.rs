@@ -107,11 +107,6 @@ impl PartitionState {
         self.grouping.describe()
     }
 
-    /// Groups so far, or an upper bound.
-    pub(super) fn total(&self) -> usize {
-        self.grouping.total()
-    }
-
     /// The next batch of partial states, if there is one.
     pub(super) fn next_batch(&mut self) -> Option<RecordBatch> {
         self.emitted.pop_front()

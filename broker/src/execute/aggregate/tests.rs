@@ -121,19 +121,21 @@ fn context(batches: &[RecordBatch]) -> SessionContext {
     context
 }
 
-fn partial(plan: &Arc<dyn ExecutionPlan>) -> AggregateExec {
-    let mut found = None;
+fn partial(plan: &Arc<dyn ExecutionPlan>) -> Option<(AggregateExec, usize)> {
+    let (mut found, mut count) = (None, 0);
     plan.apply(|node| {
         if let Some(aggregate) = node.downcast_ref::<AggregateExec>()
             && !matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
         {
             found = Some(aggregate.clone());
+            count += 1;
         }
         Ok(TreeNodeRecursion::Continue)
     })
     .unwrap();
-    let found = found.unwrap();
-    AggregateExec::try_new(
+    // Statistics may have answered it.
+    let found = found?;
+    let aggregate = AggregateExec::try_new(
         AggregateMode::Partial,
         found.group_expr().clone(),
         found.aggr_expr().to_vec(),
@@ -141,7 +143,8 @@ fn partial(plan: &Arc<dyn ExecutionPlan>) -> AggregateExec {
         Arc::clone(found.input()),
         found.input_schema(),
     )
-    .unwrap()
+    .unwrap();
+    Some((aggregate, count))
 }
 
 /// The expression over the rows of `input` as one over the table.
@@ -232,18 +235,15 @@ async fn fused(
     partitions: usize,
 ) -> Result<Vec<RecordBatch>> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
-    let aggregate = partial(&plan);
-    if aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() != plan.schema().fields().len() {
-        // The planner computes a key from another one, or two functions from one, above the aggregate.
-        return context
-            .sql(&sql.replace(
-                " FROM t",
-                &condition.map_or(" FROM t".into(), |condition| format!(" FROM t WHERE {condition}")),
-            ))
-            .await?
-            .collect()
-            .await;
-    }
+    let fields = plan.schema().fields().len();
+    let is_direct = |(aggregate, count): &(AggregateExec, usize)| {
+        *count == 1 && aggregate.group_expr().expr().len() + aggregate.aggr_expr().len() == fields
+    };
+    let Some((aggregate, _)) = partial(&plan).filter(is_direct) else {
+        // Statistics answer it, or a key is computed from another one above the aggregate, or distinct values beneath it.
+        let filter = condition.map_or(String::new(), |condition| format!(" WHERE {condition}"));
+        return context.sql(&sql.replace(" FROM t", &format!(" FROM t{filter}"))).await?.collect().await;
+    };
     let fragment = Arc::new(fragment(context, &aggregate, condition)?);
     let mut states = Vec::new();
     for partition in 0..partitions {
