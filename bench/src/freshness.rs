@@ -151,15 +151,48 @@ fn run_at(arguments: &FreshnessArguments, rate: u64, time: Duration) -> Result<R
     let seal_rows = rate * time.as_secs() / PARTITIONS as u64 / SEALS_PER_PARTITION;
     let spec = spec_text(&arguments.kafka, topic.name(), seal_rows.max(100));
     client.call(Method::PUT, &format!("/tables/{TABLE}"), Some(spec))?;
-    wait_for_partitions(&node)?;
+    let observed = observe(&node, &arguments.kafka, topic.name(), rate, time)?;
+    let run = Run {
+        rate,
+        found_by_search: false,
+        figures: observed.figures,
+        sealed_segments: observed.sealed_segments,
+        event_bytes: observed.event_bytes,
+        cpu_cores_used: observed.cpu_cores_used,
+        peak_memory_bytes: process::peak_memory_bytes(node.pid())?,
+    };
+    note(format_args!(
+        "  {} events/s, freshness p50 {:.2} ms, p99 {:.2} ms, lag at the end {}{}",
+        grouped(run.figures.events_per_second),
+        run.figures.freshness_ms.p50,
+        run.figures.freshness_ms.p99,
+        run.figures.lag_events_end,
+        if run.figures.sustained { "" } else { " (not sustained)" }
+    ));
+    Ok(run)
+}
 
+/// What was seen while a node consumed a steady rate of events.
+struct Observed {
+    figures: Figures,
+    event_bytes: u64,
+    sealed_segments: i64,
+    cpu_cores_used: f64,
+}
+
+/// Produces to a topic that the node's table consumes, and probes meanwhile.
+fn observe(node: &Node, kafka: &str, topic: &str, rate: u64, time: Duration) -> Result<Observed> {
+    wait_for_partitions(node)?;
+    let client = node.client()?;
     let origin = Instant::now();
     let stop = Arc::new(AtomicBool::new(false));
     let prober = probe::Prober::start(node.client()?, origin, Arc::clone(&stop))?;
     let cpu_before = process::cpu_time(node.pid())?;
-    let load = load::produce(&arguments.kafka, topic.name(), rate, time, origin);
+    let load = load::produce(kafka, topic, rate, time, origin);
     let cpu_cores_used = (process::cpu_time(node.pid())? - cpu_before).as_secs_f64() / time.as_secs_f64();
-    let sealed = client.number("SELECT count(*) FROM system.segments WHERE state = 'sealed'");
+    let sealed = client.number(&format!(
+        "SELECT count(*) FROM system.segments WHERE state = 'sealed' AND table_name = '{TABLE}'"
+    ));
     let caught_up = load.as_ref().is_ok_and(|load| prober.wait_for(&load.ends(), CATCH_UP_WAIT));
     stop.store(true, Ordering::Relaxed);
     let probes = prober.finish()?;
@@ -170,25 +203,32 @@ fn run_at(arguments: &FreshnessArguments, rate: u64, time: Duration) -> Result<R
             node.log_end()
         ));
     }
-    let run = Run {
-        rate,
-        found_by_search: false,
-        figures: Figures::new(&load, &probes, WARM_UP),
-        sealed_segments: sealed?,
-        event_bytes: load.bytes / (load.acks.len() as u64).max(1),
-        cpu_cores_used,
-        peak_memory_bytes: process::peak_memory_bytes(node.pid())?,
-    };
-    check(&run)?;
-    note(format_args!(
-        "  {} events/s, freshness p50 {:.2} ms, p99 {:.2} ms, lag at the end {}{}",
-        grouped(run.figures.events_per_second),
-        run.figures.freshness_ms.p50,
-        run.figures.freshness_ms.p99,
-        run.figures.lag_events_end,
-        if run.figures.sustained { "" } else { " (not sustained)" }
-    ));
-    Ok(run)
+    let figures = Figures::new(&load, &probes, WARM_UP);
+    check(&figures)?;
+    let event_bytes = load.bytes / (load.acks.len() as u64).max(1);
+    Ok(Observed { figures, event_bytes, sealed_segments: sealed?, cpu_cores_used })
+}
+
+/// Freshness at a steady rate, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Freshness {
+    pub(crate) events_per_second: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) max_ms: f64,
+}
+
+/// Measures on a node of somebody else's, which has the table of events already.
+pub(crate) fn measure_freshness(
+    node: &Node,
+    kafka: &str,
+    topic: &str,
+    rate: u64,
+    time: Duration,
+) -> Result<Freshness> {
+    let figures = observe(node, kafka, topic, rate, time)?.figures;
+    let Percentiles { p50, p99, max, .. } = figures.freshness_ms;
+    Ok(Freshness { events_per_second: figures.events_per_second, p50_ms: p50, p99_ms: p99, max_ms: max })
 }
 
 /// Consumption must have begun, or the first events would wait for the topic's metadata.
@@ -207,8 +247,7 @@ fn wait_for_partitions(node: &Node) -> Result<()> {
 }
 
 /// A benchmark over wrong answers is worth nothing.
-fn check(run: &Run) -> Result<()> {
-    let figures = &run.figures;
+fn check(figures: &Figures) -> Result<()> {
     if figures.answers_wrong > 0 || figures.cuts_gone_back > 0 {
         let (wrong, back) = (figures.answers_wrong, figures.cuts_gone_back);
         return Err(

@@ -10,6 +10,7 @@
 //! headwater-bench hits --rows 10000000
 //! headwater-bench limit --scale 10
 //! headwater-bench dashboard --binary target/release/headwater
+//! headwater-bench live --kafka 127.0.0.1:19092 --binary target/release/headwater
 //! cargo bench -p headwater-bench
 //! ```
 
@@ -22,6 +23,7 @@ pub mod freshness;
 pub mod hits;
 pub mod ingest;
 pub mod limit;
+pub mod live;
 pub mod node;
 pub mod process;
 pub mod report;

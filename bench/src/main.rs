@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, ssb};
+use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, live, ssb};
 
 mod chaos;
 
-/// Fault harness and benchmarks of Headwater. They need a Kafka (deploy/kafka.sh up).
+/// Fault harness and benchmarks of Headwater. Some need a Kafka (deploy/kafka.sh up).
 #[derive(Debug, Parser)]
 #[command(name = "headwater-bench", version, max_term_width = 110)]
 struct Arguments {
@@ -32,6 +32,8 @@ enum Command {
     Dashboard(dashboard::DashboardArguments),
     /// The engine beside bare loops over the same codes.
     Limit(limit::LimitArguments),
+    /// The star schema benchmark's queries while the same node ingests from Kafka.
+    Live(live::LiveArguments),
     /// One engine of a contest; speaks lines of JSON.
     #[command(hide = true)]
     Engine(engines::EngineArguments),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Hits(arguments) => hits::run(&arguments),
         Command::Dashboard(arguments) => dashboard::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
+        Command::Live(arguments) => live::run(&arguments),
         Command::Engine(arguments) => engines::run(&arguments),
     };
     match outcome {

@@ -53,7 +53,7 @@ pub(super) struct QueryFigures {
 }
 
 /// The geometric mean; `NaN` of nothing.
-pub(super) fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value.ln(), count + 1.0));
     f64::exp(sum / count)
 }

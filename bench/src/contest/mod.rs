@@ -25,6 +25,7 @@ use crate::report::{Machine, median, note, publish};
 pub use answer::{Compare, compare as compare_answers};
 pub use prepare::{Prepared, prepare_engines};
 
+pub(crate) use figures::geometric_mean;
 use figures::{Document, EngineFigures, QueryFigures};
 
 /// Where data sets lie in the kept directory.
