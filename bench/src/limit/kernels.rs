@@ -86,49 +86,65 @@ fn discounted_body(codes: &Codes<'_>, sums: &mut [i64]) {
     sums[0] += sum as i64;
 }
 
-/// Calls `row` with the numbers of the rows that `taken` holds for, 64 at a time.
+/// Rows that become one word of a mask.
+const WORD_ROWS: usize = 64;
+
+/// Calls `row` with the numbers of the rows that `taken` holds for, a word at a time. `taken` sees one value of each filter
+/// column. The comparisons fill bytes of 0 and 1, which vectorises, and eight of them become eight bits by one product.
 #[inline(always)]
-fn select(count: usize, taken: impl Fn(usize) -> bool, mut row: impl FnMut(usize)) {
-    let whole = count / 64 * 64;
-    for start in (0..whole).step_by(64) {
+fn select<const N: usize>(filters: [&[u8]; N], taken: impl Fn([u8; N]) -> bool, mut row: impl FnMut(usize)) {
+    let count = filters.iter().map(|filter| filter.len()).min().unwrap_or(0);
+    let mut flags = [0_u8; WORD_ROWS];
+    for start in (0..count).step_by(WORD_ROWS) {
+        let length = WORD_ROWS.min(count - start);
+        let words = filters.map(|filter| filter[start..].first_chunk::<WORD_ROWS>());
+        match words.iter().all(Option::is_some) {
+            true => {
+                let words = words.map(|word| word.unwrap_or(&[0; WORD_ROWS]));
+                for (index, flag) in flags.iter_mut().enumerate() {
+                    *flag = u8::from(taken(words.map(|word| word[index])));
+                }
+            }
+            false => {
+                flags = [0; WORD_ROWS];
+                for (index, flag) in flags[..length].iter_mut().enumerate() {
+                    *flag = u8::from(taken(filters.map(|filter| filter[start + index])));
+                }
+            }
+        }
         let mut mask = 0_u64;
-        for bit in 0..64 {
-            mask |= u64::from(taken(start + bit)) << bit;
+        for (byte, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
+            mask |= (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * byte);
         }
         while mask != 0 {
             row(start + mask.trailing_zeros() as usize);
             mask &= mask - 1;
         }
     }
-    (whole..count).filter(|number| taken(*number)).for_each(row);
 }
 
 /// Q2.1: revenue by year and brand, of one category and one region.
 #[inline(always)]
 fn by_brand_body(codes: &Codes<'_>, sums: &mut [i64]) {
-    let count = codes.category.len();
-    let (category, region) = (&codes.category[..count], &codes.supplier_region[..count]);
-    let (year, brand, revenue) = (&codes.year[..count], &codes.brand[..count], &codes.revenue[..count]);
     select(
-        count,
-        |row| (category[row] == CATEGORY) & (region[row] == REGION),
-        |row| sums[usize::from(year[row]) * BRANDS + usize::from(brand[row])] += i64::from(revenue[row]),
+        [codes.category, codes.supplier_region],
+        |[category, region]| (category == CATEGORY) & (region == REGION),
+        |row| {
+            let group = usize::from(codes.year[row]) * BRANDS + usize::from(codes.brand[row]);
+            sums[group] += i64::from(codes.revenue[row]);
+        },
     );
 }
 
 /// Q4.1: profit by year and nation of the customer, of one region and two manufacturers.
 #[inline(always)]
 fn profit_body(codes: &Codes<'_>, sums: &mut [i64]) {
-    let count = codes.year.len();
-    let (customers, suppliers) = (&codes.customer_region[..count], &codes.supplier_region[..count]);
-    let (manufacturer, nation) = (&codes.manufacturer[..count], &codes.customer_nation[..count]);
-    let (revenue, cost) = (&codes.revenue[..count], &codes.supply_cost[..count]);
     select(
-        count,
-        |row| (customers[row] == REGION) & (suppliers[row] == REGION) & (manufacturer[row] < 2),
+        [codes.customer_region, codes.supplier_region, codes.manufacturer],
+        |[customer, supplier, manufacturer]| (customer == REGION) & (supplier == REGION) & (manufacturer < 2),
         |row| {
-            let group = usize::from(codes.year[row]) * NATIONS + usize::from(nation[row]);
-            sums[group] += i64::from(revenue[row]) - i64::from(cost[row]);
+            let group = usize::from(codes.year[row]) * NATIONS + usize::from(codes.customer_nation[row]);
+            sums[group] += i64::from(codes.revenue[row]) - i64::from(codes.supply_cost[row]);
         },
     );
 }
