@@ -276,6 +276,7 @@ mod tests {
             rows: 1,
             size_bytes: 1,
             format_version: 1,
+            index_settings: 0,
             sealed_at_ms: 0,
             index_offset: 0,
             index_length: 0,

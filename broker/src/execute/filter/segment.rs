@@ -113,6 +113,7 @@ impl SegmentFilter {
     }
 
     /// Whether every row is selected.
+    #[cfg(test)]
     pub(crate) fn is_always(&self) -> bool {
         matches!(self.step, Step::Always) && self.index.is_none()
     }
