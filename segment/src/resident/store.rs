@@ -14,11 +14,12 @@ use ulid::Ulid;
 
 use super::file::{self, Identity};
 use super::flight::{Flights, Join};
+use super::indexed::Indexed;
 use super::load::{self, Wanted};
 use super::lru::Lru;
 use crate::column::{CodeStore, CodeValues, Codes, Column, PlainStore, SegmentColumns, build_column};
 use crate::schema::{self, ColumnType, TableSchema};
-use crate::sealed::{SegmentMeta, SegmentReaderFactory};
+use crate::sealed::{PostingsEntry, SegmentMeta, SegmentReaderFactory};
 use crate::{Result, SegmentError};
 
 /// Segments whose objects are read at a time.
@@ -206,8 +207,8 @@ impl ResidentStore {
             match build_column(&column.data_type, &arrays) {
                 Ok(built) => {
                     let key = Key::new(meta.id, &column.name);
-                    let built = self.keep_in_memory(key, column, built);
-                    self.persist(key, &load::identity(meta, column), column, &built);
+                    let built = self.keep_in_memory(key, column, Indexed::plain(built));
+                    self.persist(key, &load::identity(meta, column), column, &built, None);
                     count_load("seal");
                 }
                 Err(error) => {
@@ -239,14 +240,16 @@ impl ResidentStore {
         identity: &Identity,
         schema_column: &schema::Column,
         column: &Column,
+        index: Option<&PostingsEntry>,
     ) {
-        let fits = self.files.read().fits(heap_bytes(column));
+        let index_bytes = index.map_or(0, |index| index.bytes.len() as u64);
+        let fits = self.files.read().fits(heap_bytes(column) + index_bytes);
         let Some(path) = self.file_path(key).filter(|_| fits) else {
             return;
         };
-        match file::write(&path, identity, column).and_then(|_| file::open(&path, identity)) {
-            Ok((column, length)) => {
-                self.keep_counted(key, schema_column, column, length);
+        match file::write(&path, identity, column, index).and_then(|_| file::open(&path, identity)) {
+            Ok((mapped, length)) => {
+                self.keep_counted(key, schema_column, mapped.column, length + mapped.table_bytes);
                 self.add_file(key, length);
             }
             Err(error) => {
@@ -261,10 +264,11 @@ impl ResidentStore {
         &self,
         key: Key,
         schema_column: &schema::Column,
-        column: Column,
+        built: Indexed,
     ) -> Arc<Column> {
-        let bytes = heap_bytes(&column);
-        self.keep_counted(key, schema_column, column, bytes)
+        let entry_bytes = built.entry.map_or(0, |entry| entry.bytes.len() as u64);
+        let bytes = heap_bytes(&built.column) + entry_bytes + built.table_bytes;
+        self.keep_counted(key, schema_column, built.column, bytes)
     }
 
     fn keep_counted(
@@ -297,10 +301,10 @@ impl ResidentStore {
         schema_column: &schema::Column,
     ) -> Option<Arc<Column>> {
         match file::open(&self.file_path(key)?, &identity) {
-            Ok((column, length)) => {
+            Ok((mapped, length)) => {
                 count_load("file");
                 self.files.read().get(key);
-                Some(self.keep_counted(key, schema_column, column, length))
+                Some(self.keep_counted(key, schema_column, mapped.column, length + mapped.table_bytes))
             }
             Err(error) => {
                 tracing::warn!(%error, "a resident column is built again");

@@ -1,5 +1,6 @@
 //! The store over real sealed objects in an object store in memory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +14,21 @@ use arrow::datatypes::{DataType, Field};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
+use roaring::RoaringBitmap;
 use ulid::Ulid;
 
 use super::*;
 use crate::SegmentError;
-use crate::column::SegmentColumns;
 use crate::column::tests::{check, decode};
+use crate::column::{BLOCK_ROWS, CodeSlice, Column, SegmentColumns};
 use crate::schema::{ColumnType, TableSchema};
 use crate::sealed::{FooterCache, SealRequest, SegmentMeta, SegmentReaderFactory, encode};
 use crate::spec::{
-    ColumnSpec, DeadLetterTarget, FieldPath, OnError, OnGap, SealSpec, StartPosition, StreamSpec, TableSpec,
+    ColumnSpec, DeadLetterTarget, FieldPath, IndexSet, OnError, OnGap, SealSpec, StartPosition, StreamSpec,
+    TableSpec,
 };
+
+mod indexes;
 
 const ROWS: usize = 20_000;
 
@@ -35,7 +40,8 @@ fn schema(columns: &[(&str, &str)]) -> TableSchema {
         nullable: true,
         path: FieldPath::Key,
         on_error: OnError::DeadLetter,
-        index: None,
+        // More values than an index by rule has.
+        index: (*name == "user").then(|| IndexSet { inverted: true, ..IndexSet::default() }),
     });
     TableSchema::new(&TableSpec {
         name: "events".into(),
@@ -197,9 +203,19 @@ impl Table {
         assert_eq!((found.rows(), found.columns().len()), (ROWS, columns.len()));
         for (index, column) in columns.iter().zip(found.columns()) {
             check(column, ROWS);
+            check_postings(column);
             let expected = self.segments[segment].1.column(*index);
             assert_eq!(&decode(column, ROWS), expected, "column {index}");
         }
+    }
+
+    /// The columns that have postings, by number.
+    fn indexed(&self, store: &Arc<ResidentStore>, segment: usize) -> Vec<usize> {
+        let all = self.all();
+        let ready = store.ready(&self.schema, &self.segments[segment].0, &all).unwrap();
+        let is_indexed =
+            |index: &usize| ready.columns()[*index].coded().is_some_and(|coded| coded.postings.is_some());
+        all.into_iter().filter(is_indexed).collect()
     }
 
     /// Loads everything of a segment and compares it.
@@ -229,6 +245,28 @@ impl Table {
 
     fn file_bytes(&self) -> u64 {
         self.files().iter().map(|file| file.metadata().unwrap().len()).sum()
+    }
+}
+
+/// What the postings of a column say, if it has any, against its codes.
+fn check_postings(column: &Column) {
+    let Some((coded, postings)) = column.coded().and_then(|coded| Some((coded, coded.postings.as_ref()?)))
+    else {
+        return;
+    };
+    let mut expected: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+    for row in 0..ROWS {
+        let code = match coded.codes(row / BLOCK_ROWS) {
+            CodeSlice::U8(codes) => codes[row % BLOCK_ROWS].into(),
+            CodeSlice::U16(codes) => codes[row % BLOCK_ROWS].into(),
+            CodeSlice::U32(codes) => codes[row % BLOCK_ROWS].into(),
+            CodeSlice::U64(codes) => codes[row % BLOCK_ROWS],
+        };
+        expected.entry(code).or_default().insert(row as u32);
+    }
+    for (code, rows) in expected {
+        assert_eq!(postings.count(code), Some(rows.len()), "code {code}");
+        assert_eq!(postings.rows(code), Some(rows), "code {code}");
     }
 }
 
