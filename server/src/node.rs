@@ -115,6 +115,7 @@ impl Node {
             context: IngestContext {
                 budget: budget.clone(),
                 encode_permits: Arc::new(Semaphore::new(config.ingest.encoders.max(1))),
+                residents: engine.residents().clone(),
                 runtime: tokio::runtime::Handle::current(),
                 workers_per_table: config.ingest.workers_per_table.max(1),
             },

@@ -135,6 +135,22 @@ async fn opened(config: ResidentConfig) -> Arc<ResidentStore> {
     ResidentStore::open(config).unwrap()
 }
 
+/// Seals `rows`, out of their order.
+fn request<'a>(schema: &'a TableSchema, id: Ulid, rows: &RecordBatch, keep: Vec<usize>) -> SealRequest<'a> {
+    let pieces = (0..ROWS).step_by(6000).rev().map(|row| rows.slice(row, 6000.min(ROWS - row)));
+    SealRequest {
+        schema,
+        table: "events",
+        partition: 2,
+        from: 100,
+        to: 1_000_000,
+        id,
+        dead_letters: 0,
+        rows: pieces.collect(),
+        keep,
+    }
+}
+
 /// A table with some segments, and a directory for their columns.
 struct Table {
     schema: TableSchema,
@@ -156,17 +172,8 @@ impl Table {
         let mut sealed = Vec::new();
         for number in 0..segments {
             let rows = rows(&schema, number);
-            let request = SealRequest {
-                schema: &schema,
-                table: "events",
-                partition: 2,
-                from: 100,
-                to: 1_000_000,
-                id: Ulid::from_parts(1_700_000_000_000, number.into()),
-                dead_letters: 0,
-                rows: vec![rows.clone()],
-            };
-            let encoded = encode(request).unwrap();
+            let id = Ulid::from_parts(1_700_000_000_000, number.into());
+            let encoded = encode(request(&schema, id, &rows, Vec::new())).unwrap();
             objects.put(&encoded.meta.location(&root), encoded.bytes.into()).await.unwrap();
             sealed.push((Arc::new(encoded.meta), rows));
         }
@@ -174,6 +181,10 @@ impl Table {
         let store: Arc<dyn ObjectStore> = Arc::new(ThrottledStore::new(Arc::clone(&objects), throttle));
         let readers = SegmentReaderFactory::new(store, root, FooterCache::new(1 << 20));
         Self { schema, readers, objects, segments: sealed, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn request(&self, id: Ulid, rows: &RecordBatch, keep: Vec<usize>) -> SealRequest<'_> {
+        request(&self.schema, id, rows, keep)
     }
 
     fn config(&self) -> ResidentConfig {
@@ -390,17 +401,7 @@ async fn many_askers_share_one_load_and_may_go_away() {
 /// The object of the first segment.
 fn sealed_again(table: &Table) -> object_store::PutPayload {
     let (meta, rows) = &table.segments[0];
-    let request = SealRequest {
-        schema: &table.schema,
-        table: "events",
-        partition: 2,
-        from: 100,
-        to: 1_000_000,
-        id: meta.id,
-        dead_letters: 0,
-        rows: vec![rows.clone()],
-    };
-    encode(request).unwrap().bytes.into()
+    encode(table.request(meta.id, rows, Vec::new())).unwrap().bytes.into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,9 +442,9 @@ async fn what_queries_used_is_there_when_a_segment_is_sealed() {
     let store = opened(table.config()).await;
     let adopt = |segment: usize| {
         let (meta, rows) = &table.segments[segment];
-        let slices: Vec<RecordBatch> =
-            (0..ROWS).step_by(6000).map(|row| rows.slice(row, 6000.min(ROWS - row))).collect();
-        store.adopt("events", &table.schema, meta, &slices);
+        let keep = store.used("events", &table.schema);
+        let kept = encode(table.request(meta.id, rows, keep)).unwrap().kept;
+        store.adopt("events", &table.schema, meta, kept);
     };
     adopt(0);
     assert!(!table.ready(&store, 0, &[0]), "nobody has asked for anything");
@@ -454,6 +455,12 @@ async fn what_queries_used_is_there_when_a_segment_is_sealed() {
     let ready = store.ready(&table.schema, &table.segments[1].0, &[0, 1, 3]).unwrap();
     table.check(1, &[0, 1, 3], &ready);
     assert!(!table.ready(&store, 1, &[2]));
+    store.note_used("events", &table.schema, &table.all());
+    adopt(1);
+    let ready = store.ready(&table.schema, &table.segments[1].0, &table.all()).unwrap();
+    table.check(1, &table.all(), &ready);
+    let indexed = table.indexed(&store, 1);
+    assert!([0, 3, 4].iter().all(|column| indexed.contains(column)), "{indexed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
