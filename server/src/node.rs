@@ -106,7 +106,7 @@ impl Node {
         let address = listener.local_addr().map_err(listen_failed)?;
 
         let tables = Arc::new(Tables::default());
-        let engine = QueryEngine::new(config.query.engine(), tables.clone())?;
+        let engine = QueryEngine::new(config.engine(), tables.clone())?;
         let budget = MemoryBudget::new(config.ingest.memory_bytes_max);
         let node_tables = Arc::new(NodeTables {
             tables,
