@@ -176,6 +176,7 @@ fn seal(criterion: &mut Criterion) {
                 id: ulid::Ulid::nil(),
                 dead_letters: 0,
                 rows: rows.expect("rows of a segment make batches"),
+                keep: Vec::new(),
             })
             .expect("these rows can be encoded")
         });

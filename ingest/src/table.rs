@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::LiveTable;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::spec::{DeadLetterTarget, TableSpec};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,6 +22,8 @@ pub struct IngestContext {
     pub budget: Arc<MemoryBudget>,
     /// How many segments may be encoded at once.
     pub encode_permits: Arc<Semaphore>,
+    /// Where queries find the columns of sealed segments: those that they use are put there at the seal.
+    pub residents: Arc<ResidentStore>,
     /// Where uploads and commits run.
     pub runtime: Handle,
     /// Fetching threads per table.
@@ -53,6 +56,7 @@ impl TableIngest {
             live,
             budget: context.budget.clone(),
             encode_permits: context.encode_permits.clone(),
+            residents: context.residents.clone(),
             runtime: context.runtime.clone(),
             workers: context.workers_per_table,
         };

@@ -29,6 +29,8 @@ pub struct Config {
     pub ingest: IngestConfig,
     /// The path of a query.
     pub query: QueryConfig,
+    /// Columns of sealed segments, kept between queries.
+    pub resident: ResidentSettings,
     /// Logs.
     pub log: LogConfig,
 }
@@ -144,8 +146,7 @@ impl Default for QueryConfig {
 }
 
 impl QueryConfig {
-    /// The engine's view of this section.
-    pub fn engine(&self) -> EngineConfig {
+    fn engine(&self) -> EngineConfig {
         EngineConfig {
             threads: self.threads.max(1),
             deadline_default: Duration::from_millis(self.deadline_default_ms),
@@ -160,6 +161,25 @@ impl QueryConfig {
             spill_bytes_max: self.spill_bytes_max,
             ..EngineConfig::default()
         }
+    }
+}
+
+/// Columns of sealed segments, kept between queries in the form in which they are read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResidentSettings {
+    /// Directory of local files that survive a restart, for this process alone; empty: in memory only.
+    pub dir: PathBuf,
+    /// Bytes of those files at most.
+    pub disk_bytes_max: u64,
+    /// Bytes in memory, or mapped into it from the files, at most; what running queries hold may come on top. Default: a
+    /// quarter of the machine's memory.
+    pub memory_bytes_max: u64,
+}
+
+impl Default for ResidentSettings {
+    fn default() -> Self {
+        Self { dir: PathBuf::new(), disk_bytes_max: 100 << 30, memory_bytes_max: machine_memory_bytes() / 4 }
     }
 }
 
@@ -260,6 +280,17 @@ impl Config {
         Ok(())
     }
 
+    /// The query engine's view.
+    pub fn engine(&self) -> EngineConfig {
+        let resident = &self.resident;
+        EngineConfig {
+            resident_dir: (!resident.dir.as_os_str().is_empty()).then(|| resident.dir.clone()),
+            resident_disk_bytes_max: resident.disk_bytes_max,
+            resident_memory_bytes_max: resident.memory_bytes_max,
+            ..self.query.engine()
+        }
+    }
+
     /// The configuration as TOML, as `headwater config` prints it.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).unwrap_or_else(|error| format!("# {error}\n"))
@@ -350,12 +381,20 @@ mod tests {
             .unwrap();
         let environment =
             [pair("HEADWATER_QUERY_THREADS", "7"), pair("HEADWATER_URL", "x"), pair("PATH", "y")];
-        let settings = [pair("http.listen", "127.0.0.1:2"), pair("store.options.aws_region", "eu-1")];
+        let settings = [
+            pair("http.listen", "127.0.0.1:2"),
+            pair("store.options.aws_region", "eu-1"),
+            pair("resident.dir", "/var/cache/headwater"),
+            pair("resident.memory_bytes_max", "7"),
+        ];
         let config = Config::load(Some(&file), environment.into_iter(), &settings).unwrap();
         assert_eq!(config.http.listen.port(), 2);
         assert_eq!(config.query.threads, 7);
         assert_eq!(config.query.rows_default, 5);
         assert_eq!(config.store.options["aws_region"], "eu-1");
+        assert_eq!(config.engine().resident_dir.as_deref(), Some(Path::new("/var/cache/headwater")));
+        assert_eq!(config.engine().resident_memory_bytes_max, 7);
+        assert_eq!(Config::default().engine().resident_dir, None);
         let printed: Config = toml::from_str(&config.to_toml()).unwrap();
         assert_eq!(printed.query.threads, 7);
     }

@@ -10,5 +10,6 @@ pub mod demo_run;
 mod gauges;
 pub mod node;
 pub mod page;
+mod residents;
 pub mod store;
 pub mod telemetry;

@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::page::PAGE;
+use crate::residents;
 use crate::store::{self, StoreError};
 
 /// Why a node does not start.
@@ -93,6 +94,7 @@ pub struct Node {
     shutdown_wait: Duration,
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<()>,
+    sweeping: JoinHandle<()>,
 }
 
 impl Node {
@@ -106,7 +108,7 @@ impl Node {
         let address = listener.local_addr().map_err(listen_failed)?;
 
         let tables = Arc::new(Tables::default());
-        let engine = QueryEngine::new(config.query.engine(), tables.clone())?;
+        let engine = QueryEngine::new(config.engine(), tables.clone())?;
         let budget = MemoryBudget::new(config.ingest.memory_bytes_max);
         let node_tables = Arc::new(NodeTables {
             tables,
@@ -115,12 +117,14 @@ impl Node {
             context: IngestContext {
                 budget: budget.clone(),
                 encode_permits: Arc::new(Semaphore::new(config.ingest.encoders.max(1))),
+                residents: engine.residents().clone(),
                 runtime: tokio::runtime::Handle::current(),
                 workers_per_table: config.ingest.workers_per_table.max(1),
             },
             ingests: Mutex::new(BTreeMap::new()),
         });
         open_tables(&node_tables).await?;
+        let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());
 
         let state = HttpState {
             runner: Arc::new(engine.clone()),
@@ -155,6 +159,7 @@ impl Node {
             shutdown_wait: Duration::from_millis(config.ingest.shutdown_wait_ms),
             stop_serving,
             serving,
+            sweeping,
         })
     }
 
@@ -177,6 +182,7 @@ impl Node {
     /// configured time. What is not sealed by then is read again from Kafka at the next start.
     pub async fn stop(self) {
         let _ = self.stop_serving.send(());
+        self.sweeping.abort();
         self.engine.drain(self.shutdown_wait).await;
         let ingests = std::mem::take(&mut *self.tables.ingests.lock().await);
         let stopping = ingests.into_iter().map(|(name, ingest)| async move {

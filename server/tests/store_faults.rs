@@ -201,6 +201,7 @@ async fn every_event_is_there_once_over_a_store_that_fails_one_call_in_five() {
     let context = IngestContext {
         budget: MemoryBudget::new(256 << 20),
         encode_permits: Arc::new(Semaphore::new(2)),
+        residents: engine.residents().clone(),
         runtime: tokio::runtime::Handle::current(),
         workers_per_table: 2,
     };

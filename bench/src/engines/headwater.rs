@@ -153,6 +153,7 @@ fn segment(
         id: Ulid::new(),
         dead_letters: 0,
         rows,
+        keep: Vec::new(),
     })?)
 }
 

@@ -15,6 +15,7 @@ use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::{Change, Commit, LogSnapshot};
 use headwater_segment::mutable::MutableSegment;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
@@ -61,6 +62,7 @@ pub(crate) struct Sealer {
     pub(crate) topic: Arc<Provenance>,
     /// Encoding is CPU work; this bounds how many encode at once on the node.
     pub(crate) encode_permits: Arc<Semaphore>,
+    pub(crate) residents: Arc<ResidentStore>,
     pub(crate) letters: Option<DeadLetterTopic>,
 }
 
@@ -212,6 +214,7 @@ impl Sealer {
     async fn encode(&self, job: &SealJob, from: i64, to: i64) -> Result<Prepared, SegmentError> {
         let _permit = self.encode_permits.acquire().await;
         let (segment, live, partition) = (job.segment.clone(), self.live.clone(), self.partition);
+        let residents = self.residents.clone();
         let work = move || -> Result<Prepared, SegmentError> {
             let id = Ulid::new();
             let letters: Vec<_> = segment
@@ -226,7 +229,7 @@ impl Sealer {
             } else {
                 let all: Vec<usize> = (0..schema.columns().len()).collect();
                 let rows = segment.batches(rows, &all).collect::<Result<Vec<_>, _>>()?;
-                Some(sealed::encode(SealRequest {
+                let mut encoded = sealed::encode(SealRequest {
                     schema: &schema,
                     table: live.name(),
                     partition,
@@ -235,7 +238,12 @@ impl Sealer {
                     id,
                     dead_letters: letters.len() as u64,
                     rows,
-                })?)
+                    keep: residents.used(live.name(), &schema),
+                })?;
+                // Before the swap that makes queries look for them. The sweep finds those of a seal that comes to nothing.
+                let kept = std::mem::take(&mut encoded.kept);
+                residents.adopt(live.name(), &schema, &encoded.meta, kept);
+                Some(encoded)
             };
             let letters =
                 if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::log::Change;
+use headwater_segment::resident::ResidentStore;
 use headwater_segment::spec::DeadLetterTarget;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -54,6 +55,7 @@ pub(crate) struct SupervisorParts {
     pub(crate) live: Arc<LiveTable>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) encode_permits: Arc<Semaphore>,
+    pub(crate) residents: Arc<ResidentStore>,
     pub(crate) runtime: Handle,
     pub(crate) workers: usize,
 }
@@ -207,6 +209,7 @@ impl Supervisor {
                 partition,
                 topic: topic.clone(),
                 encode_permits: parts.encode_permits.clone(),
+                residents: parts.residents.clone(),
                 letters: letters.clone(),
             };
             (sender, parts.runtime.spawn(sealer.run(jobs)))

@@ -65,6 +65,7 @@ static GOOD: LazyLock<Good> = LazyLock::new(|| {
         id: ulid::Ulid::from_parts(1, 1),
         dead_letters: 0,
         rows: vec![batch],
+        keep: Vec::new(),
     })
     .expect("the rows can be sealed");
     let rows = read(&schema, &sealed, sealed.bytes.clone()).expect("what was written can be read");

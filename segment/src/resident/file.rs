@@ -3,8 +3,9 @@
 //! ```text
 //! file   := magic[8] version:u32 crc32c:u32 length:u64 head_length:u64 head pad section*
 //! head   := JSON of Head: what the column is, and where its sections lie
-//! section:= codes | least code per block | greatest code per block | arrays; each begins at a multiple of 64
+//! section:= codes | least code per block | greatest code per block | arrays | index; each begins at a multiple of 64
 //! arrays := Arrow IPC stream of one column "v": the dictionary's entries, or the plain column's pieces
+//! index  := the entry of the sealed object's sorted or inverted index, as it lies there
 //! ```
 //!
 //! Numbers are little-endian. The CRC32C covers everything behind it. A file is complete or absent: it is written under
@@ -25,18 +26,21 @@ use arrow::error::ArrowError;
 use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::indexed::Indexed;
 use crate::column::{
     BLOCK_ROWS, CodeStore, CodeValues, CodedColumn, Codes, Column, PlainColumn, PlainStore, Zones,
 };
 use crate::kernel::mapped;
 use crate::schema::ColumnType;
+use crate::sealed::{IndexKind, PostingsEntry};
 use crate::{Result, SegmentError};
 
 const MAGIC: [u8; 8] = *b"HWCOLUMN";
 /// To be raised whenever a column is built or laid out differently: files of other versions are removed.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX_BYTES: usize = 32;
 /// Where the CRC's cover begins.
 const COVERED_FROM: usize = 16;
@@ -59,6 +63,8 @@ struct Head {
     form: Form,
     /// Where the arrays lie.
     arrays: Section,
+    /// The number of the index's kind, and where its entry lies.
+    index: Option<(u32, Section)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,13 +105,18 @@ struct Section {
 ///
 /// # Errors
 /// Those of the file system, `Arrow` if the values cannot be written.
-pub(super) fn write(path: &Path, identity: &Identity, column: &Column) -> Result<u64> {
+pub(super) fn write(
+    path: &Path,
+    identity: &Identity,
+    column: &Column,
+    index: Option<&PostingsEntry>,
+) -> Result<u64> {
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).map_err(|error| failed("creating", dir, &error))?;
     // Nobody else writes this name: a column may be written twice at a time, once for its seal, once for a query.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let temporary = path.with_extension(format!("{}.tmp", WRITES.fetch_add(1, Ordering::Relaxed)));
-    let written = write_whole(&temporary, identity, column)
+    let written = write_whole(&temporary, identity, column, index)
         .and_then(|length| fs::rename(&temporary, path).map(|()| length));
     written.map_err(|error| {
         let _ = fs::remove_file(&temporary);
@@ -117,9 +128,14 @@ fn failed(what: &str, path: &Path, error: &dyn std::fmt::Display) -> SegmentErro
     SegmentError::Refused(format!("{what} the resident column {}: {error}", path.display()))
 }
 
-fn write_whole(path: &Path, identity: &Identity, column: &Column) -> io::Result<u64> {
-    let Plan { form, sections, arrays } = plan(column)?;
-    let head = serde_json::to_vec(&Head { identity: identity.clone(), form, arrays })?;
+fn write_whole(
+    path: &Path,
+    identity: &Identity,
+    column: &Column,
+    index: Option<&PostingsEntry>,
+) -> io::Result<u64> {
+    let Plan { form, sections, arrays, index } = plan(column, index)?;
+    let head = serde_json::to_vec(&Head { identity: identity.clone(), form, arrays, index })?;
     let mut out = Summed { file: BufWriter::new(File::create(path)?), crc32c: 0, length: 0 };
     out.file.write_all(&[0; COVERED_FROM])?;
     let head_end = PREFIX_BYTES + head.len();
@@ -171,9 +187,11 @@ struct Plan {
     sections: Vec<(Section, Buffer)>,
     /// Which of them holds the arrays.
     arrays: Section,
+    /// Which of them holds the index, and its kind.
+    index: Option<(u32, Section)>,
 }
 
-fn plan(column: &Column) -> io::Result<Plan> {
+fn plan(column: &Column, index: Option<&PostingsEntry>) -> io::Result<Plan> {
     let mut sections: Vec<(Section, Buffer)> = Vec::new();
     let mut add = |bytes: Buffer| {
         let end = sections.last().map_or(0, |(section, _)| section.start + section.length);
@@ -218,7 +236,8 @@ fn plan(column: &Column) -> io::Result<Plan> {
         }
     };
     let arrays = add(arrays);
-    Ok(Plan { form, sections, arrays })
+    let index = index.map(|entry| (entry.kind.number(), add(Buffer::from(entry.bytes.clone()))));
+    Ok(Plan { form, sections, arrays, index })
 }
 
 fn stream(data_type: &DataType, arrays: &[&ArrayRef]) -> io::Result<Buffer> {
@@ -255,7 +274,7 @@ fn check_prefix(prefix: &[u8; PREFIX_BYTES], length: u64) -> Option<u32> {
 ///
 /// # Errors
 /// `Corrupt` if the file is not there, not that column's, or not as it was written.
-pub(super) fn open(path: &Path, identity: &Identity) -> Result<(Column, u64)> {
+pub(super) fn open(path: &Path, identity: &Identity) -> Result<(Indexed, u64)> {
     let bytes = File::open(path).and_then(|file| mapped::map(&file));
     let bytes = bytes.map_err(|error| SegmentError::Corrupt(format!("{}: {error}", path.display())))?;
     let length = bytes.len() as u64;
@@ -263,8 +282,8 @@ pub(super) fn open(path: &Path, identity: &Identity) -> Result<(Column, u64)> {
     Ok((column.map_err(|what| SegmentError::Corrupt(format!("{}: {what}", path.display())))?, length))
 }
 
-/// The column that the bytes of a file hold.
-fn parse(bytes: Buffer, identity: &Identity) -> Result<Column, String> {
+/// The column that the bytes of a file hold, with its index.
+fn parse(bytes: Buffer, identity: &Identity) -> Result<Indexed, String> {
     let (prefix, _) = bytes.split_first_chunk::<PREFIX_BYTES>().ok_or("it is too short")?;
     let crc32c = check_prefix(prefix, bytes.len() as u64).ok_or("it is not of this version and length")?;
     if crc32c::crc32c(&bytes[COVERED_FROM..]) != crc32c {
@@ -279,9 +298,20 @@ fn parse(bytes: Buffer, identity: &Identity) -> Result<Column, String> {
         return Err(format!("it holds {:?}, wanted {identity:?}", head.identity));
     }
     let sections = Sections { bytes, start: head_end.next_multiple_of(ALIGNMENT) };
+    let index = head.index.map(|(kind, section)| sections.index(kind, section)).transpose()?;
+    let column = column_of(head.form, head.arrays, &sections, identity)?;
+    Indexed::new(column, index, identity.rows)
+}
+
+fn column_of(
+    form: Form,
+    arrays: Section,
+    sections: &Sections,
+    identity: &Identity,
+) -> Result<Column, String> {
     let data_type = identity.data_type.arrow();
-    let arrays = sections.arrays(head.arrays, &data_type)?;
-    match head.form {
+    let arrays = sections.arrays(arrays, &data_type)?;
+    match form {
         Form::Coded { has_null, code_bytes, codes, least, greatest, values } => {
             let rows = identity.rows;
             let codes = sections.codes(code_bytes, codes, rows)?;
@@ -374,6 +404,13 @@ impl Sections {
         })
     }
 
+    fn index(&self, kind: u32, section: Section) -> Result<PostingsEntry, String> {
+        let kind = IndexKind::of(kind).ok_or("its index is of an unknown kind")?;
+        let bytes = self.section(section)?;
+        let length = bytes.len();
+        Ok(PostingsEntry { kind, bytes: Bytes::from_owner(ScalarBuffer::<u8>::new(bytes, 0, length)) })
+    }
+
     fn arrays(&self, section: Section, data_type: &DataType) -> Result<Vec<ArrayRef>, String> {
         let bytes = self.section(section)?;
         // Arrow's decoder checks the values, but panics if a message contradicts itself. Under the CRC that takes a forger,
@@ -404,6 +441,13 @@ mod tests {
     use super::*;
     use crate::column::build_column;
 
+    /// An entry of two codes in 300 rows.
+    fn sorted_index() -> PostingsEntry {
+        let words: [u32; 4] = [2, 1, 100, 300];
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        PostingsEntry { kind: IndexKind::Sorted, bytes }
+    }
+
     /// Whatever the bytes say, even under a CRC that is right, reading them ends in a column or in an error.
     #[test]
     fn no_bytes_make_it_panic() {
@@ -427,7 +471,8 @@ mod tests {
                 rows: array.len(),
             };
             let column = build_column(&identity.data_type, &[array]).unwrap();
-            let length = write(&path, &identity, &column).unwrap();
+            let index = column.coded().map(|_| sorted_index());
+            let length = write(&path, &identity, &column, index.as_ref()).unwrap();
             assert!(is_current(&path, length) && !is_current(&path, length + 1));
             let original = fs::read(&path).unwrap();
             assert!(parse(Buffer::from(&original[..]), &identity).is_ok());

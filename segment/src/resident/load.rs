@@ -4,18 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryFutureExt, stream};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::file::Identity;
 use super::flight::Flight;
+use super::indexed::Indexed;
 use super::object;
 use super::store::{Key, ResidentStore, count_load};
-use crate::column::{Column, build_column, null_column};
+use crate::column::{build_column, null_column};
 use crate::schema;
-use crate::sealed::{SegmentMeta, SegmentReaderFactory, VerifiedReader};
+use crate::sealed::{PostingsEntry, SegmentIndexes, SegmentMeta, SegmentReaderFactory, VerifiedReader};
 use crate::{Result, SegmentError};
 
 /// Bytes that a load fetches at a time, unless one column has more: they are held until they are decoded.
@@ -66,12 +67,17 @@ pub(super) async fn load(
             },
             None => {
                 let column = null_column(&wanted.column.data_type, meta.rows as usize);
+                let column = Indexed::plain(column);
                 wanted.flight.land(Ok(store.keep_in_memory(wanted.key, &wanted.column, column)));
             }
         }
     }
+    let mut indexes = match readers.indexes(Arc::clone(&meta)).await {
+        Ok(indexes) => indexes,
+        Err(error) => return all_fail(placed.into_iter().map(|placed| placed.wanted).collect(), error),
+    };
     for batch in batches(placed) {
-        fetch_and_decode(&store, &mut reader, &meta, &metadata, batch).await;
+        fetch_and_decode(&store, (&mut reader, &mut indexes), &meta, &metadata, batch).await;
     }
 }
 
@@ -127,27 +133,28 @@ fn batches(mut placed: Vec<Placed>) -> Vec<Vec<Placed>> {
 
 async fn fetch_and_decode(
     store: &Arc<ResidentStore>,
-    reader: &mut VerifiedReader,
+    (reader, indexes): (&mut VerifiedReader, &mut SegmentIndexes),
     meta: &Arc<SegmentMeta>,
     metadata: &Arc<ParquetMetaData>,
     batch: Vec<Placed>,
 ) {
     let ranges: Vec<Range<u64>> = batch.iter().flat_map(|placed| placed.ranges.iter().cloned()).collect();
-    let mut fetched = match reader.get_byte_ranges(ranges).await {
-        Ok(fetched) => fetched.into_iter(),
-        Err(error) => {
-            return all_fail(batch.into_iter().map(|placed| placed.wanted).collect(), unwrapped(error));
-        }
+    let fetched = reader.get_byte_ranges(ranges).map_err(unwrapped);
+    let (mut fetched, indexes) = match futures::try_join!(fetched, entries(indexes, meta, &batch)) {
+        Ok((fetched, indexes)) => (fetched.into_iter(), indexes),
+        Err(error) => return all_fail(batch.into_iter().map(|placed| placed.wanted).collect(), error),
     };
-    let tasks = batch.into_iter().map(|placed| {
+    let is_indexed = indexes.is_some();
+    let indexes = indexes.into_iter().flatten().chain(std::iter::repeat(None));
+    let tasks = batch.into_iter().zip(indexes).map(|(placed, index)| {
         let starts = placed.ranges.iter().map(|range| range.start);
         // The reader answers every range, in the order in which they were asked for.
         let parts: Vec<(u64, Bytes)> = starts.zip(fetched.by_ref()).collect();
-        (placed, parts)
+        (placed, parts, index)
     });
     let tasks: Vec<_> = tasks.collect();
     stream::iter(tasks)
-        .for_each_concurrent(store.decodes_max(), |(placed, parts)| {
+        .for_each_concurrent(store.decodes_max(), |(placed, parts, index)| {
             let (store, meta, metadata) = (Arc::clone(store), Arc::clone(meta), Arc::clone(metadata));
             async move {
                 let _turn = store.decode_turn().await;
@@ -155,13 +162,18 @@ async fn fetch_and_decode(
                 // A panic drops the flight, which tells those who wait.
                 let _ = tokio::task::spawn_blocking(move || {
                     let Wanted { key, column, flight } = placed.wanted;
-                    let built = build(&metadata, &meta, placed.place, &column, parts).map_err(Arc::new);
-                    let kept = built.map(|built| keeper.keep_in_memory(key, &column, built));
-                    flight.land(kept.clone());
-                    if let Ok(kept) = kept {
-                        count_load("object");
-                        // Those who wait have the column by now.
-                        keeper.persist(key, &identity(&meta, &column), &column, &kept);
+                    let built = build(&metadata, &meta, placed.place, &column, parts, index);
+                    let built = match built {
+                        Ok(built) => built,
+                        Err(error) => return flight.land(Err(Arc::new(error))),
+                    };
+                    let index = built.entry.clone();
+                    let kept = keeper.keep_in_memory(key, &column, built);
+                    flight.land(Ok(Arc::clone(&kept)));
+                    count_load("object");
+                    // Those who wait have the column by now. A file without the index would be without it for ever.
+                    if is_indexed {
+                        keeper.persist(key, &identity(&meta, &column), &column, &kept, index.as_ref());
                     }
                 })
                 .await;
@@ -176,7 +188,8 @@ fn build(
     place: usize,
     column: &schema::Column,
     parts: Vec<(u64, Bytes)>,
-) -> Result<Column> {
+    index: Option<PostingsEntry>,
+) -> Result<Indexed> {
     let corrupt = |what: String| {
         SegmentError::Corrupt(format!("segment {}, column {}: {what}", meta.path, column.name))
     };
@@ -186,7 +199,29 @@ fn build(
     if rows != meta.rows {
         return Err(corrupt(format!("it has {rows} rows, the table log says {}", meta.rows)));
     }
-    build_column(&column.data_type, &arrays)
+    let built = build_column(&column.data_type, &arrays)?;
+    let index = index.map(Indexed::detached);
+    Indexed::new(built, index, meta.rows as usize).map_err(|what| corrupt(format!("its index: {what}")))
+}
+
+/// The index entries of a batch's columns; `None` if the store did not give them, without which the columns read as well.
+///
+/// # Errors
+/// `Corrupt` if they are not what was written.
+async fn entries(
+    indexes: &mut SegmentIndexes,
+    meta: &SegmentMeta,
+    batch: &[Placed],
+) -> Result<Option<Vec<Option<PostingsEntry>>>> {
+    let names: Vec<&str> = batch.iter().map(|placed| placed.wanted.column.name.as_str()).collect();
+    match indexes.postings_entries(&names).await {
+        Ok(entries) => Ok(Some(entries)),
+        Err(error @ SegmentError::Corrupt(_)) => Err(error),
+        Err(error) => {
+            tracing::warn!(segment = %meta.id, %error, "columns are loaded without their indexes");
+            Ok(None)
+        }
+    }
 }
 
 fn all_fail(wanted: Vec<Wanted>, error: SegmentError) {

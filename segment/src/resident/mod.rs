@@ -4,7 +4,7 @@
 //! columns() ── in memory? ── yes ──────────────────────────────────────────────┐
 //!               │ no: one load per column, however many ask                   ├─> SegmentColumns
 //!               ├─ local file? ── map it, compare its CRC ───────────────────┤
-//!               └─ sealed object: byte ranges of the columns -> decode -> build -> write the file, map it
+//!               └─ sealed object: byte ranges of the columns and of their indexes -> decode -> build -> write the file, map it
 //! ```
 //!
 //! A column is kept by the segment's ULID and its own name: its place may change when a table gains columns.
@@ -15,6 +15,7 @@
 
 mod file;
 mod flight;
+mod indexed;
 mod load;
 mod lru;
 mod object;

@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::Array;
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use ulid::Ulid;
 
 use super::file::{self, Identity};
 use super::flight::{Flights, Join};
+use super::indexed::Indexed;
 use super::load::{self, Wanted};
 use super::lru::Lru;
 use crate::column::{CodeStore, CodeValues, Codes, Column, PlainStore, SegmentColumns, build_column};
 use crate::schema::{self, ColumnType, TableSchema};
-use crate::sealed::{SegmentMeta, SegmentReaderFactory};
+use crate::sealed::{KeptColumn, PostingsEntry, SegmentMeta, SegmentReaderFactory};
 use crate::{Result, SegmentError};
 
 /// Segments whose objects are read at a time.
@@ -187,27 +188,26 @@ impl ResidentStore {
         }
     }
 
-    /// Builds the columns that queries have used on `table`, of a segment that has just been sealed from `sorted_rows`: all
-    /// its rows with all columns of `schema`, in their sealed order. CPU work: call it on a blocking thread, before the
-    /// segment is handed over. What fails here is loaded when it is needed.
-    pub fn adopt(&self, table: &str, schema: &TableSchema, meta: &SegmentMeta, sorted_rows: &[RecordBatch]) {
-        let used = self.used.read().get(table).cloned().unwrap_or_default();
-        let rows: u64 = sorted_rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        if rows != meta.rows || sorted_rows.iter().any(|batch| batch.num_columns() != schema.columns().len())
-        {
-            tracing::warn!(table, segment = %meta.id, "the rows at hand are not those of the segment: nothing adopted");
-            return;
-        }
-        for (index, column) in schema.columns().iter().enumerate() {
-            if !used.contains(&column.name) {
-                continue;
-            }
-            let arrays: Vec<_> = sorted_rows.iter().map(|batch| Arc::clone(batch.column(index))).collect();
-            match build_column(&column.data_type, &arrays) {
+    /// The columns of `schema` that queries have read: those to [keep](crate::sealed::SealRequest::keep) at a seal.
+    pub fn used(&self, table: &str, schema: &TableSchema) -> Vec<usize> {
+        let used = self.used.read();
+        let Some(names) = used.get(table) else { return Vec::new() };
+        let columns = schema.columns().iter().enumerate();
+        columns.filter(|(_, column)| names.contains(&column.name)).map(|(index, _)| index).collect()
+    }
+
+    /// Takes columns that were kept when a segment of `table` was sealed. CPU work: call it on a blocking thread, before the
+    /// segment is handed over. What fails here is loaded when it is needed; what is never committed is for
+    /// [`forget`](Self::forget).
+    pub fn adopt(&self, table: &str, schema: &TableSchema, meta: &SegmentMeta, kept: Vec<KeptColumn>) {
+        for kept in kept {
+            let Some(column) = schema.columns().get(kept.number) else { continue };
+            match adopted(column, meta, kept) {
                 Ok(built) => {
                     let key = Key::new(meta.id, &column.name);
+                    let index = built.entry.clone();
                     let built = self.keep_in_memory(key, column, built);
-                    self.persist(key, &load::identity(meta, column), column, &built);
+                    self.persist(key, &load::identity(meta, column), column, &built, index.as_ref());
                     count_load("seal");
                 }
                 Err(error) => {
@@ -239,14 +239,16 @@ impl ResidentStore {
         identity: &Identity,
         schema_column: &schema::Column,
         column: &Column,
+        index: Option<&PostingsEntry>,
     ) {
-        let fits = self.files.read().fits(heap_bytes(column));
+        let index_bytes = index.map_or(0, |index| index.bytes.len() as u64);
+        let fits = self.files.read().fits(heap_bytes(column) + index_bytes);
         let Some(path) = self.file_path(key).filter(|_| fits) else {
             return;
         };
-        match file::write(&path, identity, column).and_then(|_| file::open(&path, identity)) {
-            Ok((column, length)) => {
-                self.keep_counted(key, schema_column, column, length);
+        match file::write(&path, identity, column, index).and_then(|_| file::open(&path, identity)) {
+            Ok((mapped, length)) => {
+                self.keep_counted(key, schema_column, mapped.column, length + mapped.table_bytes);
                 self.add_file(key, length);
             }
             Err(error) => {
@@ -261,10 +263,11 @@ impl ResidentStore {
         &self,
         key: Key,
         schema_column: &schema::Column,
-        column: Column,
+        built: Indexed,
     ) -> Arc<Column> {
-        let bytes = heap_bytes(&column);
-        self.keep_counted(key, schema_column, column, bytes)
+        let entry_bytes = built.entry.map_or(0, |entry| entry.bytes.len() as u64);
+        let bytes = heap_bytes(&built.column) + entry_bytes + built.table_bytes;
+        self.keep_counted(key, schema_column, built.column, bytes)
     }
 
     fn keep_counted(
@@ -297,10 +300,10 @@ impl ResidentStore {
         schema_column: &schema::Column,
     ) -> Option<Arc<Column>> {
         match file::open(&self.file_path(key)?, &identity) {
-            Ok((column, length)) => {
+            Ok((mapped, length)) => {
                 count_load("file");
                 self.files.read().get(key);
-                Some(self.keep_counted(key, schema_column, column, length))
+                Some(self.keep_counted(key, schema_column, mapped.column, length + mapped.table_bytes))
             }
             Err(error) => {
                 tracing::warn!(%error, "a resident column is built again");
@@ -397,6 +400,16 @@ fn column_of(schema: &TableSchema, index: usize) -> Result<&schema::Column> {
     schema.columns().get(index).ok_or_else(|| {
         SegmentError::Refused(format!("column {index} of a table with {}", schema.columns().len()))
     })
+}
+
+/// A column of a segment that is being sealed.
+fn adopted(column: &schema::Column, meta: &SegmentMeta, kept: KeptColumn) -> Result<Indexed> {
+    let rows: usize = kept.arrays.iter().map(|array| array.len()).sum();
+    if rows as u64 != meta.rows {
+        return Err(SegmentError::Refused(format!("{rows} rows of a segment of {}", meta.rows)));
+    }
+    let built = build_column(&column.data_type, &kept.arrays)?;
+    Indexed::new(built, kept.postings, rows).map_err(SegmentError::Refused)
 }
 
 /// Memory of a column that is not mapped, in bytes.

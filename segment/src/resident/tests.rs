@@ -1,5 +1,6 @@
 //! The store over real sealed objects in an object store in memory.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +14,21 @@ use arrow::datatypes::{DataType, Field};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
+use roaring::RoaringBitmap;
 use ulid::Ulid;
 
 use super::*;
 use crate::SegmentError;
-use crate::column::SegmentColumns;
 use crate::column::tests::{check, decode};
+use crate::column::{BLOCK_ROWS, CodeSlice, Column, SegmentColumns};
 use crate::schema::{ColumnType, TableSchema};
 use crate::sealed::{FooterCache, SealRequest, SegmentMeta, SegmentReaderFactory, encode};
 use crate::spec::{
-    ColumnSpec, DeadLetterTarget, FieldPath, OnError, OnGap, SealSpec, StartPosition, StreamSpec, TableSpec,
+    ColumnSpec, DeadLetterTarget, FieldPath, IndexSet, OnError, OnGap, SealSpec, StartPosition, StreamSpec,
+    TableSpec,
 };
+
+mod indexes;
 
 const ROWS: usize = 20_000;
 
@@ -35,7 +40,8 @@ fn schema(columns: &[(&str, &str)]) -> TableSchema {
         nullable: true,
         path: FieldPath::Key,
         on_error: OnError::DeadLetter,
-        index: None,
+        // More values than an index by rule has.
+        index: (*name == "user").then(|| IndexSet { inverted: true, ..IndexSet::default() }),
     });
     TableSchema::new(&TableSpec {
         name: "events".into(),
@@ -129,6 +135,22 @@ async fn opened(config: ResidentConfig) -> Arc<ResidentStore> {
     ResidentStore::open(config).unwrap()
 }
 
+/// Seals `rows`, out of their order.
+fn request<'a>(schema: &'a TableSchema, id: Ulid, rows: &RecordBatch, keep: Vec<usize>) -> SealRequest<'a> {
+    let pieces = (0..ROWS).step_by(6000).rev().map(|row| rows.slice(row, 6000.min(ROWS - row)));
+    SealRequest {
+        schema,
+        table: "events",
+        partition: 2,
+        from: 100,
+        to: 1_000_000,
+        id,
+        dead_letters: 0,
+        rows: pieces.collect(),
+        keep,
+    }
+}
+
 /// A table with some segments, and a directory for their columns.
 struct Table {
     schema: TableSchema,
@@ -150,17 +172,8 @@ impl Table {
         let mut sealed = Vec::new();
         for number in 0..segments {
             let rows = rows(&schema, number);
-            let request = SealRequest {
-                schema: &schema,
-                table: "events",
-                partition: 2,
-                from: 100,
-                to: 1_000_000,
-                id: Ulid::from_parts(1_700_000_000_000, number.into()),
-                dead_letters: 0,
-                rows: vec![rows.clone()],
-            };
-            let encoded = encode(request).unwrap();
+            let id = Ulid::from_parts(1_700_000_000_000, number.into());
+            let encoded = encode(request(&schema, id, &rows, Vec::new())).unwrap();
             objects.put(&encoded.meta.location(&root), encoded.bytes.into()).await.unwrap();
             sealed.push((Arc::new(encoded.meta), rows));
         }
@@ -168,6 +181,10 @@ impl Table {
         let store: Arc<dyn ObjectStore> = Arc::new(ThrottledStore::new(Arc::clone(&objects), throttle));
         let readers = SegmentReaderFactory::new(store, root, FooterCache::new(1 << 20));
         Self { schema, readers, objects, segments: sealed, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn request(&self, id: Ulid, rows: &RecordBatch, keep: Vec<usize>) -> SealRequest<'_> {
+        request(&self.schema, id, rows, keep)
     }
 
     fn config(&self) -> ResidentConfig {
@@ -197,9 +214,19 @@ impl Table {
         assert_eq!((found.rows(), found.columns().len()), (ROWS, columns.len()));
         for (index, column) in columns.iter().zip(found.columns()) {
             check(column, ROWS);
+            check_postings(column);
             let expected = self.segments[segment].1.column(*index);
             assert_eq!(&decode(column, ROWS), expected, "column {index}");
         }
+    }
+
+    /// The columns that have postings, by number.
+    fn indexed(&self, store: &Arc<ResidentStore>, segment: usize) -> Vec<usize> {
+        let all = self.all();
+        let ready = store.ready(&self.schema, &self.segments[segment].0, &all).unwrap();
+        let is_indexed =
+            |index: &usize| ready.columns()[*index].coded().is_some_and(|coded| coded.postings.is_some());
+        all.into_iter().filter(is_indexed).collect()
     }
 
     /// Loads everything of a segment and compares it.
@@ -229,6 +256,28 @@ impl Table {
 
     fn file_bytes(&self) -> u64 {
         self.files().iter().map(|file| file.metadata().unwrap().len()).sum()
+    }
+}
+
+/// What the postings of a column say, if it has any, against its codes.
+fn check_postings(column: &Column) {
+    let Some((coded, postings)) = column.coded().and_then(|coded| Some((coded, coded.postings.as_ref()?)))
+    else {
+        return;
+    };
+    let mut expected: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+    for row in 0..ROWS {
+        let code = match coded.codes(row / BLOCK_ROWS) {
+            CodeSlice::U8(codes) => codes[row % BLOCK_ROWS].into(),
+            CodeSlice::U16(codes) => codes[row % BLOCK_ROWS].into(),
+            CodeSlice::U32(codes) => codes[row % BLOCK_ROWS].into(),
+            CodeSlice::U64(codes) => codes[row % BLOCK_ROWS],
+        };
+        expected.entry(code).or_default().insert(row as u32);
+    }
+    for (code, rows) in expected {
+        assert_eq!(postings.count(code), Some(rows.len()), "code {code}");
+        assert_eq!(postings.rows(code), Some(rows), "code {code}");
     }
 }
 
@@ -352,17 +401,7 @@ async fn many_askers_share_one_load_and_may_go_away() {
 /// The object of the first segment.
 fn sealed_again(table: &Table) -> object_store::PutPayload {
     let (meta, rows) = &table.segments[0];
-    let request = SealRequest {
-        schema: &table.schema,
-        table: "events",
-        partition: 2,
-        from: 100,
-        to: 1_000_000,
-        id: meta.id,
-        dead_letters: 0,
-        rows: vec![rows.clone()],
-    };
-    encode(request).unwrap().bytes.into()
+    encode(table.request(meta.id, rows, Vec::new())).unwrap().bytes.into()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -403,9 +442,9 @@ async fn what_queries_used_is_there_when_a_segment_is_sealed() {
     let store = opened(table.config()).await;
     let adopt = |segment: usize| {
         let (meta, rows) = &table.segments[segment];
-        let slices: Vec<RecordBatch> =
-            (0..ROWS).step_by(6000).map(|row| rows.slice(row, 6000.min(ROWS - row))).collect();
-        store.adopt("events", &table.schema, meta, &slices);
+        let keep = store.used("events", &table.schema);
+        let kept = encode(table.request(meta.id, rows, keep)).unwrap().kept;
+        store.adopt("events", &table.schema, meta, kept);
     };
     adopt(0);
     assert!(!table.ready(&store, 0, &[0]), "nobody has asked for anything");
@@ -416,6 +455,12 @@ async fn what_queries_used_is_there_when_a_segment_is_sealed() {
     let ready = store.ready(&table.schema, &table.segments[1].0, &[0, 1, 3]).unwrap();
     table.check(1, &[0, 1, 3], &ready);
     assert!(!table.ready(&store, 1, &[2]));
+    store.note_used("events", &table.schema, &table.all());
+    adopt(1);
+    let ready = store.ready(&table.schema, &table.segments[1].0, &table.all()).unwrap();
+    table.check(1, &table.all(), &ready);
+    let indexed = table.indexed(&store, 1);
+    assert!([0, 3, 4].iter().all(|column| indexed.contains(column)), "{indexed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

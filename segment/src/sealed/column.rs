@@ -4,8 +4,9 @@
 //! any.
 
 use std::io::Write;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array};
 use arrow::compute::interleave;
 use arrow::datatypes::{Date32Type, FieldRef, Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_writer::ArrowColumnChunk;
@@ -170,11 +171,12 @@ impl ColumnInput<'_> {
         self.schema.indexes(self.number)
     }
 
-    /// Writes the column's chunk and returns its index entries.
+    /// Writes the column's chunk. Returns its index entries and, if they are to be kept, its values in their sealed order.
     pub(super) fn write<W: Write + Send>(
         mut self,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
-    ) -> Result<Vec<Entry>> {
+        is_kept: bool,
+    ) -> Result<(Vec<Entry>, Option<Vec<ArrayRef>>)> {
         let mut coded = self.coded.take();
         let codes = coded.as_mut().map(|coded| self.order.sorted(std::mem::take(&mut coded.codes)));
         let coded = coded.as_ref().zip(codes.as_deref());
@@ -189,7 +191,22 @@ impl ColumnInput<'_> {
             Chunk::Dictionary(chunk) => row_group.append_column(&chunk.bytes, chunk.close)?,
             Chunk::Plain(chunk) => chunk.append_to_row_group(row_group)?,
         }
-        self.entries(coded, chunk_bytes)
+        let kept = is_kept.then(|| self.sorted_arrays(coded)).transpose()?;
+        Ok((self.entries(coded, chunk_bytes)?, kept))
+    }
+
+    /// The values in their sealed order: text and bytes as the dictionary that they have already.
+    fn sorted_arrays(&self, coded: Option<(&Coded, &[u32])>) -> Result<Vec<ArrayRef>> {
+        match coded {
+            Some((coded, codes)) if self.data_type().is_bytes_like() => {
+                let first = u32::from(coded.has_null);
+                // No NULL and no more values than rows of a segment, so keys are not negative.
+                let keys = codes.iter().map(|code| code.checked_sub(first).map(|key| key as i32));
+                let keys: Int32Array = keys.collect();
+                Ok(vec![Arc::new(DictionaryArray::try_new(keys, Arc::clone(&coded.values))?)])
+            }
+            _ => self.order.slices(self.arrays).collect(),
+        }
     }
 
     fn chunk(&self, coded: Option<(&Coded, &[u32])>) -> Result<Chunk> {

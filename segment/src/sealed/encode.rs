@@ -1,7 +1,7 @@
 //! Rows to one sealed object: sort, write Parquet column by column, then the index entries, the index block and the footer.
 //!
 //! CPU work throughout: call it on a blocking thread. Beside the rows and the object it holds the order of the rows, and one
-//! column in that order; never a second copy of the segment.
+//! column in that order, and the columns that are to be kept; never a second copy of the segment.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,8 +18,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 use ulid::Ulid;
 
-use super::column::{ColumnInput, Entry, RowOrder, code_limit};
-use super::index_block::{self, ENTRIES_MAX, INDEX_BYTES_MAX, IndexEntry};
+use super::column::{ColumnInput, RowOrder, code_limit};
+use super::index::PostingsEntry;
+use super::index_block::{self, ENTRIES_MAX, INDEX_BYTES_MAX, IndexEntry, IndexKind};
 use super::intern::{Coded, intern};
 use super::meta::SegmentMeta;
 use super::sort::sorted_order;
@@ -46,6 +47,8 @@ pub struct SealRequest<'a> {
     pub dead_letters: u64,
     /// The rows with all columns of the schema, in any order; at least one.
     pub rows: Vec<RecordBatch>,
+    /// Columns of the schema that are wanted back in their sealed order; each costs its memory until it is taken.
+    pub keep: Vec<usize>,
 }
 
 /// A sealed segment that is not stored yet.
@@ -54,6 +57,19 @@ pub struct EncodedSegment {
     pub bytes: Bytes,
     /// What the table log will say about it.
     pub meta: SegmentMeta,
+    /// The columns that were to be kept, in the order of the schema.
+    pub kept: Vec<KeptColumn>,
+}
+
+/// A column in its sealed order, as the object has it.
+#[derive(Debug)]
+pub struct KeptColumn {
+    /// Its number in the schema.
+    pub number: usize,
+    /// Its values, one array after the other. Text and bytes may be dictionaries of views with `Int32` keys.
+    pub arrays: Vec<ArrayRef>,
+    /// Its sorted or inverted index.
+    pub(crate) postings: Option<PostingsEntry>,
 }
 
 /// Encodes a segment.
@@ -69,8 +85,8 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
     let parquet_schema = ArrowSchemaConverter::new().convert(request.schema.arrow())?;
     let properties = Arc::new(writer_properties(request.schema)?);
     let mut file = SerializedFileWriter::new(Vec::new(), parquet_schema.root_schema_ptr(), properties)?;
-    let (collected, entries) = write_columns(&mut file, &parquet_schema, request.schema, &batches)?;
-    let entries = write_entries(&mut file, entries)?;
+    let written = write_columns(&mut file, &parquet_schema, &request, &batches)?;
+    let entries = write_entries(&mut file, written.entries)?;
     let (bytes, index_offset, index_length) = close(file, &request, &entries)?;
 
     let tail = &bytes[(index_offset + index_length) as usize..];
@@ -89,21 +105,29 @@ pub fn encode(request: SealRequest<'_>) -> Result<EncodedSegment> {
         tail_crc32c: crc32c::crc32c(tail),
         dead_letters: request.dead_letters,
         index_settings: request.schema.index_settings(),
-        columns: collected.into_iter().map(|column| column.stats).collect(),
+        columns: written.collected.into_iter().map(|column| column.stats).collect(),
     };
-    Ok(EncodedSegment { bytes, meta })
+    Ok(EncodedSegment { bytes, meta, kept: written.kept })
 }
 
 /// An index entry, and the number of its column.
-type ColumnEntry = (u32, Entry);
+type ColumnEntry = (u32, IndexKind, Bytes);
 
-/// Writes the row group: column by column in the order of the sort key. Returns what is known about each, and its index entries.
+/// What the columns left behind when they were written.
+struct Written {
+    collected: Vec<Collected>,
+    entries: Vec<ColumnEntry>,
+    kept: Vec<KeptColumn>,
+}
+
+/// Writes the row group, column by column.
 fn write_columns(
     file: &mut SerializedFileWriter<Vec<u8>>,
     parquet_schema: &SchemaDescriptor,
-    schema: &TableSchema,
+    request: &SealRequest<'_>,
     batches: &[RecordBatch],
-) -> Result<(Vec<Collected>, Vec<ColumnEntry>)> {
+) -> Result<Written> {
+    let schema = request.schema;
     let columns = schema.columns();
     let rows = batches.iter().map(RecordBatch::num_rows).sum();
     let arrays: Vec<Vec<&ArrayRef>> =
@@ -122,6 +146,7 @@ fn write_columns(
     let mut row_group = file.next_row_group()?;
     let mut collected = Vec::with_capacity(columns.len());
     let mut entries = Vec::new();
+    let mut kept = Vec::new();
     for (number, column) in columns.iter().enumerate() {
         // The sort key's columns that have no codes are asked again; they say so early.
         let coded = coded[number].take().or_else(|| code(number));
@@ -141,11 +166,18 @@ fn write_columns(
             has_nan: statistics.has_nan,
             order: &order,
         };
-        entries.extend(input.write(&mut row_group)?.into_iter().map(|entry| (number as u32, entry)));
+        let (column_entries, arrays) = input.write(&mut row_group, request.keep.contains(&number))?;
+        let column_entries: Vec<(IndexKind, Bytes)> =
+            column_entries.into_iter().map(|(kind, bytes)| (kind, bytes.into())).collect();
+        if let Some(arrays) = arrays {
+            let postings = column_entries.iter().find_map(|(kind, bytes)| PostingsEntry::of(*kind, bytes));
+            kept.push(KeptColumn { number, arrays, postings });
+        }
+        entries.extend(column_entries.into_iter().map(|(kind, bytes)| (number as u32, kind, bytes)));
         collected.push(statistics);
     }
     row_group.close()?;
-    Ok((collected, entries))
+    Ok(Written { collected, entries, kept })
 }
 
 fn refused(request: &SealRequest<'_>, message: &str) -> SegmentError {
@@ -239,7 +271,7 @@ fn write_entries<W: Write + Send>(
     entries: Vec<ColumnEntry>,
 ) -> Result<Vec<IndexEntry>> {
     let mut written = Vec::with_capacity(entries.len());
-    for (column, (kind, bytes)) in entries.into_iter().take(ENTRIES_MAX - 1) {
+    for (column, kind, bytes) in entries.into_iter().take(ENTRIES_MAX - 1) {
         let start = file.bytes_written() as u64;
         file.write_all(&bytes).map_err(ParquetError::from)?;
         let range = start..start + bytes.len() as u64;

@@ -37,7 +37,7 @@ pub enum IndexKind {
 }
 
 impl IndexKind {
-    fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         match self {
             Self::Inverted => 2,
             Self::Sorted => 3,
@@ -45,7 +45,7 @@ impl IndexKind {
         }
     }
 
-    fn of(number: u32) -> Option<Self> {
+    pub(crate) fn of(number: u32) -> Option<Self> {
         [Self::Inverted, Self::Sorted, Self::Range].into_iter().find(|kind| kind.number() == number)
     }
 

@@ -12,7 +12,7 @@ use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::footer::Footer;
-use super::index::{ColumnPostings, InvertedIndex, RangeIndex, SortedIndex};
+use super::index::{ColumnPostings, PostingsEntry, RangeIndex};
 use super::index_block::{IndexEntry, IndexKind};
 use super::meta::SegmentMeta;
 use super::reader::{SegmentReaderFactory, VerifiedReader};
@@ -60,13 +60,33 @@ impl SegmentIndexes {
     /// # Errors
     /// `Corrupt`, naming the object and the column, or `Store`.
     pub async fn postings(&mut self, column: &str) -> Result<Option<ColumnPostings>> {
-        if let Some(entry) = self.entry(column, IndexKind::Sorted) {
-            let bytes = self.read(column, &entry).await?;
-            return self.parsed(column, &entry, SortedIndex::parse(&bytes, self.rows)).map(Some);
+        let Some(entry) = self.postings_entries(&[column]).await?.pop().flatten() else { return Ok(None) };
+        self.parsed(column, entry.kind, entry.parse(self.rows)).map(Some)
+    }
+
+    /// What [`postings`](Self::postings) parses, of several columns in one read.
+    pub(crate) async fn postings_entries(&mut self, columns: &[&str]) -> Result<Vec<Option<PostingsEntry>>> {
+        let places: Vec<Option<IndexEntry>> = columns
+            .iter()
+            .map(|name| self.entry(name, IndexKind::Sorted).or_else(|| self.entry(name, IndexKind::Inverted)))
+            .collect();
+        let ranges: Vec<Range<u64>> = places.iter().flatten().map(|place| place.range.clone()).collect();
+        if ranges.is_empty() {
+            return Ok(places.iter().map(|_| None).collect());
         }
-        let Some(entry) = self.entry(column, IndexKind::Inverted) else { return Ok(None) };
-        let bytes = self.read(column, &entry).await?;
-        self.parsed(column, &entry, InvertedIndex::parse(&bytes, self.rows)).map(Some)
+        let mut read = self.reader.read(&ranges).await?.into_iter();
+        let mut found = Vec::with_capacity(places.len());
+        for (name, place) in columns.iter().zip(places) {
+            found.push(match place {
+                None => None,
+                Some(place) => {
+                    let bytes = read.next().unwrap_or_default();
+                    self.check(name, &place, &bytes)?;
+                    Some(PostingsEntry { kind: place.kind, bytes })
+                }
+            });
+        }
+        Ok(found)
     }
 
     /// The range index of a column; `None` if it has none.
@@ -76,7 +96,7 @@ impl SegmentIndexes {
     pub async fn range(&mut self, column: &str) -> Result<Option<RangeIndex>> {
         let Some(entry) = self.entry(column, IndexKind::Range) else { return Ok(None) };
         let bytes = self.read(column, &entry).await?;
-        self.parsed(column, &entry, RangeIndex::parse(&bytes, self.rows)).map(Some)
+        self.parsed(column, entry.kind, RangeIndex::parse(&bytes, self.rows)).map(Some)
     }
 
     /// Whether a column has a bloom filter.
@@ -133,16 +153,21 @@ impl SegmentIndexes {
 
     async fn read(&mut self, column: &str, entry: &IndexEntry) -> Result<Bytes> {
         let bytes = self.reader.read(std::slice::from_ref(&entry.range)).await?.pop().unwrap_or_default();
-        if crc32c::crc32c(&bytes) != entry.crc32c {
-            let what = format!("the {} index of column {column} has a wrong CRC32C", entry.kind.name());
-            return Err(self.reader.corrupt(what));
-        }
+        self.check(column, entry, &bytes)?;
         Ok(bytes)
     }
 
-    fn parsed<T>(&self, column: &str, entry: &IndexEntry, parsed: Result<T, String>) -> Result<T> {
+    fn check(&self, column: &str, entry: &IndexEntry, bytes: &[u8]) -> Result<()> {
+        if crc32c::crc32c(bytes) == entry.crc32c {
+            return Ok(());
+        }
+        let what = format!("the {} index of column {column} has a wrong CRC32C", entry.kind.name());
+        Err(self.reader.corrupt(what))
+    }
+
+    fn parsed<T>(&self, column: &str, kind: IndexKind, parsed: Result<T, String>) -> Result<T> {
         parsed.map_err(|what| {
-            self.reader.corrupt(format!("the {} index of column {column}: {what}", entry.kind.name()))
+            self.reader.corrupt(format!("the {} index of column {column}: {what}", kind.name()))
         })
     }
 }

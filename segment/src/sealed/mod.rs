@@ -32,8 +32,9 @@ mod tail_mark;
 mod tests;
 
 pub use dead_letters::{dead_letters_path, decode_dead_letters, encode_dead_letters};
-pub use encode::{EncodedSegment, SealRequest, encode};
+pub use encode::{EncodedSegment, KeptColumn, SealRequest, encode};
 pub use footer::FooterCache;
+pub(crate) use index::PostingsEntry;
 pub use index::{ColumnPostings, RangeIndex, ValueOrder};
 pub use index_block::IndexKind;
 pub use indexes::{BloomFilter, Probe, SegmentIndexes};

@@ -49,6 +49,7 @@ pub fn rebuild(request: RebuildRequest<'_>) -> Result<EncodedSegment> {
         id,
         dead_letters: meta.dead_letters,
         rows,
+        keep: Vec::new(),
     })?;
     // Rows are as old as they were: retention may go by this time.
     encoded.meta.sealed_at_ms = meta.sealed_at_ms;

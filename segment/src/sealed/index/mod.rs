@@ -4,6 +4,7 @@
 //! compared with the bytes at hand before anything is allocated by it, and whatever does not fit is an error.
 
 mod codes;
+mod entry;
 mod inverted;
 mod range;
 mod sorted;
@@ -16,6 +17,7 @@ use roaring::RoaringBitmap;
 
 pub use codes::ValueOrder;
 pub(super) use codes::{CodeCounts, listed_values};
+pub(crate) use entry::PostingsEntry;
 pub(super) use inverted::InvertedIndex;
 pub use range::RangeIndex;
 pub(super) use range::range_keys;
@@ -76,6 +78,12 @@ impl ColumnPostings {
             CodeValues::Dictionary { .. } => None,
             CodeValues::Linear { base, step, .. } => self.by_value(*base, *step),
         }
+    }
+
+    /// Memory of the tables that were parsed, in bytes; not that of the entry itself.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        let listed = self.order.values.as_ref().map_or(0, |values| values.len() as u64 * 8);
+        listed + u64::from(self.order.count) * 8
     }
 
     /// The rows that hold the physical integer `value`; `None` if this index does not list its values.

@@ -219,7 +219,17 @@ fn sample_rows(count: usize) -> Vec<Row> {
 
 fn request<'a>(schema: &'a TableSchema, rows: Vec<RecordBatch>) -> SealRequest<'a> {
     let id = Ulid::from_parts(1_700_000_000_000, 7);
-    SealRequest { schema, table: "events", partition: 2, from: 100, to: 1_000_000, id, dead_letters: 3, rows }
+    SealRequest {
+        schema,
+        table: "events",
+        partition: 2,
+        from: 100,
+        to: 1_000_000,
+        id,
+        dead_letters: 3,
+        rows,
+        keep: Vec::new(),
+    }
 }
 
 /// Puts an object where its segment belongs, and returns a factory with an empty cache.
