@@ -56,7 +56,8 @@ impl Layout {
     }
 }
 
-/// Puts the columns in their places, and the results of subqueries, which have run by now, in theirs.
+/// Puts the columns in their places, and the results of subqueries in theirs: they have run when the operator starts, not
+/// when it is planned.
 fn place(expr: Arc<dyn PhysicalExpr>, places: &BTreeMap<usize, usize>) -> Result<Arc<dyn PhysicalExpr>> {
     let no_row = RecordBatch::new_empty(Arc::new(Schema::empty()));
     expr.transform_up(|part| {
@@ -66,7 +67,7 @@ fn place(expr: Arc<dyn PhysicalExpr>, places: &BTreeMap<usize, usize>) -> Result
             return Ok(Transformed::yes(Arc::new(Column::new(column.name(), *place)) as _));
         }
         if part.downcast_ref::<ScalarSubqueryExpr>().is_some()
-            && let ColumnarValue::Scalar(value) = part.evaluate(&no_row)?
+            && let Ok(ColumnarValue::Scalar(value)) = part.evaluate(&no_row)
         {
             return Ok(Transformed::yes(Arc::new(Literal::new(value)) as _));
         }
