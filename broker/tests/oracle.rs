@@ -114,6 +114,7 @@ async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
                     id: Ulid::new(),
                     dead_letters: 0,
                     rows: batches,
+                    keep: Vec::new(),
                 };
                 let sealed = encode(request).unwrap();
                 store.put(&sealed.meta.location(&root), sealed.bytes.into()).await.unwrap();

@@ -271,6 +271,7 @@ async fn table(spec: &str, rows: &[Row], sealed: &[(i32, i64)], tables: &Tables)
                     id: Ulid::new(),
                     dead_letters: 0,
                     rows: segment.batches(0..segment.visible_rows(), &columns).map(Result::unwrap).collect(),
+                    keep: Vec::new(),
                 };
                 let sealed = encode(request).unwrap();
                 store.put(&sealed.meta.location(&root), sealed.bytes.into()).await.unwrap();

@@ -306,6 +306,7 @@ impl<'s> Filling<'s> {
             id: Ulid::new(),
             dead_letters: 0,
             rows: segment.batches(rows, &columns).collect::<Result<_, _>>().unwrap(),
+            keep: Vec::new(),
         };
         let sealed = encode(request).unwrap();
         self.store.put(&sealed.meta.location(self.live.root()), sealed.bytes.into()).await.unwrap();
