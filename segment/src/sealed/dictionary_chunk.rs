@@ -384,7 +384,8 @@ fn widen_zero(bounds: &mut BoundBytes) {
 
 fn statistics(physical: Type, bounds: BoundBytes, (distinct, nulls): (u64, u64)) -> Result<Statistics> {
     fn number<const W: usize>(bytes: &[u8]) -> Result<[u8; W]> {
-        bytes.try_into().map_err(|_| SegmentError::Refused("a bound has the wrong width".into()))
+        let wrong = || format!("a bound of {} bytes where {W} are stored", bytes.len());
+        bytes.try_into().map_err(|_| SegmentError::Refused(wrong()))
     }
     macro_rules! of {
         ($variant:ident, $number:ty) => {{
