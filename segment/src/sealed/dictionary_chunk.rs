@@ -98,7 +98,8 @@ impl Dictionary {
             ColumnType::Double => {
                 Some(fixed(&mut plain, values.as_primitive::<Float64Type>().values(), |v| v.to_le_bytes()))
             }
-            ColumnType::Decimal(digits, _) if *digits <= 9 => {
+            // As the Arrow writer maps them: one digit goes to eight bytes like ten do.
+            ColumnType::Decimal(2..=9, _) => {
                 let values = values.as_primitive::<Decimal128Type>().values();
                 Some(fixed(&mut plain, values, |v| (v as i32).to_le_bytes()))
             }
