@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Float32Array, Float64Array, Int64Array, UInt32Array, UInt64Array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
@@ -111,7 +112,13 @@ impl Stock {
         let places = present.iter().map(|group| own(group).checked_sub(1).unwrap_or(self.seen as u32));
         let places: UInt32Array = places.collect();
         let seen = if self.seen > 0 { Some(self.inner.state(EmitTo::All)?) } else { None };
-        let unseen = self.function.create_accumulator()?.state()?;
+        let mut unseen = self.function.create_accumulator()?.state()?;
+        if self.function.fun().name() == "avg" {
+            // DataFusion divides the sum of a group by its rows unless its state is NULL, if the rows are 0 too.
+            for state in &mut unseen {
+                *state = ScalarValue::try_new_null(&state.data_type())?;
+            }
+        }
         let states = unseen.iter().enumerate().map(|(index, unseen)| {
             let unseen = unseen.to_array()?;
             let all = match seen.as_ref().and_then(|seen| seen.get(index)) {
