@@ -13,11 +13,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::contest::{Compare, DATA_DIRECTORY, Prepared, compare_answers, kept_directory, prepare_engines};
-use crate::data::{Dataset, Random, prepare};
+use crate::contest::{Compare, Prepared, compare_answers, prepare_engines};
+use crate::data::{Dataset, Kept, Random};
 use crate::engines::{Clients, EngineName, store_directory};
 use crate::node::Node;
-use crate::report::{Machine, Table, grouped, note, publish};
+use crate::report::{Machine, Output, Table, grouped, note};
 use crate::ssb::Ssb;
 
 /// Different statements of each kind: no engine may answer from the one before.
@@ -39,12 +39,10 @@ pub struct DashboardArguments {
     /// Length of each measurement.
     #[arg(long, value_name = "N", default_value_t = 5.0)]
     seconds: f64,
-    /// Where data sets and the peers' virtual environment lie [default: ~/.cache/headwater].
-    #[arg(long, value_name = "PATH")]
-    directory: Option<PathBuf>,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,8 +76,8 @@ struct Question {
 /// If an engine fails, if two disagree, or if any query fails.
 pub fn run(arguments: &DashboardArguments) -> Result<()> {
     let machine = Machine::here();
-    let root = kept_directory(arguments.directory.as_deref())?;
-    let dataset = prepare(&root.join(DATA_DIRECTORY), &Ssb::new(1))?;
+    let root = arguments.kept.root()?;
+    let dataset = arguments.kept.prepare(&Ssb::new(1))?;
     // Loaded in a process that then makes room for the node.
     drop(prepare_engines(&dataset, &root, &[EngineName::Headwater], &[])?);
     let mut peers = prepare_engines(&dataset, &root, &arguments.peers, &[])?;
@@ -104,7 +102,7 @@ pub fn run(arguments: &DashboardArguments) -> Result<()> {
         }
     }
     let document = Document { benchmark: "dashboard", machine, rows: dataset.rows, measured };
-    publish(show(&document, &dataset), &document, arguments.out.as_deref())
+    arguments.output.publish(show(&document, &dataset), &document)
 }
 
 fn questions() -> Vec<Question> {

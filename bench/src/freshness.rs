@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use crate::events::{PARTITIONS, TABLE, spec_text};
 use crate::node::Node;
-use crate::report::{Machine, Table, grouped, note, publish};
+use crate::report::{Machine, Output, Table, grouped, note};
 use crate::topic::Topic;
 use crate::{Result, process};
 
@@ -60,9 +60,8 @@ pub struct FreshnessArguments {
     /// Length of a run.
     #[arg(long, value_name = "N", default_value_t = 20)]
     seconds: u64,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +117,7 @@ pub fn run(arguments: &FreshnessArguments) -> Result<()> {
     }
     let event_bytes = runs.first().map_or(0, |run| run.event_bytes);
     let document = Document { benchmark: "freshness", machine, event_bytes, partitions: PARTITIONS, runs };
-    publish(show(&document), &document, arguments.out.as_deref())
+    arguments.output.publish(show(&document), &document)
 }
 
 fn run_at_highest(arguments: &FreshnessArguments, seconds: Duration) -> Result<Run> {

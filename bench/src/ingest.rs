@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::events::{TABLE, spec_text};
 use crate::node::{Client, Node};
-use crate::report::{Machine, Table, grouped, median, note, publish};
+use crate::report::{Machine, Output, Table, grouped, median, note};
 use crate::{Result, process};
 
 mod client;
@@ -51,9 +51,8 @@ pub struct IngestArguments {
     /// A Python with chdb, for ClickHouse; without it ClickHouse is left out.
     #[arg(long, value_name = "PATH")]
     peer_python: Option<PathBuf>,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,7 +135,7 @@ pub fn run(arguments: &IngestArguments) -> Result<()> {
         ways.push(Way::new("ClickHouse (chdb)", events, bytes, &measured));
     }
     let document = Document { benchmark: "ingest", machine, events, bytes, repetitions: REPETITIONS, ways };
-    publish(show(&document), &document, arguments.out.as_deref())
+    arguments.output.publish(show(&document), &document)
 }
 
 /// Starts a node, gives it the table, and waits for the last event.

@@ -15,13 +15,13 @@ use reqwest::Method;
 use serde::Serialize;
 
 use crate::Result;
-use crate::contest::{DATA_DIRECTORY, geometric_mean, kept_directory, prepare_engines};
-use crate::data::prepare;
+use crate::contest::{geometric_mean, prepare_engines};
+use crate::data::Kept;
 use crate::engines::{EngineName, store_directory};
 use crate::events::{PARTITIONS, TABLE, spec_text};
 use crate::freshness::{Freshness, measure_freshness};
 use crate::node::{Client, Node};
-use crate::report::{Machine, Table, grouped, median, note, publish};
+use crate::report::{Machine, Output, Table, grouped, median, note};
 use crate::ssb::{Ssb, queries};
 use crate::topic::Topic;
 
@@ -45,12 +45,10 @@ pub struct LiveArguments {
     /// Length of each phase.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u64).range(5..))]
     seconds: u64,
-    /// Where data sets lie [default: ~/.cache/headwater].
-    #[arg(long, value_name = "PATH")]
-    directory: Option<PathBuf>,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,8 +76,8 @@ struct QueryTimes {
 /// If Kafka or the node fails, or if an answer is wrong.
 pub fn run(arguments: &LiveArguments) -> Result<()> {
     let machine = Machine::here();
-    let root = kept_directory(arguments.directory.as_deref())?;
-    let dataset = prepare(&root.join(DATA_DIRECTORY), &Ssb::new(arguments.scale))?;
+    let root = arguments.kept.root()?;
+    let dataset = arguments.kept.prepare(&Ssb::new(arguments.scale))?;
     drop(prepare_engines(&dataset, &root, &[EngineName::Headwater], &[])?);
     let store = store_directory(&dataset.directory.join(EngineName::Headwater.to_string()));
     let topic = Topic::temporary(&arguments.kafka, &format!("headwater-bench-live-{}", std::process::id()))?;
@@ -100,7 +98,7 @@ pub fn run(arguments: &LiveArguments) -> Result<()> {
         freshness_alone,
         freshness_with_queries,
     };
-    publish(show(&document), &document, arguments.out.as_deref())
+    arguments.output.publish(show(&document), &document)
 }
 
 fn phases(

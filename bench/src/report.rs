@@ -3,8 +3,9 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::Args;
 use serde::Serialize;
 
 use crate::Result;
@@ -128,17 +129,27 @@ pub fn note(text: impl fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Prints the result on standard output, and writes the document where asked.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn publish(shown: impl fmt::Display, document: &impl Serialize, file: Option<&Path>) -> Result<()> {
-    writeln!(std::io::stdout(), "{shown}")?;
-    if let Some(file) = file {
-        fs::write(file, format!("{}\n", serde_json::to_string_pretty(document)?))
-            .map_err(|error| format!("{}: {error}", file.display()))?;
+/// The option that asks for the document.
+#[derive(Clone, Debug, Args)]
+pub struct Output {
+    /// Writes the result as JSON.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Output {
+    /// Prints the result on standard output, and writes the document where asked.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn publish(&self, shown: impl fmt::Display, document: &impl Serialize) -> Result<()> {
+        writeln!(std::io::stdout(), "{shown}")?;
+        if let Some(file) = &self.out {
+            fs::write(file, format!("{}\n", serde_json::to_string_pretty(document)?))
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

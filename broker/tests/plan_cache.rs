@@ -6,12 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
-use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
+use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
 use headwater_broker::request::{QueryRequest, QueryStats};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, Tables};
@@ -53,11 +52,11 @@ async fn open_table(second: &str) -> (Arc<LiveTable>, SegmentWriter) {
     (table, writer)
 }
 
-async fn world(execute: ExecuteOptions) -> World {
+async fn world() -> World {
     let (table, writer) = open_table("amount").await;
     let tables = Arc::new(Tables::default());
     tables.insert(table);
-    let config = EngineConfig { threads: 2, execute, ..EngineConfig::default() };
+    let config = EngineConfig { threads: 2, ..EngineConfig::default() };
     let engine = QueryEngine::new(config, Arc::clone(&tables)).unwrap();
     World { engine, tables, writer, next: 0 }
 }
@@ -106,7 +105,7 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
 
 #[tokio::test]
 async fn every_run_has_its_own_cut() {
-    let mut world = world(ExecuteOptions::default()).await;
+    let mut world = world().await;
     world.append(0..1000);
     let sql = "SELECT count(*), sum(amount) FROM orders WHERE amount >= 500";
     assert_eq!(world.rows(sql).await, ["500|374750"]);
@@ -125,7 +124,7 @@ async fn every_run_has_its_own_cut() {
 
 #[tokio::test]
 async fn no_bound_of_an_earlier_run_is_left() {
-    let mut world = world(ExecuteOptions::default()).await;
+    let mut world = world().await;
     world.append(100..40_100);
     let top = "SELECT amount FROM orders ORDER BY amount LIMIT 3";
     let joined = "SELECT count(*) FROM orders o JOIN (SELECT amount FROM orders WHERE amount < 150) p ON o.amount = p.amount";
@@ -147,7 +146,7 @@ async fn no_bound_of_an_earlier_run_is_left() {
 
 #[tokio::test]
 async fn parameters_and_time_are_of_each_run() {
-    let mut world = world(ExecuteOptions::default()).await;
+    let mut world = world().await;
     world.append(0..100);
     let sql = "SELECT count(*) FROM orders WHERE amount < $1 AND city = $2";
     for (parameters, expected) in [
@@ -169,7 +168,7 @@ async fn parameters_and_time_are_of_each_run() {
 
 #[tokio::test]
 async fn overflow_in_the_condition_of_a_scan_is_an_error() {
-    let mut world = world(ExecuteOptions::default()).await;
+    let mut world = world().await;
     world.append([1, i64::MAX]);
     let sql = "SELECT amount FROM orders WHERE amount + 1 < 5";
     let mut answer =
@@ -183,7 +182,7 @@ async fn overflow_in_the_condition_of_a_scan_is_an_error() {
 
 #[tokio::test]
 async fn another_table_of_the_name_gets_its_own_plan() {
-    let mut world = world(ExecuteOptions::default()).await;
+    let mut world = world().await;
     world.append(0..100);
     let star = "SELECT * FROM orders ORDER BY 2 DESC LIMIT 1";
     assert_eq!(world.rows(star).await, ["Voss|99"]);
@@ -201,7 +200,7 @@ async fn another_table_of_the_name_gets_its_own_plan() {
 
 #[tokio::test]
 async fn many_at_once_do_not_share_state() {
-    let mut world = world(ExecuteOptions::default()).await;
+    let mut world = world().await;
     world.append((0..30_000).map(|row| row * 7919 % 30_000));
     let sql = "SELECT amount FROM orders WHERE city <> 'Hamar' ORDER BY amount LIMIT 4";
     let expected = world.rows(sql).await;
@@ -212,40 +211,5 @@ async fn many_at_once_do_not_share_state() {
     });
     for run in runs.collect::<Vec<_>>() {
         assert_eq!(run.await.unwrap(), expected);
-    }
-}
-
-/// `cargo test -p headwater-broker --release --test plan_cache -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-#[ignore = "measures; run it in release"]
-async fn time_per_query() {
-    for plans in [Toggle::Off, Toggle::Auto] {
-        let mut world = world(ExecuteOptions { plans, ..ExecuteOptions::default() }).await;
-        world.append(0..100);
-        for sql in [
-            "SELECT count(*) FROM orders WHERE city = 'Oslo' AND amount > 10",
-            "SELECT city, sum(amount) FROM orders WHERE amount > 10 GROUP BY city ORDER BY 2 DESC LIMIT 3",
-        ] {
-            for _ in 0..50 {
-                world.rows(sql).await;
-            }
-            let (mut until_planned, mut whole) = (0.0, 0.0);
-            for _ in 0..500 {
-                let begun = Instant::now();
-                let request = QueryRequest { sql: sql.into(), ..QueryRequest::default() };
-                let mut answer = world.engine.run(request).await.unwrap();
-                until_planned += begun.elapsed().as_secs_f64();
-                while let Some(batch) = answer.stream.next().await {
-                    batch.unwrap();
-                }
-                whole += begun.elapsed().as_secs_f64();
-            }
-            let micros = |seconds: f64| seconds / 500.0 * 1e6;
-            println!(
-                "{plans:?}: planned {:.0} us, whole {:.0} us: {sql}",
-                micros(until_planned),
-                micros(whole)
-            );
-        }
     }
 }

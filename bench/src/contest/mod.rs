@@ -13,23 +13,18 @@ mod figures;
 mod prepare;
 mod show;
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
 
 use crate::Result;
-use crate::data::{Dataset, Generator, prepare as prepare_files};
+use crate::data::{Dataset, Kept};
 use crate::engines::{Engine, EngineName};
-use crate::report::{Machine, median, note, publish};
+use crate::report::{Machine, Output, median, note};
 
 pub use answer::{Compare, compare as compare_answers};
 pub use prepare::{Prepared, prepare_engines};
 
 pub(crate) use figures::geometric_mean;
 use figures::{Document, EngineFigures, QueryFigures};
-
-/// Where data sets lie in the kept directory.
-pub const DATA_DIRECTORY: &str = "bench";
 
 /// One query, with the words that a dialect needs.
 #[derive(Clone, Debug)]
@@ -77,38 +72,12 @@ pub struct ContestArguments {
     /// Generate and load, and no more.
     #[arg(long)]
     pub load_only: bool,
-    /// Where data sets and the peers' virtual environment lie [default: ~/.cache/headwater].
-    #[arg(long, value_name = "PATH")]
-    pub directory: Option<PathBuf>,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
-impl ContestArguments {
-    fn root(&self) -> Result<PathBuf> {
-        kept_directory(self.directory.as_deref())
-    }
-
-    /// The data set of a generator.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn prepare(&self, generator: &dyn Generator) -> Result<Dataset> {
-        prepare_files(&self.root()?.join(DATA_DIRECTORY), generator)
-    }
-}
-
-/// Where data sets and the peers' environment lie: as asked for, or in the home directory's cache.
-///
-/// # Errors
-/// If neither the argument nor `HOME` says where.
-pub fn kept_directory(asked: Option<&Path>) -> Result<PathBuf> {
-    match (asked, std::env::var_os("HOME")) {
-        (Some(directory), _) => Ok(directory.to_path_buf()),
-        (None, Some(home)) => Ok(PathBuf::from(home).join(".cache/headwater")),
-        (None, None) => Err("HOME is not set; name a directory with --directory".into()),
-    }
+    /// Where data sets lie.
+    #[command(flatten)]
+    pub kept: Kept,
+    /// Where the result goes.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// What is measured.
@@ -129,7 +98,7 @@ impl Contest<'_> {
     pub fn run(&self, arguments: &ContestArguments) -> Result<()> {
         let machine = Machine::here();
         let mut engines =
-            prepare_engines(self.dataset, &arguments.root()?, &arguments.engines, &arguments.reload)?;
+            prepare_engines(self.dataset, &arguments.kept.root()?, &arguments.engines, &arguments.reload)?;
         if arguments.load_only {
             return Ok(());
         }
@@ -154,7 +123,7 @@ impl Contest<'_> {
             engines: of_engines,
             queries: figures,
         };
-        publish(show::document(&document), &document, arguments.out.as_deref())
+        arguments.output.publish(show::document(&document), &document)
     }
 
     fn chosen(&self, names: &[String]) -> Result<Vec<&Query>> {

@@ -38,7 +38,7 @@ pub struct Dataset {
 ///
 /// # Errors
 /// If the files cannot be written.
-pub fn prepare(root: &Path, generator: &dyn Generator) -> Result<Dataset> {
+pub(super) fn prepare(root: &Path, generator: &dyn Generator) -> Result<Dataset> {
     let directory = root.join(generator.name());
     let paths =
         (0..generator.files()).map(|file| directory.join("parquet").join(format!("{file:03}.parquet")));

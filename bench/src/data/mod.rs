@@ -5,6 +5,7 @@
 
 mod columns;
 mod files;
+mod kept;
 mod random;
 mod table;
 
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use columns::{coded, dates, integers, longs, text_array, timestamps};
-pub use files::{Dataset, prepare};
+pub use files::Dataset;
+pub use kept::Kept;
 pub use random::{Random, Zipf, mix};
 pub use table::{ColumnDefinition, ColumnRow, Kind, TableDefinition};
 

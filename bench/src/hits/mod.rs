@@ -33,7 +33,7 @@ pub struct HitsArguments {
 /// # Errors
 /// If an engine fails, or if two engines disagree.
 pub fn run(arguments: &HitsArguments) -> Result<()> {
-    let dataset = arguments.contest.prepare(&HitsData(rows::Hits::new(arguments.rows)))?;
+    let dataset = arguments.contest.kept.prepare(&HitsData(rows::Hits::new(arguments.rows)))?;
     let queries = queries::queries(arguments.rows);
     Contest { title: "ClickBench-like hits", dataset: &dataset, queries }.run(&arguments.contest)
 }

@@ -6,7 +6,6 @@
 mod kernels;
 
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -15,10 +14,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::contest::{Compare, DATA_DIRECTORY, compare_answers, kept_directory, prepare_engines};
-use crate::data::prepare;
+use crate::contest::{Compare, compare_answers, prepare_engines};
+use crate::data::Kept;
 use crate::engines::{Engine, EngineName, THREADS};
-use crate::report::{Machine, Table, median, note, publish};
+use crate::report::{Machine, Output, Table, median, note};
 use crate::ssb::{Columns, Ssb, brand_names, nation_names, queries};
 
 use kernels::{BRANDS, Codes, Kernel, NATIONS, YEARS};
@@ -36,12 +35,10 @@ pub struct LimitArguments {
     /// Repetitions.
     #[arg(long, value_name = "N", default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Where data sets lie [default: ~/.cache/headwater].
-    #[arg(long, value_name = "PATH")]
-    directory: Option<PathBuf>,
-    /// Writes the result as JSON.
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    kept: Kept,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// A query as a loop.
@@ -83,9 +80,9 @@ struct Measured {
 /// If the engine fails, or if it and a loop disagree.
 pub fn run(arguments: &LimitArguments) -> Result<()> {
     let machine = Machine::here();
-    let root = kept_directory(arguments.directory.as_deref())?;
+    let root = arguments.kept.root()?;
     let ssb = Ssb::new(arguments.scale);
-    let dataset = prepare(&root.join(DATA_DIRECTORY), &ssb)?;
+    let dataset = arguments.kept.prepare(&ssb)?;
     let mut engines = prepare_engines(&dataset, &root, &[EngineName::Headwater], &[])?;
     let engine = &mut engines.first_mut().ok_or("there is no engine")?.engine;
     note("making the codes");
@@ -101,7 +98,7 @@ pub fn run(arguments: &LimitArguments) -> Result<()> {
         runs: arguments.runs,
         queries: measured,
     };
-    publish(show(&document), &document, arguments.out.as_deref())
+    arguments.output.publish(show(&document), &document)
 }
 
 fn loops(columns: &Columns) -> Vec<Loop> {

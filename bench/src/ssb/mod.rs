@@ -45,7 +45,7 @@ pub struct SsbArguments {
 /// # Errors
 /// If an engine fails, or if two engines disagree.
 pub fn run(arguments: &SsbArguments) -> Result<()> {
-    let dataset = arguments.contest.prepare(&Ssb::new(arguments.scale))?;
+    let dataset = arguments.contest.kept.prepare(&Ssb::new(arguments.scale))?;
     let title = format!("SSB flat, scale {}", arguments.scale);
     Contest { title: &title, dataset: &dataset, queries: queries() }.run(&arguments.contest)
 }

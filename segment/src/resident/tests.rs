@@ -22,11 +22,9 @@ use crate::SegmentError;
 use crate::column::tests::{check, decode};
 use crate::column::{BLOCK_ROWS, CodeSlice, Column, SegmentColumns};
 use crate::schema::{ColumnType, TableSchema};
+use crate::sealed::tests::spec;
 use crate::sealed::{FooterCache, SealRequest, SegmentMeta, SegmentReaderFactory, encode};
-use crate::spec::{
-    ColumnSpec, DeadLetterTarget, FieldPath, IndexSet, OnError, OnGap, SealSpec, StartPosition, StreamSpec,
-    TableSpec,
-};
+use crate::spec::IndexSet;
 
 mod indexes;
 
@@ -34,31 +32,14 @@ const ROWS: usize = 20_000;
 
 /// A table with these columns, sorted by the first.
 fn schema(columns: &[(&str, &str)]) -> TableSchema {
-    let columns = columns.iter().map(|(name, data_type)| ColumnSpec {
-        name: (*name).into(),
-        data_type: data_type.parse().unwrap(),
-        nullable: true,
-        path: FieldPath::Key,
-        on_error: OnError::DeadLetter,
+    let columns: Vec<(&str, ColumnType)> =
+        columns.iter().map(|(name, data_type)| (*name, data_type.parse().unwrap())).collect();
+    let mut spec = spec(&columns, &["city"]);
+    for column in spec.columns.iter_mut().filter(|column| column.name == "user") {
         // More values than an index by rule has.
-        index: (*name == "user").then(|| IndexSet { inverted: true, ..IndexSet::default() }),
-    });
-    TableSchema::new(&TableSpec {
-        name: "events".into(),
-        columns: columns.collect(),
-        time_column: None,
-        sort_key: vec!["city".into()],
-        stream: StreamSpec {
-            brokers: vec!["localhost:9092".into()],
-            topic: "events".into(),
-            start: StartPosition::Earliest,
-            on_gap: OnGap::Fail,
-            properties: [].into(),
-        },
-        seal: SealSpec { rows_max: 1, bytes_max: 1, age_max: Duration::from_secs(1) },
-        retention: None,
-        dead_letters: DeadLetterTarget::Table,
-    })
+        column.index = Some(IndexSet { inverted: true, ..IndexSet::default() });
+    }
+    TableSchema::new(&spec)
 }
 
 const COLUMNS: [(&str, &str); 7] = [

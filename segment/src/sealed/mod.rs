@@ -29,7 +29,7 @@ mod stats;
 mod stats_json;
 mod tail_mark;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use dead_letters::{dead_letters_path, decode_dead_letters, encode_dead_letters};
 pub use encode::{EncodedSegment, KeptColumn, SealRequest, encode};

@@ -5,7 +5,6 @@ mod indexes;
 mod inspect;
 mod meta;
 mod round_trip;
-mod speed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +36,7 @@ use crate::spec::{
 use crate::{Result, SegmentError};
 
 /// A spec with the given columns (all nullable) and sort key.
-fn spec(columns: &[(&str, ColumnType)], sort_key: &[&str]) -> TableSpec {
+pub(crate) fn spec(columns: &[(&str, ColumnType)], sort_key: &[&str]) -> TableSpec {
     let column = |(name, data_type): &(&str, ColumnType)| ColumnSpec {
         name: (*name).into(),
         data_type: data_type.clone(),
