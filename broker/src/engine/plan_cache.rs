@@ -63,6 +63,7 @@ const REPEATABLE: &[&str] = &[
     "ProjectionExec",
     "RepartitionExec",
     "SegmentAggregateExec",
+    "SegmentMergeExec",
     "SegmentScanExec",
     "SortExec",
     "SortExec(TopK)",

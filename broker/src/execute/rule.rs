@@ -8,6 +8,16 @@
 //!
 //! What is fused produces the partial states of the aggregate that it replaces, so everything above stays as it is. An
 //! aggregate that cannot be fused stays too.
+//!
+//! Then final aggregates with keys are replaced, where nothing above depends on which partition a group is in:
+//!
+//! ```text
+//! SortExec(fetch)                               SortExec(fetch)
+//!   ProjectionExec*                               ProjectionExec*
+//!     AggregateExec(FinalPartitioned)   ─▶          SegmentMergeExec
+//!       RepartitionExec(Hash)                         fused
+//!         fused
+//! ```
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +25,18 @@ use std::sync::Arc;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{
+    Distribution, ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary,
+};
 
+use super::aggregate::{SegmentAggregateExec, SegmentMergeExec};
 use super::scan::SegmentScanExec;
 
 /// Makes the fused form of an aggregate over a scan; `None` if it has none. Between the two are projections at most.
@@ -91,7 +108,7 @@ impl PhysicalOptimizerRule for FuseAggregates {
                 None => Transformed::no(node),
             })
         });
-        fused.data()
+        merging(fused.data()?, false)
     }
 
     fn name(&self) -> &str {
@@ -101,6 +118,82 @@ impl PhysicalOptimizerRule for FuseAggregates {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// The plan with its final aggregates replaced; `is_placed` if something above depends on which partition a group is in.
+fn merging(node: Arc<dyn ExecutionPlan>, is_placed: bool) -> Result<Arc<dyn ExecutionPlan>> {
+    if !is_placed && let Some(merge) = merge_of(&node) {
+        return Ok(Arc::new(merge));
+    }
+    let required = node.input_distribution_requirements();
+    let gathers = node.downcast_ref::<RepartitionExec>().is_some();
+    let children = node.children();
+    let mut changed = false;
+    let mut replaced = Vec::with_capacity(children.len());
+    for (child, required) in children.into_iter().zip(required.into_per_child()) {
+        let is_placed = match required {
+            Distribution::UnspecifiedDistribution => is_placed && !gathers,
+            Distribution::SinglePartition => false,
+            _ => true,
+        };
+        let new = merging(Arc::clone(child), is_placed)?;
+        changed |= !Arc::ptr_eq(&new, child);
+        replaced.push(new);
+    }
+    let node = if changed { replace_children_if_necessary(node, replaced)? } else { node };
+    Ok(bounded(&node)?.unwrap_or(node))
+}
+
+/// The operator for a final aggregate with keys over a fused one.
+fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Option<SegmentMergeExec> {
+    let last = node.downcast_ref::<AggregateExec>()?;
+    let is_final = matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
+        && last.group_expr().is_single()
+        && !last.group_expr().expr().is_empty()
+        && last.limit_options().is_none();
+    let mut input = last.input();
+    loop {
+        if input.downcast_ref::<SegmentAggregateExec>().is_some() {
+            let same =
+                node.output_partitioning().partition_count() == input.output_partitioning().partition_count();
+            return (is_final && same).then(|| SegmentMergeExec::new(node, input));
+        }
+        let passes = input.downcast_ref::<RepartitionExec>().is_some()
+            || input.downcast_ref::<CoalescePartitionsExec>().is_some();
+        match input.children().as_slice() {
+            [child] if passes => input = child,
+            _ => return None,
+        }
+    }
+}
+
+/// A sort with a limit over a merge of groups, where this is told which groups are wanted.
+fn bounded(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let Some(sort) = node.downcast_ref::<SortExec>() else { return Ok(None) };
+    let (Some(fetch), first) = (sort.fetch(), sort.expr().first()) else { return Ok(None) };
+    let Some(mut column) = first.expr.downcast_ref::<Column>().map(Column::index) else { return Ok(None) };
+    let mut above = Vec::new();
+    let mut input = sort.input();
+    while let Some(projection) = input.downcast_ref::<ProjectionExec>() {
+        let from = projection.expr().get(column).and_then(|part| part.expr.downcast_ref::<Column>());
+        match from {
+            Some(from) => column = from.index(),
+            None => return Ok(None),
+        }
+        above.push(input);
+        input = projection.input();
+    }
+    let merge = input.downcast_ref::<SegmentMergeExec>();
+    let ties = sort.expr().len() > 1;
+    let Some(top) = merge.and_then(|merge| merge.with_top(column, first.options.descending, fetch, ties))
+    else {
+        return Ok(None);
+    };
+    let mut plan: Arc<dyn ExecutionPlan> = Arc::new(top);
+    for projection in above.into_iter().rev() {
+        plan = replace_children_if_necessary(Arc::clone(projection), vec![plan])?;
+    }
+    replace_children_if_necessary(Arc::clone(node), vec![plan]).map(Some)
 }
 
 /// The scan that a node reads through projections at most. One with a limit is none: its rows must be counted first.

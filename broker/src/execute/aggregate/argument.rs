@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column as ColumnExpr};
@@ -133,9 +133,8 @@ impl Floats {
         schema: &Schema,
         segment: &SegmentColumns,
     ) -> Result<Self> {
-        if let Some(cast) = expr.downcast_ref::<CastExpr>()
-            && is_plain_integer(&cast.expr().data_type(schema)?)
-            && let Some(program) = Program::new(cast.expr().as_ref(), schema, segment)?
+        if let Some(integer) = cast_integer(expr, schema)?
+            && let Some(program) = Program::new(integer.as_ref(), schema, segment)?
         {
             return Ok(Self::Program(program));
         }
@@ -185,8 +184,18 @@ impl Floats {
     }
 }
 
-fn is_plain_integer(data_type: &arrow::datatypes::DataType) -> bool {
-    matches!(data_type, arrow::datatypes::DataType::Int32 | arrow::datatypes::DataType::Int64)
+/// The integer that an expression casts to DOUBLE, if it does.
+pub(super) fn cast_integer<'a>(
+    expr: &'a Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+) -> Result<Option<&'a Arc<dyn PhysicalExpr>>> {
+    // Not to REAL: an integer would be rounded to a double first, and then once more.
+    let Some(cast) = expr.downcast_ref::<CastExpr>().filter(|cast| *cast.cast_type() == DataType::Float64)
+    else {
+        return Ok(None);
+    };
+    let is_integer = matches!(cast.expr().data_type(schema)?, DataType::Int32 | DataType::Int64);
+    Ok(is_integer.then(|| cast.expr()))
 }
 
 impl Presence {

@@ -1,35 +1,31 @@
 //! The operator: an aggregate of a table's segments, as partial states.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
 use datafusion::common::internal_datafusion_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, SchedulingType, apply_expression_roots,
 };
-use datafusion::physical_plan::metrics::{
-    BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder, MetricsSet,
-};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::stream;
 
-use super::fragment::{Fragment, Prepared};
+use super::fragment::Prepared;
+use super::key_values::KeyValues;
+use super::merging::Merging;
 use super::plan::Shape;
-use super::state::PartitionState;
+use super::worker::{Run, Worker};
 use crate::execute::scan::SegmentScanExec;
-use crate::execute::work::{Morsel, Prepare, Shared, Work};
-use crate::request::QueryStats;
+use crate::execute::work::{Prepare, Shared};
 
 /// Filter, GROUP BY and aggregate functions over the segments of a table, in one pass over their codes.
 ///
@@ -40,15 +36,8 @@ pub(crate) struct SegmentAggregateExec {
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
     shared: Shared<Run>,
-}
-
-/// What the partitions share during one execution.
-struct Run {
-    fragment: Arc<Fragment>,
-    work: Work<Prepared>,
-    stats: Arc<QueryStats>,
-    /// How rows were grouped, and by which filter, in the first segment that was worked on: for EXPLAIN ANALYZE.
-    example: OnceLock<(&'static str, String)>,
+    /// The execution that was to merge the groups itself, and could not.
+    merging: Option<Arc<Merging>>,
 }
 
 impl SegmentAggregateExec {
@@ -79,92 +68,50 @@ impl SegmentAggregateExec {
     }
 
     fn fresh(shape: Arc<Shape>, properties: Arc<PlanProperties>) -> Self {
-        Self { shape, properties, metrics: ExecutionPlanMetricsSet::new(), shared: Shared::default() }
+        Self {
+            shape,
+            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+            shared: Shared::default(),
+            merging: None,
+        }
+    }
+
+    /// This operator, handing out the partial states of an execution that has begun.
+    pub(super) fn resumed(&self, merging: Arc<Merging>) -> Self {
+        let fresh = Self::fresh(Arc::clone(&self.shape), Arc::clone(&self.properties));
+        Self { merging: Some(merging), ..fresh }
+    }
+
+    /// A worker for a partition of an execution.
+    pub(super) fn worker(&self, run: &Arc<Run>, context: &TaskContext, partition: usize) -> Result<Worker> {
+        Worker::new(run, context, &self.metrics, partition)
+    }
+
+    /// What it computes.
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Starts an execution whose partitions another operator runs.
+    pub(super) fn start(&self, context: &TaskContext) -> Result<Arc<Run>> {
+        self.shared.get(0, || self.run(context))
     }
 
     fn run(&self, context: &TaskContext) -> Result<Run> {
         let (fragment, columns) = self.shape.fragment()?;
+        let keys = fragment.keys.iter().map(|key| KeyValues::new(&key.field).map(Arc::new));
+        let keys = keys.collect::<Result<_>>()?;
         let fragment = Arc::new(fragment);
         let preparing = Arc::clone(&fragment);
         let prepare: Prepare<Prepared> = Box::new(move |segment| preparing.prepare(segment));
         Ok(Run {
             fragment,
+            keys,
             work: self.shape.scan()?.start(context, columns, prepare)?,
             stats: SegmentScanExec::stats(context)?,
             example: OnceLock::new(),
         })
-    }
-}
-
-/// One partition at work.
-struct AggregateStream {
-    run: Arc<Run>,
-    state: PartitionState,
-    memory: MemoryReservation,
-    metrics: AggregateMetrics,
-    ended: bool,
-}
-
-struct AggregateMetrics {
-    baseline: BaselineMetrics,
-    rows_scanned: Count,
-    rows_selected: Count,
-    blocks_skipped: Count,
-    emissions: Count,
-    bytes_max: Gauge,
-}
-
-impl AggregateStream {
-    /// The next batch of partial states, giving way to other tasks and to the end of the query after each morsel.
-    async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            if let Some(batch) = self.state.next_batch() {
-                self.metrics.baseline.record_output(batch.num_rows());
-                return Ok(Some(batch));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            match self.run.work.next().await? {
-                Some(morsel) => {
-                    self.consume(&morsel)?;
-                    tokio::task::yield_now().await;
-                }
-                None => {
-                    let _timer = self.metrics.baseline.elapsed_compute().timer();
-                    self.state.emit()?;
-                    self.metrics.emissions.add(1);
-                    self.ended = true;
-                }
-            }
-        }
-    }
-
-    fn consume(&mut self, morsel: &Morsel<Prepared>) -> Result<()> {
-        let elapsed = self.metrics.baseline.elapsed_compute().clone();
-        let _timer = elapsed.timer();
-        let (segment, prepared) = (&morsel.segment, &morsel.prepared);
-        let (blocks, rows) = (self.state.blocks_read, self.state.rows_selected);
-        self.state.consume(segment, prepared, morsel.segment_index, morsel.blocks.clone())?;
-        let scanned = segment.block(morsel.blocks.end - 1).end - segment.block(morsel.blocks.start).start;
-        self.metrics.rows_scanned.add(scanned);
-        self.metrics.rows_selected.add(self.state.rows_selected - rows);
-        self.metrics.blocks_skipped.add(morsel.blocks.len() - (self.state.blocks_read - blocks));
-        self.run.stats.rows_scanned.fetch_add(scanned as u64, Ordering::Relaxed);
-        self.run.example.get_or_init(|| (self.state.mode(), prepared.filter.describe()));
-        self.reserve()
-    }
-
-    /// Accounts for the groups; hands them out early if they are too large for the query's budget.
-    fn reserve(&mut self) -> Result<()> {
-        let bytes = self.state.size();
-        self.metrics.bytes_max.set_max(bytes);
-        if bytes <= self.memory.size() || self.memory.try_resize(bytes).is_ok() {
-            return Ok(());
-        }
-        self.state.emit()?;
-        self.metrics.emissions.add(1);
-        self.memory.try_resize(self.state.size())
     }
 }
 
@@ -232,25 +179,14 @@ impl ExecutionPlan for SegmentAggregateExec {
         if partition >= self.properties.partitioning.partition_count() {
             return Err(internal_datafusion_err!("SegmentAggregateExec has no partition {partition}"));
         }
+        if let Some(merging) = &self.merging {
+            return Ok(Merging::states(merging, partition, self.schema()));
+        }
         let run = self.shared.get(partition, || self.run(&context))?;
-        let count = |name| MetricBuilder::new(&self.metrics).counter(name, partition);
-        let aggregate = AggregateStream {
-            state: PartitionState::new(Arc::clone(&run.fragment))?,
-            run,
-            memory: MemoryConsumer::new("SegmentAggregateExec").register(context.memory_pool()),
-            metrics: AggregateMetrics {
-                baseline: BaselineMetrics::new(&self.metrics, partition),
-                rows_scanned: count("rows_scanned"),
-                rows_selected: count("rows_selected"),
-                blocks_skipped: count("blocks_skipped"),
-                emissions: count("emissions"),
-                bytes_max: MetricBuilder::new(&self.metrics).gauge("groups_bytes_max", partition),
-            },
-            ended: false,
-        };
-        let batches = stream::try_unfold(aggregate, async |mut aggregate| {
-            let batch = aggregate.next().await?;
-            Ok(batch.map(|batch| (batch, aggregate)))
+        let worker = self.worker(&run, &context, partition)?;
+        let batches = stream::try_unfold(worker, async |mut worker| {
+            let batch = worker.next_states().await?;
+            Ok(batch.map(|batch| (batch, worker)))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), Box::pin(batches))))
     }

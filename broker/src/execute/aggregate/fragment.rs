@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use headwater_segment::column::SegmentColumns;
 
-use super::accumulator::{Accumulator, Counted, Stock};
-use super::argument::{Floats, Integers, Presence};
+use super::accumulator::{Accumulator, Counted, WideSums};
+use super::argument::{Floats, Integers, Presence, cast_integer};
 use super::keys::{Key, SegmentKey};
+use super::stock::Stock;
 use super::values::{is_floating, is_integral};
 use crate::execute::filter::columns::{column_indexes, with_column_indexes};
 use crate::execute::filter::{Filter, SegmentFilter};
@@ -23,10 +25,22 @@ pub(super) struct Fragment {
     /// The columns of the segments.
     pub(super) schema: SchemaRef,
     pub(super) filter: Filter,
+    /// The keys that tell groups apart.
     pub(super) keys: Vec<Key>,
+    /// All keys, in the order of the output.
+    pub(super) outputs: Vec<KeyOutput>,
     pub(super) calls: Vec<Call>,
     /// Keys, then the states of the functions.
     pub(super) output: SchemaRef,
+}
+
+/// Where a key in the output comes from.
+#[derive(Clone, Debug)]
+pub(super) enum KeyOutput {
+    /// One of the keys that tell groups apart.
+    Key(usize),
+    /// A function of these, which need not be grouped by: an expression over them.
+    Function(Expr),
 }
 
 /// One aggregate function.
@@ -43,6 +57,8 @@ pub(super) enum Kind {
     Count,
     SumIntegers,
     SumFloats,
+    /// Of integers that are cast.
+    AverageIntegers,
     Average,
     ExtremeInteger {
         most: bool,
@@ -69,6 +85,7 @@ impl Kind {
             ("count", _) => Self::Count,
             ("sum", DataType::Int64) => Self::SumIntegers,
             ("sum", DataType::Float64) => Self::SumFloats,
+            ("avg", DataType::Float64) if cast_integer(argument, schema)?.is_some() => Self::AverageIntegers,
             ("avg", DataType::Float64) => Self::Average,
             ("min" | "max", _) if is_integral(&data_type) => Self::ExtremeInteger { most, data_type },
             ("min" | "max", _) if is_floating(&data_type) => Self::ExtremeFloat { most, data_type },
@@ -83,9 +100,8 @@ impl Call {
         let counted = Counted::new(self.filter.is_some());
         Ok(match self.kind.clone() {
             Kind::Count => Accumulator::Count(counted),
-            Kind::SumIntegers => {
-                Accumulator::SumIntegers { low: Vec::new(), high: Default::default(), counted }
-            }
+            Kind::SumIntegers => Accumulator::SumIntegers { sums: WideSums::default(), counted },
+            Kind::AverageIntegers => Accumulator::AverageIntegers { sums: WideSums::default(), counted },
             Kind::SumFloats => Accumulator::SumFloats { sums: Vec::new(), counted },
             Kind::Average => Accumulator::Average { sums: Vec::new(), counted },
             Kind::ExtremeInteger { most, data_type } => {
@@ -133,6 +149,10 @@ impl Input {
             (Kind::Count, [argument]) => Self::Presence(Presence::new(argument, schema, segment)?),
             (Kind::SumIntegers | Kind::ExtremeInteger { .. }, [argument]) => {
                 Self::Integers(Integers::new(argument, schema, segment)?)
+            }
+            (Kind::AverageIntegers, [argument]) => {
+                let integer = cast_integer(argument, schema)?;
+                Self::Integers(Integers::new(integer.unwrap_or(argument), schema, segment)?)
             }
             (Kind::SumFloats | Kind::Average | Kind::ExtremeFloat { .. }, [argument]) => {
                 Self::Floats(Floats::new(argument, schema, segment)?)
@@ -195,6 +215,20 @@ impl Fragment {
         }
         let rows_schema = Arc::new(schema.project(&positions)?);
         Ok(Some(Prepared { filter, keys, calls, positions, rows_schema, needs_rows }))
+    }
+
+    /// All keys of some groups, from the keys that tell groups apart.
+    pub(super) fn all_keys(&self, keys: Vec<ArrayRef>) -> Result<Vec<ArrayRef>> {
+        if self.outputs.iter().all(|output| matches!(output, KeyOutput::Key(_))) {
+            return Ok(keys);
+        }
+        let fields = self.keys.iter().map(|key| Arc::clone(&key.field));
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), keys)?;
+        let all = self.outputs.iter().map(|output| match output {
+            KeyOutput::Key(key) => Ok(Arc::clone(batch.column(*key))),
+            KeyOutput::Function(expr) => expr.evaluate(&batch)?.into_array(batch.num_rows()),
+        });
+        all.collect()
     }
 
     /// Accumulators of every function, without groups.

@@ -11,14 +11,19 @@
 //!
 //! Invariant: a mode is kept until the groups are emitted. When a segment's keys do not suit it, or a key outgrows its
 //! bits, the caller is told so (`false`), emits what there is, and starts anew: partial states may name a group twice.
+//!
+//! Numbers mean the same in all partitions, groups do not: what partitions exchange are the words of a group's keys.
+
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use datafusion::error::Result;
 
 use super::argument::evaluate;
-use super::keys::{Key, SegmentKey, Shape};
+use super::key_values::KeyValues;
+use super::keys::{SegmentKey, Shape};
 use super::numbers::Numbers;
-use super::packed::{KeyWords, Packed};
+use super::packed::{KeyWords, Packed, PackedKeys};
 use super::program::{BlockRows, ProgramScratch, unlike};
 
 /// Most bits of a dense group: a million, 8 MiB for each accumulator, of which only what is used is touched.
@@ -30,11 +35,13 @@ const GROW_BITS: u32 = 2;
 
 /// See the module.
 pub(super) struct Grouping {
-    keys: Vec<(arrow::datatypes::FieldRef, Numbers)>,
+    keys: Vec<Numbers>,
     shapes: Option<Vec<Shape>>,
     mode: Mode,
     /// Bits that each key needed so far.
     bits_min: Vec<u32>,
+    /// Keys that some segment has only by value.
+    by_value: Vec<bool>,
     words: Vec<KeyWords>,
 }
 
@@ -46,22 +53,22 @@ enum Mode {
 }
 
 impl Grouping {
-    pub(super) fn new(keys: &[Key]) -> Result<Self> {
-        let numbered = keys.iter().map(|key| Ok((key.field.clone(), Numbers::new(&key.field)?)));
-        Ok(Self {
-            keys: numbered.collect::<Result<_>>()?,
+    pub(super) fn new(keys: &[Arc<KeyValues>]) -> Self {
+        Self {
+            keys: keys.iter().map(Numbers::new).collect(),
             shapes: None,
             mode: Mode::Single,
             bits_min: vec![0; keys.len()],
+            by_value: vec![false; keys.len()],
             words: keys.iter().map(|_| KeyWords::default()).collect(),
-        })
+        }
     }
 
     /// Groups are below this number.
     pub(super) fn total(&self) -> usize {
         match &self.mode {
             Mode::Single => 1,
-            Mode::Direct => self.keys[0].1.len(),
+            Mode::Direct => self.keys[0].len(),
             Mode::Dense { bits } => 1 << bits.iter().sum::<u32>(),
             Mode::Hashed(packed) => packed.len(),
         }
@@ -83,23 +90,37 @@ impl Grouping {
 
     /// Bytes of memory.
     pub(super) fn size(&self) -> usize {
-        let numbers: usize = self.keys.iter().map(|(_, numbers)| numbers.size()).sum();
+        let numbers: usize = self.keys.iter().map(Numbers::size).sum();
         numbers + if let Mode::Hashed(packed) = &self.mode { packed.size() } else { 0 }
     }
 
+    /// How each key's values are told apart; `None` before the first segment.
+    pub(super) fn shapes(&self) -> Option<&[Shape]> {
+        self.shapes.as_deref()
+    }
+
     /// Takes the keys of the segment whose blocks come next; `false`: not before the groups are emitted.
-    pub(super) fn enter(&mut self, keys: &[SegmentKey]) -> Result<bool> {
+    pub(super) fn enter(&mut self, segment_index: usize, keys: &[SegmentKey]) -> Result<bool> {
         if keys.is_empty() {
             return Ok(true);
         }
-        let shapes: Vec<Shape> =
-            keys.iter().zip(&self.keys).map(|(key, (field, _))| key.shape(field.data_type())).collect();
-        if self.shapes.as_ref().is_some_and(|current| *current != shapes) {
-            return Ok(false);
+        if let Some(current) = &self.shapes {
+            let mut suit = true;
+            for ((key, current), by_value) in keys.iter().zip(current).zip(&mut self.by_value) {
+                suit &= key.suits(*current);
+                *by_value |= matches!(key, SegmentKey::Integers(_));
+            }
+            if !suit {
+                return Ok(false);
+            }
         }
-        for (key, (_, numbers)) in keys.iter().zip(&mut self.keys) {
-            if let SegmentKey::Codes { values, identity, .. } = key {
-                numbers.enter(values, *identity)?;
+        let shapes: Vec<Shape> = match &self.shapes {
+            Some(shapes) => shapes.clone(),
+            None => keys.iter().zip(&self.by_value).map(|(key, by_value)| key.shape(*by_value)).collect(),
+        };
+        for ((key, numbers), shape) in keys.iter().zip(&mut self.keys).zip(&shapes) {
+            if let (SegmentKey::Codes { values, identity, .. }, Shape::Number) = (key, shape) {
+                numbers.enter(segment_index, values, *identity)?;
             }
         }
         if self.shapes.is_none() {
@@ -115,7 +136,7 @@ impl Grouping {
             .iter()
             .zip(&self.keys)
             .zip(&self.bits_min)
-            .map(|((key, (_, numbers)), least)| {
+            .map(|((key, numbers), least)| {
                 let bits = match key {
                     SegmentKey::Codes { values, .. } => bits_for(numbers.capacity_for(values)),
                     _ => ROWS_BITS,
@@ -131,7 +152,7 @@ impl Grouping {
             Mode::Hashed(Packed::new(shapes))
         };
         let mut shift = 0;
-        for (key, (_, numbers)) in self.keys.iter_mut().enumerate() {
+        for (key, numbers) in self.keys.iter_mut().enumerate() {
             numbers.shift(shift);
             if let Mode::Dense { bits } = &self.mode {
                 shift += bits[key];
@@ -143,7 +164,7 @@ impl Grouping {
     fn fits(&mut self) -> bool {
         let Mode::Dense { bits } = &self.mode else { return true };
         let mut fits = true;
-        for ((bits, (_, numbers)), least) in bits.iter().zip(&self.keys).zip(&mut self.bits_min) {
+        for ((bits, numbers), least) in bits.iter().zip(&self.keys).zip(&mut self.bits_min) {
             let needed = bits_for(numbers.len());
             if needed > *bits {
                 *least = needed + GROW_BITS;
@@ -169,57 +190,98 @@ impl Grouping {
                 Ok(true)
             }
             Mode::Direct | Mode::Dense { .. } => {
-                for (index, (key, (_, numbers))) in keys.iter().zip(&mut self.keys).enumerate() {
+                for (index, (key, numbers)) in keys.iter().zip(&mut self.keys).enumerate() {
                     number(key, numbers, input, batch, index > 0, groups)?;
                 }
                 Ok(self.fits())
             }
             Mode::Hashed(packed) => {
-                for ((key, (_, numbers)), words) in keys.iter().zip(&mut self.keys).zip(&mut self.words) {
-                    if let SegmentKey::Integers { program, .. } = key {
-                        program.evaluate(input, scratch, &mut words.integers)?;
-                    } else {
-                        number(key, numbers, input, batch, false, &mut words.numbers)?;
-                    }
-                }
+                read_words(keys, &mut self.keys, packed.shapes(), input, batch, scratch, &mut self.words)?;
                 packed.find(&self.words, groups);
                 Ok(true)
             }
         }
     }
 
-    /// The keys of some groups. There are no groups afterwards.
-    pub(super) fn emit(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let mut arrays = Vec::with_capacity(self.keys.len());
-        let mode = std::mem::replace(&mut self.mode, Mode::Single);
-        let hashed = match &mode {
-            Mode::Hashed(packed) => packed.keys(groups, self.keys.len()),
-            _ => Vec::new(),
-        };
-        let mut hashed = hashed.into_iter();
-        let mut shift = 0;
-        for (key, (field, numbers)) in self.keys.iter_mut().enumerate() {
-            let shape = self.shapes.as_ref().and_then(|shapes| shapes.get(key));
-            let group_numbers = match (&mode, hashed.next()) {
-                (Mode::Dense { bits }, _) => {
-                    let (start, mask) = (shift, (1u32 << bits[key]) - 1);
-                    shift += bits[key];
-                    groups.iter().map(|group| (group >> start) & mask).collect()
-                }
-                (Mode::Hashed(_), Some(keys)) => {
-                    if let Some(Shape::Integer { .. }) = shape {
-                        arrays.push(keys.integers(field.data_type())?);
-                        continue;
-                    }
-                    keys.numbers
-                }
-                _ => groups.to_vec(),
-            };
-            arrays.extend(numbers.emit(group_numbers)?);
+    /// If groups are hashed by keys of a fixed size: how many groups there are.
+    pub(super) fn hashed_groups(&self) -> Option<usize> {
+        match &self.mode {
+            Mode::Hashed(packed) if packed.is_one_stage() => Some(packed.len()),
+            _ => None,
         }
-        self.shapes = None;
-        Ok(arrays)
     }
+
+    /// The packed keys of a block's rows, where groups are hashed.
+    pub(super) fn pack_rows(
+        &mut self,
+        keys: &[SegmentKey],
+        input: BlockRows<'_>,
+        batch: Option<&RecordBatch>,
+        scratch: &mut ProgramScratch,
+    ) -> Result<PackedKeys<&[u64], &[u128]>> {
+        let Mode::Hashed(packed) = &mut self.mode else { return Err(unlike()) };
+        read_words(keys, &mut self.keys, packed.shapes(), input, batch, scratch, &mut self.words)?;
+        Ok(packed.pack(&self.words))
+    }
+
+    /// The words of the keys of some groups.
+    pub(super) fn words(&self, groups: &[u32]) -> Vec<KeyWords> {
+        let numbers = |numbers: Vec<u32>| KeyWords { numbers, ..KeyWords::default() };
+        match &self.mode {
+            Mode::Single => Vec::new(),
+            Mode::Direct => vec![numbers(groups.to_vec())],
+            Mode::Dense { bits } => {
+                let starts = bits.iter().scan(0, |start, bits| Some(std::mem::replace(start, *start + bits)));
+                let part = |(bits, start): (&u32, u32)| {
+                    let mask = (1u32 << bits) - 1;
+                    numbers(groups.iter().map(|group| (group >> start) & mask).collect())
+                };
+                bits.iter().zip(starts).map(part).collect()
+            }
+            Mode::Hashed(packed) => packed.words(groups),
+        }
+    }
+
+    /// Forgets the groups.
+    pub(super) fn clear(&mut self) {
+        self.mode = Mode::Single;
+        self.shapes = None;
+        self.keys.iter_mut().for_each(Numbers::leave);
+    }
+}
+
+/// The values of each key, from their words.
+pub(super) fn key_arrays(
+    keys: &[Arc<KeyValues>],
+    shapes: &[Shape],
+    words: Vec<KeyWords>,
+) -> Result<Vec<ArrayRef>> {
+    let arrays = keys.iter().zip(shapes).zip(words).map(|((key, shape), words)| match shape {
+        Shape::Number => key.values(words.numbers),
+        Shape::Integer { .. } => words.integers(key.field().data_type()),
+    });
+    arrays.collect()
+}
+
+fn read_words(
+    keys: &[SegmentKey],
+    numbers: &mut [Numbers],
+    shapes: &[Shape],
+    input: BlockRows<'_>,
+    batch: Option<&RecordBatch>,
+    scratch: &mut ProgramScratch,
+    words: &mut [KeyWords],
+) -> Result<()> {
+    for (((key, numbers), shape), words) in keys.iter().zip(numbers).zip(shapes).zip(words) {
+        match shape {
+            Shape::Number => number(key, numbers, input, batch, false, &mut words.numbers)?,
+            Shape::Integer { .. } => {
+                let program = key.program().ok_or_else(unlike)?;
+                program.evaluate(input, scratch, &mut words.integers)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Numbers one key of a block's rows.
@@ -236,8 +298,8 @@ fn number(
             let Some(coded) = input.segment.columns()[*position].coded() else { return Err(unlike()) };
             numbers.of_codes(coded.codes(input.block), input.rows, values, join, out)
         }
-        SegmentKey::Rows(expr) => numbers.of_rows(evaluate(expr, batch)?, join, out),
-        SegmentKey::Integers { .. } => Err(unlike()),
+        SegmentKey::Rows(expr) => numbers.of_rows(&evaluate(expr, batch)?, join, out),
+        SegmentKey::Integers(_) => Err(unlike()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! | form | for | a row's key is |
 //! |---|---|---|
 //! | codes | an expression over one column with codes | the number of the value of its code, from a table |
-//! | integers | a column of integers with many values | the integer |
+//! | integers | a column of integers with many values; any, once one segment has it so | the integer |
 //! | rows | anything else | the number of its value, found row by row |
 
 use std::sync::Arc;
@@ -39,13 +39,19 @@ pub(super) enum SegmentKey {
         /// The key's value for each code.
         values: ArrayRef,
         identity: Option<Identity>,
+        /// The same by value, if the values are integers.
+        by_value: Option<ByValue>,
     },
-    Integers {
-        program: Program,
-        may_be_null: bool,
-    },
+    Integers(ByValue),
     /// An expression over the materialised rows.
     Rows(Arc<dyn PhysicalExpr>),
+}
+
+/// Integers as they are.
+#[derive(Debug)]
+pub(super) struct ByValue {
+    program: Program,
+    shape: Shape,
 }
 
 /// Equal identities, equal values by code.
@@ -70,38 +76,80 @@ impl SegmentKey {
         if let Some(position) = column
             && let Some(column) = segment.columns().get(position)
         {
+            let by_value = ByValue::new(key, column, schema, segment)?;
             if let Some(coded) = column.coded()
                 && is_numbered(coded)
             {
-                return Self::codes(position, dictionary_values(coded)?, coded, key);
+                return Self::codes(position, dictionary_values(coded)?, coded, key, by_value);
             }
-            if is_integral(key.field.data_type())
-                && let Some(program) = Program::new(key.expr.as_ref(), schema, segment)?
-            {
-                return Ok(Self::Integers { program, may_be_null: may_be_null(column) });
+            if let Some(by_value) = by_value {
+                return Ok(Self::Integers(by_value));
             }
         } else if let Some((position, values)) = by_code(&key.expr, schema, segment)?
             && let Some(coded) = segment.columns()[position].coded()
         {
-            return Self::codes(position, values, coded, key);
+            return Self::codes(position, values, coded, key, None);
         }
         Ok(Self::Rows(Arc::clone(&key.expr)))
     }
 
-    fn codes(position: usize, values: ArrayRef, column: &CodedColumn, key: &Key) -> Result<Self> {
+    fn codes(
+        position: usize,
+        values: ArrayRef,
+        column: &CodedColumn,
+        key: &Key,
+        by_value: Option<ByValue>,
+    ) -> Result<Self> {
         let wanted = key.field.data_type();
         let values = if values.data_type() == wanted { values } else { cast(&values, wanted)? };
-        Ok(Self::Codes { position, values, identity: identity(column) })
+        Ok(Self::Codes { position, values, identity: identity(column), by_value })
     }
 
-    pub(super) fn shape(&self, data_type: &DataType) -> Shape {
+    fn by_value(&self) -> Option<&ByValue> {
         match self {
-            Self::Codes { .. } | Self::Rows(_) => Shape::Number,
-            Self::Integers { may_be_null, .. } => {
-                let bits = if matches!(data_type, DataType::Int32 | DataType::Date32) { 32 } else { 64 };
-                Shape::Integer { bits, may_be_null: *may_be_null }
-            }
+            Self::Codes { by_value, .. } => by_value.as_ref(),
+            Self::Integers(by_value) => Some(by_value),
+            Self::Rows(_) => None,
         }
+    }
+
+    /// What computes the key as an integer.
+    pub(super) fn program(&self) -> Option<&Program> {
+        self.by_value().map(|by_value| &by_value.program)
+    }
+
+    /// How the key's values are told apart; by value where they can if `by_value`.
+    pub(super) fn shape(&self, by_value: bool) -> Shape {
+        match self {
+            Self::Integers(integers) | Self::Codes { by_value: Some(integers), .. }
+                if by_value || matches!(self, Self::Integers(_)) =>
+            {
+                integers.shape
+            }
+            _ => Shape::Number,
+        }
+    }
+
+    /// Whether the key's values can be told apart in the way of `shape`.
+    pub(super) fn suits(&self, shape: Shape) -> bool {
+        match shape {
+            Shape::Number => !matches!(self, Self::Integers(_)),
+            Shape::Integer { may_be_null, .. } => self.by_value().is_some_and(|by_value| {
+                matches!(by_value.shape, Shape::Integer { may_be_null: null, .. } if may_be_null || !null)
+            }),
+        }
+    }
+}
+
+impl ByValue {
+    fn new(key: &Key, column: &Column, schema: &Schema, segment: &SegmentColumns) -> Result<Option<Self>> {
+        let data_type = key.field.data_type();
+        if !is_integral(data_type) {
+            return Ok(None);
+        }
+        let Some(program) = Program::new(key.expr.as_ref(), schema, segment)? else { return Ok(None) };
+        let bits = if matches!(data_type, DataType::Int32 | DataType::Date32) { 32 } else { 64 };
+        Ok(Some(Self { program, shape: Shape::Integer { bits, may_be_null: may_be_null(column) } }))
     }
 }
 

@@ -21,15 +21,24 @@ mod argument;
 mod exec;
 mod fragment;
 mod grouping;
+mod key_values;
 mod keys;
+mod merge;
+mod merge_exec;
+mod merging;
 mod numbers;
+mod outcome;
 mod packed;
 mod plan;
 mod program;
+mod spread;
 mod state;
+mod stock;
 mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod worker;
 
 pub(crate) use exec::SegmentAggregateExec;
+pub(crate) use merge_exec::SegmentMergeExec;

@@ -1,59 +1,56 @@
-//! The distinct values of one group key, numbered as they come; and the numbers of a segment's codes.
+//! The numbers of one group key's values in one partition: by the codes of the segment that it works on, or row by row.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, UInt32Array, UInt64Array};
-use arrow::compute::take;
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::array::ArrayRef;
 use datafusion::error::Result;
-use datafusion::logical_expr::EmitTo;
-use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use headwater_segment::column::{CodeSlice, gather};
 
+use super::key_values::KeyValues;
 use super::keys::Identity;
 
 /// Dictionaries with more entries are numbered entry by entry, as rows need them.
 const NUMBERED_AHEAD_MAX: usize = 4096;
 /// Stands for the number of a code that no row has needed.
-const UNKNOWN: u32 = u32::MAX;
+pub(super) const UNKNOWN: u32 = u32::MAX;
 
 /// See the module.
 pub(super) struct Numbers {
-    values: Box<dyn GroupValues>,
+    values: Arc<KeyValues>,
     scratch: Vec<usize>,
     codes: Vec<u64>,
     found: Vec<u32>,
     /// The number of each code of the current segment, shifted left by `shift`; or [`UNKNOWN`].
     table: Vec<u32>,
     shift: u32,
+    segment_index: usize,
     identity: Option<Identity>,
     may_be_unknown: bool,
 }
 
 impl Numbers {
-    pub(super) fn new(field: &FieldRef) -> Result<Self> {
-        let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
-        Ok(Self {
-            values: new_group_values(schema, &GroupOrdering::None)?,
+    pub(super) fn new(values: &Arc<KeyValues>) -> Self {
+        Self {
+            values: Arc::clone(values),
             scratch: Vec::new(),
             codes: Vec::new(),
             found: Vec::new(),
             table: Vec::new(),
             shift: 0,
+            segment_index: usize::MAX,
             identity: None,
             may_be_unknown: false,
-        })
+        }
     }
 
-    /// Distinct values so far.
+    /// Distinct values so far, in all partitions.
     pub(super) fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Bytes of memory.
+    /// Bytes of memory, with a share of what partitions have in common.
     pub(super) fn size(&self) -> usize {
-        self.values.size() + self.table.capacity() * size_of::<u32>()
+        self.values.size() / Arc::strong_count(&self.values) + self.table.capacity() * size_of::<u32>()
     }
 
     /// How many numbers there may be, once `values` are numbered as far as rows need them.
@@ -62,21 +59,34 @@ impl Numbers {
     }
 
     /// Takes a segment's values by code; the few ones of a small dictionary are numbered at once.
-    pub(super) fn enter(&mut self, values: &ArrayRef, identity: Option<Identity>) -> Result<()> {
+    pub(super) fn enter(
+        &mut self,
+        segment_index: usize,
+        values: &ArrayRef,
+        identity: Option<Identity>,
+    ) -> Result<()> {
+        self.segment_index = segment_index;
         if identity.is_some() && identity == self.identity {
             return Ok(());
         }
+        self.identity = None;
         self.table.clear();
         self.may_be_unknown = values.len() > NUMBERED_AHEAD_MAX;
         if self.may_be_unknown {
             self.table.resize(values.len(), UNKNOWN);
         } else {
-            self.values.intern(std::slice::from_ref(values), &mut self.scratch)?;
+            self.values.intern(values, &mut self.scratch)?;
             let shift = self.shift;
             self.table.extend(self.scratch.iter().map(|number| (*number as u32) << shift));
         }
         self.identity = identity;
         Ok(())
+    }
+
+    /// Leaves the segment: the next one is entered anew, and its numbers are not shifted.
+    pub(super) fn leave(&mut self) {
+        (self.identity, self.shift) = (None, 0);
+        self.table.clear();
     }
 
     /// From now on numbers come shifted left.
@@ -130,33 +140,20 @@ impl Numbers {
             }
             is_first
         });
-        if self.codes.is_empty() {
-            return Ok(());
-        }
-        let asked = take(values, &UInt64Array::from(self.codes.clone()), None)?;
-        self.values.intern(&[asked], &mut self.scratch)?;
-        for (code, number) in self.codes.iter().zip(&self.scratch) {
-            self.table[*code as usize] = (*number as u32) << self.shift;
+        self.values.number_codes(self.segment_index, values, &self.codes, &mut self.table)?;
+        if self.shift > 0 {
+            self.codes.iter().for_each(|code| self.table[*code as usize] <<= self.shift);
         }
         Ok(())
     }
 
     /// The numbers of the rows' values: set, or joined to what `out` holds.
-    pub(super) fn of_rows(&mut self, values: ArrayRef, join: bool, out: &mut Vec<u32>) -> Result<()> {
-        self.values.intern(&[values], &mut self.scratch)?;
+    pub(super) fn of_rows(&mut self, values: &ArrayRef, join: bool, out: &mut Vec<u32>) -> Result<()> {
+        self.values.intern(values, &mut self.scratch)?;
         let shift = self.shift;
         let numbers = self.scratch.iter().map(|number| (*number as u32) << shift);
         set_or_join(numbers, join, out);
         Ok(())
-    }
-
-    /// The values of some (unshifted) numbers. There are no numbers afterwards.
-    pub(super) fn emit(&mut self, numbers: Vec<u32>) -> Result<Vec<ArrayRef>> {
-        let all = if self.values.is_empty() { Vec::new() } else { self.values.emit(EmitTo::All)? };
-        self.table.clear();
-        (self.identity, self.shift) = (None, 0);
-        let numbers = UInt32Array::from(numbers);
-        all.iter().map(|values| Ok(take(values, &numbers, None)?)).collect()
     }
 }
 

@@ -11,6 +11,7 @@ const NUMBER_BITS: u32 = 32;
 
 /// See the module.
 pub(super) struct Packed {
+    shapes: Vec<Shape>,
     stages: Vec<Stage>,
     previous: Vec<u32>,
 }
@@ -34,11 +35,41 @@ struct Field {
     shape: Shape,
 }
 
-/// The keys of some rows: one of the two for each key, by its shape.
+/// The values of one key in some rows or groups: one of the two, by its shape.
 #[derive(Default)]
 pub(super) struct KeyWords {
     pub(super) numbers: Vec<u32>,
     pub(super) integers: Values<i64>,
+}
+
+/// Packed keys of some rows.
+pub(super) enum PackedKeys<N, W> {
+    Narrow(N),
+    Wide(W),
+}
+
+impl KeyWords {
+    /// The values of a key of integers.
+    pub(super) fn integers(self, data_type: &arrow::datatypes::DataType) -> Result<ArrayRef> {
+        let valid = self.integers.valid().map(|valid| valid.iter().map(|flag| *flag != 0).collect());
+        integer_array(self.integers.values, valid, data_type)
+    }
+
+    /// Those at `places`.
+    pub(super) fn gather(&self, places: &[u32]) -> Self {
+        fn at<V: Copy>(values: &[V], places: &[u32]) -> Vec<V> {
+            match values.is_empty() {
+                true => Vec::new(),
+                false => places.iter().map(|place| values[*place as usize]).collect(),
+            }
+        }
+        let integers = Values {
+            values: at(&self.integers.values, places),
+            valid: self.integers.valid().map_or_else(Vec::new, |valid| at(valid, places)),
+            has_null: self.integers.has_null,
+        };
+        Self { numbers: at(&self.numbers, places), integers }
+    }
 }
 
 fn bits(shape: Shape) -> u32 {
@@ -61,7 +92,21 @@ impl Packed {
             used += bits(*shape);
         }
         stages.push(Stage::new(fields, used));
-        Self { stages, previous: Vec::new() }
+        Self { shapes: shapes.to_vec(), stages, previous: Vec::new() }
+    }
+
+    pub(super) fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// Whether all keys are packed into one.
+    pub(super) fn is_one_stage(&self) -> bool {
+        self.stages.len() == 1
+    }
+
+    /// Whether the first stage's keys are of one machine word.
+    pub(super) fn is_narrow(&self) -> bool {
+        matches!(self.stages.first(), Some(Stage::Narrow(_)))
     }
 
     /// Groups so far.
@@ -96,32 +141,35 @@ impl Packed {
         }
     }
 
-    /// The keys of some groups: numbers or integers with the flags of those that are not NULL.
-    pub(super) fn keys(&self, groups: &[u32], key_count: usize) -> Vec<GroupKeys> {
-        let mut keys: Vec<GroupKeys> = (0..key_count).map(|_| GroupKeys::default()).collect();
+    /// The packed keys of some rows: all of them, or as many as fit into the first stage.
+    pub(super) fn pack(&mut self, words: &[KeyWords]) -> PackedKeys<&[u64], &[u128]> {
+        match &mut self.stages[0] {
+            Stage::Narrow(stage) => PackedKeys::Narrow(stage.pack(None, words)),
+            Stage::Wide(stage) => PackedKeys::Wide(stage.pack(None, words)),
+        }
+    }
+
+    /// The group of each packed key, where all keys are packed into one.
+    pub(super) fn find_packed(&mut self, keys: PackedKeys<&[u64], &[u128]>, groups: &mut Vec<u32>) {
+        match (&mut self.stages[0], keys) {
+            (Stage::Narrow(stage), PackedKeys::Narrow(keys)) => stage.table.find(keys, groups),
+            (Stage::Wide(stage), PackedKeys::Wide(keys)) => stage.table.find(keys, groups),
+            // Keys of the same shapes are packed alike.
+            _ => groups.clear(),
+        }
+    }
+
+    /// The words of the keys of some groups.
+    pub(super) fn words(&self, groups: &[u32]) -> Vec<KeyWords> {
+        let mut words: Vec<KeyWords> = self.shapes.iter().map(|_| KeyWords::default()).collect();
         let mut groups = groups.to_vec();
         for stage in self.stages.iter().rev() {
             match stage {
-                Stage::Narrow(stage) => stage.unpack(&mut groups, &mut keys),
-                Stage::Wide(stage) => stage.unpack(&mut groups, &mut keys),
+                Stage::Narrow(stage) => stage.unpack(&mut groups, &mut words),
+                Stage::Wide(stage) => stage.unpack(&mut groups, &mut words),
             }
         }
-        keys
-    }
-}
-
-/// The values of one key in some groups.
-#[derive(Default)]
-pub(super) struct GroupKeys {
-    pub(super) numbers: Vec<u32>,
-    integers: Vec<i64>,
-    valid: Option<Vec<bool>>,
-}
-
-impl GroupKeys {
-    /// The values of a key of integers.
-    pub(super) fn integers(self, data_type: &arrow::datatypes::DataType) -> Result<ArrayRef> {
-        integer_array(self.integers, self.valid, data_type)
+        words
     }
 }
 
@@ -131,55 +179,65 @@ impl Stage {
     }
 }
 
+/// Sets the rows' packed keys, or joins them to those that are there.
+fn place<K: PackedKey>(packed: &mut Vec<K>, is_first: &mut bool, keys: impl Iterator<Item = K>) {
+    if std::mem::take(is_first) {
+        packed.clear();
+        packed.extend(keys);
+    } else {
+        packed.iter_mut().zip(keys).for_each(|(packed, key)| *packed = packed.join(key));
+    }
+}
+
 impl<K: PackedKey> StageOf<K> {
     fn new(fields: Vec<Field>) -> Self {
         Self { fields, table: Table::new(), packed: Vec::new() }
     }
 
     fn find(&mut self, previous: Option<&[u32]>, words: &[KeyWords], groups: &mut Vec<u32>) {
-        let mut first = true;
-        let mut add = |keys: &mut dyn Iterator<Item = K>, packed: &mut Vec<K>| {
-            if std::mem::take(&mut first) {
-                packed.clear();
-                packed.extend(keys);
-            } else {
-                packed.iter_mut().zip(keys).for_each(|(packed, key)| *packed = packed.join(key));
-            }
-        };
+        self.pack(previous, words);
+        self.table.find(&self.packed, groups);
+    }
+
+    fn pack(&mut self, previous: Option<&[u32]>, words: &[KeyWords]) -> &[K] {
+        let (packed, first) = (&mut self.packed, &mut true);
         if let Some(previous) = previous {
-            add(&mut previous.iter().map(|group| K::place((*group).into(), 0)), &mut self.packed);
+            place(packed, first, previous.iter().map(|group| K::place((*group).into(), 0)));
         }
         for Field { key, offset, shape } in self.fields.iter().copied() {
             let words = &words[key];
             let Shape::Integer { bits, may_be_null } = shape else {
-                add(&mut words.numbers.iter().map(|word| K::place((*word).into(), offset)), &mut self.packed);
+                place(packed, first, words.numbers.iter().map(|word| K::place((*word).into(), offset)));
                 continue;
             };
             let mask = u64::MAX >> (u64::BITS - bits);
             let values = words.integers.values.iter();
-            let Some(valid) = words.integers.valid().filter(|_| may_be_null) else {
-                let mut keys = values.map(|value| K::place(value.cast_unsigned() & mask, offset));
-                add(&mut keys, &mut self.packed);
-                continue;
-            };
-            let mut keys = values.zip(valid).map(|(value, valid)| {
-                if *valid == 0 {
-                    K::place(1, offset + bits)
-                } else {
-                    K::place(value.cast_unsigned() & mask, offset)
+            match words.integers.valid().filter(|_| may_be_null) {
+                None => {
+                    let keys = values.map(|value| K::place(value.cast_unsigned() & mask, offset));
+                    place(packed, first, keys);
                 }
-            });
-            add(&mut keys, &mut self.packed);
+                Some(valid) => {
+                    let keys = values.zip(valid).map(|(value, valid)| {
+                        if *valid == 0 {
+                            K::place(1, offset + bits)
+                        } else {
+                            K::place(value.cast_unsigned() & mask, offset)
+                        }
+                    });
+                    place(packed, first, keys);
+                }
+            }
         }
-        self.table.find(&self.packed, groups);
+        &self.packed
     }
 
-    /// Adds the keys of `groups`, and replaces these by the groups of the stage before.
-    fn unpack(&self, groups: &mut [u32], keys: &mut [GroupKeys]) {
+    /// Adds the words of the keys of `groups`, and replaces these by the groups of the stage before.
+    fn unpack(&self, groups: &mut [u32], words: &mut [KeyWords]) {
         let table = self.table.keys();
         for Field { key, offset, shape } in self.fields.iter().copied() {
             let word = |group: &u32, offset: u32| table[*group as usize].word(offset);
-            let out = &mut keys[key];
+            let out = &mut words[key];
             match shape {
                 Shape::Number => {
                     out.numbers = groups.iter().map(|group| word(group, offset) as u32).collect()
@@ -189,9 +247,12 @@ impl<K: PackedKey> StageOf<K> {
                         let word = word(group, offset);
                         if bits == 32 { i64::from(word as u32 as i32) } else { word.cast_signed() }
                     };
-                    out.integers = groups.iter().map(value).collect();
-                    out.valid = may_be_null
-                        .then(|| groups.iter().map(|group| word(group, offset + bits) & 1 == 0).collect());
+                    out.integers.values = groups.iter().map(value).collect();
+                    out.integers.has_null = may_be_null;
+                    if may_be_null {
+                        let valid = |group| u8::from(word(group, offset + bits) & 1 == 0);
+                        out.integers.valid = groups.iter().map(valid).collect();
+                    }
                 }
             }
         }

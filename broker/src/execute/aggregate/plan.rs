@@ -19,9 +19,10 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
-use super::fragment::{Call, Fragment, Kind};
+use super::fragment::{Call, Fragment, KeyOutput, Kind};
 use super::keys::Key;
 use crate::execute::filter::Filter;
+use crate::execute::filter::columns::column_indexes;
 use crate::execute::layout::Layout;
 use crate::execute::scan::SegmentScanExec;
 
@@ -119,7 +120,7 @@ impl Shape {
         };
         let mut used = BTreeSet::new();
         exprs.all().for_each(|expr| {
-            used.extend(crate::execute::filter::columns::column_indexes(expr));
+            used.extend(column_indexes(expr));
         });
         let used: Vec<usize> = used.into_iter().collect();
         let layout = Layout::new(scan.source(), scan.conjuncts(), &used)?;
@@ -130,7 +131,7 @@ impl Shape {
 
         let schema = layout.schema;
         let filter = conjunction_opt(layout.filter.into_iter().chain(layout.dynamic));
-        let keys = exprs.keys.into_iter().zip(self.output.fields());
+        let (keys, outputs) = keys(exprs.keys, &self.output)?;
         let calls = exprs.calls.into_iter().map(|call| {
             let kind = Kind::of(&call.function, &call.arguments, &schema)?;
             let filter = call.filter.map(|filter| Filter::new(Some(filter), Arc::clone(&schema), options));
@@ -139,13 +140,52 @@ impl Shape {
         });
         let fragment = Fragment {
             filter: Filter::new(filter, Arc::clone(&schema), options)?,
-            keys: keys.map(|(expr, field)| Key { expr, field: Arc::clone(field) }).collect(),
+            keys,
+            outputs,
             calls: calls.collect::<Result<_>>()?,
             output: Arc::clone(&self.output),
             schema,
         };
         Ok((fragment, layout.loaded))
     }
+}
+
+/// The keys that tell groups apart, and how all keys are had from these: one that is a function of others tells nothing.
+/// Of doubles it may: 0 and -0 are one group, and not what 1/x makes of them.
+fn keys(exprs: Vec<Expr>, output: &SchemaRef) -> Result<(Vec<Key>, Vec<KeyOutput>)> {
+    let fields = || exprs.iter().zip(output.fields());
+    let exact = fields().filter(|(_, field)| !field.data_type().is_floating());
+    let columns: Vec<usize> =
+        exact.filter_map(|(expr, _)| expr.downcast_ref::<Column>().map(Column::index)).collect();
+    let is_function = |expr: &Expr| {
+        let used = column_indexes(expr);
+        expr.downcast_ref::<Column>().is_none()
+            && !used.is_empty()
+            && used.iter().all(|column| columns.contains(column))
+    };
+    let kept: Vec<bool> = exprs.iter().map(|expr| !is_function(expr)).collect();
+    let keys: Vec<Key> = fields()
+        .zip(&kept)
+        .filter(|(_, kept)| **kept)
+        .map(|((expr, field), _)| Key { expr: Arc::clone(expr), field: Arc::clone(field) })
+        .collect();
+    let place = |column: &Column| {
+        let is_column =
+            |key: &Key| key.expr.downcast_ref::<Column>().is_some_and(|key| key.index() == column.index());
+        match keys.iter().position(is_column) {
+            Some(place) => Ok(Arc::new(Column::new(column.name(), place)) as Expr),
+            None => internal_err!("no key is the column {column}"),
+        }
+    };
+    let mut next = 0..keys.len();
+    let mut outputs = Vec::with_capacity(exprs.len());
+    for (expr, kept) in exprs.iter().zip(kept) {
+        outputs.push(match kept {
+            true => KeyOutput::Key(next.next().unwrap_or_default()),
+            false => KeyOutput::Function(replace_columns(expr, &place)?),
+        });
+    }
+    Ok((keys, outputs))
 }
 
 /// Every expression of an aggregate.
@@ -164,15 +204,19 @@ impl Exprs {
     fn rewrite(&mut self, replace: &dyn Fn(&Column) -> Result<Expr>) -> Result<()> {
         let calls = self.calls.iter_mut().flat_map(|call| call.arguments.iter_mut().chain(&mut call.filter));
         for expr in self.keys.iter_mut().chain(calls) {
-            // Upwards: what was put in is not looked into again.
-            let replaced = Arc::clone(expr).transform_up(|part| match part.downcast_ref::<Column>() {
-                Some(column) => Ok(Transformed::yes(replace(column)?)),
-                None => Ok(Transformed::no(part)),
-            });
-            *expr = replaced.data()?;
+            *expr = replace_columns(expr, replace)?;
         }
         Ok(())
     }
+}
+
+fn replace_columns(expr: &Expr, replace: &dyn Fn(&Column) -> Result<Expr>) -> Result<Expr> {
+    // Upwards: what was put in is not looked into again.
+    let replaced = Arc::clone(expr).transform_up(|part| match part.downcast_ref::<Column>() {
+        Some(column) => Ok(Transformed::yes(replace(column)?)),
+        None => Ok(Transformed::no(part)),
+    });
+    replaced.data()
 }
 
 fn is_unordered(function: &Arc<AggregateFunctionExpr>) -> bool {

@@ -4,16 +4,20 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
+use arrow::array::RecordBatch;
 use datafusion::error::Result;
 use headwater_segment::column::{BLOCK_ROWS, SegmentColumns, gather};
 
 use super::accumulator::{Accumulator, RowGroups, count, grow};
 use super::argument::{Integers, evaluate};
 use super::fragment::{Fragment, Input, Prepared, SegmentCall};
-use super::grouping::Grouping;
+use super::grouping::{Grouping, key_arrays};
+use super::key_values::KeyValues;
+use super::keys::Shape;
+use super::merge::{Merge, Output, PartitionGroups, batch};
+use super::packed::Packed;
 use super::program::{BlockRows, ProgramScratch, unlike};
+use super::spread::Spread;
 use super::values::Values;
 use crate::execute::filter::FilterScratch;
 use crate::execute::project::materialise;
@@ -22,12 +26,16 @@ use crate::execute::selection::Selection;
 /// See the module.
 pub(super) struct PartitionState {
     fragment: Arc<Fragment>,
+    keys: Vec<Arc<KeyValues>>,
     grouping: Grouping,
     /// Rows of each group; groups without rows are not emitted.
     rows: Vec<i64>,
     accumulators: Vec<Accumulator>,
     /// The segment that the grouping has entered.
     entered: Option<usize>,
+    /// With more groups than this, further rows are put aside.
+    spread_after: usize,
+    spread: Option<Spread>,
     emitted: VecDeque<RecordBatch>,
     selection: Selection,
     filter_scratch: FilterScratch,
@@ -50,13 +58,22 @@ struct Scratch {
 }
 
 impl PartitionState {
-    pub(super) fn new(fragment: Arc<Fragment>) -> Result<Self> {
+    /// Without groups; `keys` are the values of the fragment's keys. Once there are more than `spread_after` groups,
+    /// further rows are put aside.
+    pub(super) fn new(
+        fragment: Arc<Fragment>,
+        keys: Vec<Arc<KeyValues>>,
+        spread_after: usize,
+    ) -> Result<Self> {
         let mut state = Self {
-            grouping: Grouping::new(&fragment.keys)?,
+            grouping: Grouping::new(&keys),
+            keys,
             fragment,
             rows: Vec::new(),
             accumulators: Vec::new(),
             entered: None,
+            spread_after,
+            spread: None,
             emitted: VecDeque::new(),
             selection: Selection::new(),
             filter_scratch: FilterScratch::new(),
@@ -82,6 +99,8 @@ impl PartitionState {
         self.rows = Vec::new();
         self.accumulators = self.fragment.accumulators()?;
         self.entered = None;
+        self.spread = None;
+        self.grouping.clear();
         if self.fragment.keys.is_empty() {
             self.grow();
         }
@@ -99,12 +118,23 @@ impl PartitionState {
     /// Bytes of memory that the groups take.
     pub(super) fn size(&self) -> usize {
         let accumulators: usize = self.accumulators.iter().map(Accumulator::size).sum();
-        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators
+        let spread = self.spread.as_ref().map_or(0, Spread::size);
+        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators + spread
     }
 
     /// How rows are grouped now, for people.
     pub(super) fn mode(&self) -> &'static str {
-        self.grouping.describe()
+        if self.spread.is_some() { "spread" } else { self.grouping.describe() }
+    }
+
+    /// How keys are told apart; `None` before the first row.
+    pub(super) fn shapes(&self) -> Option<&[Shape]> {
+        self.grouping.shapes()
+    }
+
+    /// Whether groups were handed out.
+    pub(super) fn has_emitted(&self) -> bool {
+        !self.emitted.is_empty()
     }
 
     /// The next batch of partial states, if there is one.
@@ -149,6 +179,9 @@ impl PartitionState {
         } else {
             None
         };
+        if self.spread_block(segment, prepared, (segment_index, block), batch.as_ref())? {
+            return Ok(());
+        }
         // A second try finds no groups; what it needed more bits for, or another mode, is known by then. Several keys
         // may each need more.
         while !(self.enter(prepared, segment_index)?
@@ -178,7 +211,7 @@ impl PartitionState {
         if self.entered == Some(segment_index) {
             return Ok(true);
         }
-        let entered = self.grouping.enter(&prepared.keys)?;
+        let entered = self.grouping.enter(segment_index, &prepared.keys)?;
         self.entered = entered.then_some(segment_index);
         Ok(entered)
     }
@@ -237,30 +270,89 @@ impl PartitionState {
 
     /// Hands out the groups, and starts anew.
     pub(super) fn emit(&mut self) -> Result<()> {
-        let present: Vec<u32> = if self.grouping.is_single() {
-            (0..self.rows.len() as u32).collect()
-        } else {
-            (0..self.rows.len() as u32).filter(|group| self.rows[*group as usize] > 0).collect()
-        };
-        let mut arrays: Vec<ArrayRef> = self.grouping.emit(&present)?;
-        let accumulators = std::mem::take(&mut self.accumulators);
+        if self.spread.is_some() {
+            let groups = self.take_groups()?;
+            let merge = Merge::new(
+                Arc::clone(&self.fragment),
+                self.keys.clone(),
+                groups.into_iter().collect(),
+                Vec::new(),
+            );
+            while let Some(job) = merge.next_job() {
+                self.emitted.extend(merge.run(job, &Output::States)?);
+            }
+            return Ok(());
+        }
+        let present = self.present();
         if !present.is_empty() {
-            for accumulator in accumulators {
+            let keys = match self.grouping.shapes() {
+                Some(shapes) => key_arrays(&self.keys, shapes, self.grouping.words(&present))?,
+                None => Vec::new(),
+            };
+            let mut arrays = self.fragment.all_keys(keys)?;
+            for accumulator in &mut self.accumulators {
                 arrays.extend(accumulator.states(&present, &self.rows)?);
             }
-            let output = &self.fragment.output;
-            for (array, field) in arrays.iter_mut().zip(output.fields()) {
-                if array.data_type() != field.data_type() {
-                    *array = cast(array, field.data_type())?;
-                }
-            }
-            let options = RecordBatchOptions::new().with_row_count(Some(present.len()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(output), arrays, &options)?;
+            let batch = batch(&self.fragment.output, arrays, present.len())?;
             for start in (0..present.len()).step_by(BLOCK_ROWS) {
                 self.emitted.push_back(batch.slice(start, BLOCK_ROWS.min(present.len() - start)));
             }
         }
         self.reset()
+    }
+
+    /// The groups to hand out: those that have rows, and the only one there is without keys.
+    fn present(&self) -> Vec<u32> {
+        let all = 0..self.rows.len() as u32;
+        if self.grouping.is_single() {
+            return all.collect();
+        }
+        all.filter(|group| self.rows[*group as usize] > 0).collect()
+    }
+
+    /// The groups, for others to merge; `None` if there was no row. Starts anew.
+    pub(super) fn take_groups(&mut self) -> Result<Option<PartitionGroups>> {
+        let Some(shapes) = self.grouping.shapes().map(<[Shape]>::to_vec) else { return Ok(None) };
+        let present = self.present();
+        let words = self.grouping.words(&present);
+        let accumulators = std::mem::take(&mut self.accumulators).into_iter();
+        let accumulators = accumulators.map(|accumulator| accumulator.finish(&present));
+        let accumulators = accumulators.collect::<Result<Vec<_>>>()?;
+        let (rows, spread) = (std::mem::take(&mut self.rows), self.spread.take());
+        self.reset()?;
+        Ok(Some(PartitionGroups { shapes, present, words, rows, accumulators, spread }))
+    }
+
+    /// Puts the selected rows of a block aside if there are many groups; whether it did.
+    fn spread_block(
+        &mut self,
+        segment: &SegmentColumns,
+        prepared: &Prepared,
+        (segment_index, block): (usize, usize),
+        batch: Option<&RecordBatch>,
+    ) -> Result<bool> {
+        if self.spread.is_none()
+            && self.grouping.hashed_groups().is_some_and(|groups| groups > self.spread_after)
+            && prepared.calls.iter().all(|call| call.filter.is_none())
+            && let Some(shapes) = self.grouping.shapes()
+        {
+            self.spread = Spread::new(&Packed::new(shapes), &self.accumulators);
+        }
+        if self.spread.is_none() {
+            return Ok(false);
+        }
+        if !self.enter(prepared, segment_index)? {
+            self.emit()?;
+            return Ok(false);
+        }
+        let Some(spread) = &mut self.spread else { return Ok(false) };
+        let input = block_rows(segment, block, &mut self.selection);
+        let packed = self.grouping.pack_rows(&prepared.keys, input, batch, &mut self.scratch.program)?;
+        spread.add_keys(packed);
+        for (call, prepared) in prepared.calls.iter().enumerate() {
+            self.scratch.spread((call, prepared), spread, input, batch)?;
+        }
+        Ok(true)
     }
 }
 
@@ -285,6 +377,33 @@ impl Scratch {
             None
         };
         self.add(call, accumulator, block_rows(segment, block, selection), rows, batch.as_ref(), total)
+    }
+
+    /// Puts aside what one function is given.
+    fn spread(
+        &mut self,
+        (index, call): (usize, &SegmentCall),
+        spread: &mut Spread,
+        input: BlockRows<'_>,
+        batch: Option<&RecordBatch>,
+    ) -> Result<()> {
+        match &call.input {
+            Input::Presence(presence) => {
+                let has_null = presence.read(input, batch, &mut self.valid)?;
+                spread.add_presence(index, has_null.then_some(&self.valid[..]));
+            }
+            Input::Integers(integers) => {
+                integers.read(input, batch, &mut self.program, &mut self.integers)?;
+                spread.add_integers(index, &self.integers);
+            }
+            Input::Floats(floats) => {
+                floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
+                spread.add_floats(index, &self.floats);
+            }
+            // Not where functions need the rows themselves.
+            Input::Rows(_) => {}
+        }
+        Ok(())
     }
 
     /// Adds rows to the accumulators of one function.
@@ -330,8 +449,11 @@ fn sum_of_codes(
     input: BlockRows<'_>,
     rows: RowGroups<'_>,
 ) -> Result<Option<i128>> {
-    let (true, Accumulator::SumIntegers { .. }, Integers::Program(program)) =
-        (rows.single, accumulator, integers)
+    let (
+        true,
+        Accumulator::SumIntegers { .. } | Accumulator::AverageIntegers { .. },
+        Integers::Program(program),
+    ) = (rows.single, accumulator, integers)
     else {
         return Ok(None);
     };

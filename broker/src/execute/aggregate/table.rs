@@ -7,6 +7,8 @@ const SLOTS_MIN: usize = 1024;
 /// 2^64 over the golden ratio, as in Fibonacci hashing.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 const EMPTY: u32 = u32::MAX;
+/// Bits of the number of partitions.
+pub(super) const PARTITION_BITS: u32 = 8;
 
 /// A key of one machine word or two.
 pub(super) trait PackedKey: Copy + Eq + Default {
@@ -18,6 +20,10 @@ pub(super) trait PackedKey: Copy + Eq + Default {
     fn word(self, offset: u32) -> u64;
     /// A hash whose upper bits are the best.
     fn hash(self) -> u64;
+    /// A number of [`PARTITION_BITS`] bits, by other bits of the hash than those that place a key in a table.
+    fn partition(self) -> usize {
+        (self.hash() >> 16) as usize & ((1 << PARTITION_BITS) - 1)
+    }
 }
 
 fn mix(value: u64) -> u64 {

@@ -13,6 +13,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as ColumnExpr;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -20,8 +21,10 @@ use headwater_segment::column::{Column, PlainColumn, PlainStore, SegmentColumns,
 use headwater_segment::schema::ColumnType;
 use proptest::prelude::*;
 
-use super::fragment::{Call, Fragment, Kind};
+use super::fragment::{Call, Fragment, KeyOutput, Kind};
+use super::key_values::KeyValues;
 use super::keys::Key;
+use super::merge::{Merge, Output};
 use super::state::PartitionState;
 use crate::execute::filter::Filter;
 use crate::execute::options::ExecuteOptions;
@@ -192,6 +195,7 @@ fn fragment(
     Ok(Fragment {
         schema: schema(),
         filter: Filter::new(predicate, schema(), &options)?,
+        outputs: (0..keys.len()).map(KeyOutput::Key).collect(),
         keys: keys
             .map(|((expr, _), field)| Key { expr: placed(expr, aggregate.input()), field: Arc::clone(field) })
             .collect(),
@@ -226,13 +230,22 @@ fn lines(batches: &[RecordBatch]) -> Vec<String> {
     lines
 }
 
-/// The answer of the fused aggregate, merged by DataFusion's final one.
+/// How the groups of the partitions come together.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By DataFusion's final aggregate, from partial states.
+    States,
+    /// By themselves, if all segments have keys of the same forms.
+    Merged,
+}
+
+/// The answer of the fused aggregate; partitions put rows aside once they have more than `spread_after` groups.
 async fn fused(
     context: &SessionContext,
     sql: &str,
     condition: Option<&str>,
     segments: &[SegmentColumns],
-    partitions: usize,
+    (partitions, way, spread_after): (usize, Way, usize),
 ) -> Result<Vec<RecordBatch>> {
     let plan = context.sql(sql).await?.create_physical_plan().await?;
     let fields = plan.schema().fields().len();
@@ -245,9 +258,11 @@ async fn fused(
         return context.sql(&sql.replace(" FROM t", &format!(" FROM t{filter}"))).await?.collect().await;
     };
     let fragment = Arc::new(fragment(context, &aggregate, condition)?);
-    let mut states = Vec::new();
+    let keys: Vec<_> =
+        fragment.keys.iter().map(|key| Arc::new(KeyValues::new(&key.field).unwrap())).collect();
+    let mut at_work = Vec::new();
     for partition in 0..partitions {
-        let mut state = PartitionState::new(Arc::clone(&fragment))?;
+        let mut state = PartitionState::new(Arc::clone(&fragment), keys.clone(), spread_after)?;
         for (index, segment) in
             segments.iter().enumerate().filter(|(index, _)| index % partitions == partition)
         {
@@ -255,25 +270,40 @@ async fn fused(
                 state.consume(segment, &prepared, index, 0..segment.blocks())?;
             }
         }
+        at_work.push(state);
+    }
+    let mut shapes: Vec<_> = at_work.iter().filter_map(PartitionState::shapes).collect();
+    shapes.dedup();
+    let is_merged = matches!(way, Way::Merged) && shapes.len() == 1;
+    let final_aggregate = |states| {
+        AggregateExec::try_new(
+            AggregateMode::Final,
+            aggregate.group_expr().as_final(),
+            aggregate.aggr_expr().to_vec(),
+            vec![None; aggregate.aggr_expr().len()],
+            states,
+            aggregate.input_schema(),
+        )
+    };
+    if is_merged && !at_work.iter().any(PartitionState::has_emitted) {
+        let parts = at_work.iter_mut().map(PartitionState::take_groups).collect::<Result<Vec<_>>>()?;
+        let parts = parts.into_iter().flatten().collect();
+        let schema = final_aggregate(Arc::new(EmptyExec::new(aggregate.schema())))?.schema();
+        let merge = Merge::new(fragment, keys, parts, Vec::new());
+        let jobs = std::iter::from_fn(|| merge.next_job());
+        let batches = jobs.map(|job| merge.run(job, &Output::Values(Arc::clone(&schema), None)));
+        return batches.filter_map(Result::transpose).collect();
+    }
+    let mut states = Vec::new();
+    for mut state in at_work {
         state.emit()?;
-        while let Some(batch) = state.next_batch() {
-            states.push(batch);
-        }
+        states.extend(std::iter::from_fn(|| state.next_batch()));
     }
     let output = aggregate.schema();
     let states = concat_batches(&output, &states)?;
     let table = MemTable::try_new(output, vec![vec![states]])?;
     let states = context.read_table(Arc::new(table))?.create_physical_plan().await?;
-    let unfiltered = vec![None; aggregate.aggr_expr().len()];
-    let last = AggregateExec::try_new(
-        AggregateMode::Final,
-        aggregate.group_expr().as_final(),
-        aggregate.aggr_expr().to_vec(),
-        unfiltered,
-        states,
-        aggregate.input_schema(),
-    )?;
-    collect(Arc::new(last), context.task_ctx()).await
+    collect(Arc::new(final_aggregate(states)?), context.task_ctx()).await
 }
 
 const KEYS: [&str; 14] = [
@@ -342,13 +372,16 @@ fn run(
     let filter = condition.map_or(String::new(), |condition| format!(" WHERE {condition}"));
     let expected =
         runtime.block_on(async { context.sql(&format!("{sql}{filter}{group_by}")).await?.collect().await });
-    let found = runtime.block_on(fused(&context, &format!("{sql}{group_by}"), condition, &segments, 2));
-    match (expected, found) {
-        (Ok(expected), Ok(found)) => {
-            prop_assert_eq!(lines(&expected), lines(&found), "{}{}{}", sql, filter, group_by);
+    for way in [(2, Way::States, 9), (2, Way::Merged, 9), (2, Way::Merged, usize::MAX)] {
+        let grouped = format!("{sql}{group_by}");
+        let found = fused(&context, &grouped, condition, &segments, way);
+        match (&expected, runtime.block_on(found)) {
+            (Ok(expected), Ok(found)) => {
+                prop_assert_eq!(lines(expected), lines(&found), "{}{}{} {:?}", sql, filter, group_by, way);
+            }
+            (Err(_), _) => {}
+            (Ok(_), Err(error)) => prop_assert!(false, "{sql}{filter}{group_by} {way:?}: {error}"),
         }
-        (Err(_), _) => {}
-        (Ok(_), Err(error)) => prop_assert!(false, "{sql}{filter}{group_by}: {error}"),
     }
     Ok(())
 }
@@ -407,7 +440,13 @@ fn a_sum_that_does_not_fit_is_an_error_and_one_that_does_is_none() {
         for sql in ["SELECT sum(amount) FROM t", "SELECT paid, sum(amount) FROM t GROUP BY paid"] {
             for is_plain in [false, true] {
                 let segments = [segment(&batch, is_plain)];
-                all.extend(lines(&runtime.block_on(fused(&context, sql, None, &segments, 1))?));
+                all.extend(lines(&runtime.block_on(fused(
+                    &context,
+                    sql,
+                    None,
+                    &segments,
+                    (1, Way::States, 9),
+                ))?));
             }
         }
         Ok(all)
@@ -427,9 +466,10 @@ fn an_expression_overflows_only_in_rows_that_count() {
     let sql = "SELECT sum(amount * 2) FROM t";
     for is_plain in [false, true] {
         let segments = [segment(&batch, is_plain)];
-        let all = runtime.block_on(fused(&context, sql, None, &segments, 1));
+        let all = runtime.block_on(fused(&context, sql, None, &segments, (1, Way::States, 9)));
         assert!(all.unwrap_err().to_string().contains("overflow"));
-        let other = runtime.block_on(fused(&context, sql, Some("year <> 1995"), &segments, 1));
+        let other =
+            runtime.block_on(fused(&context, sql, Some("year <> 1995"), &segments, (1, Way::States, 9)));
         assert_eq!(lines(&other.unwrap()), ["252|"]);
     }
 }
