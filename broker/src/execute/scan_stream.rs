@@ -41,7 +41,6 @@ pub(super) struct ScanStream {
     blocks: Vec<usize>,
     scratch: FilterScratch,
     selection: Selection,
-    narrowed: Selection,
     gathered: BatchCoalescer,
     ended: bool,
 }
@@ -62,7 +61,6 @@ impl ScanStream {
             blocks: Vec::new(),
             scratch: FilterScratch::new(),
             selection: Selection::new(),
-            narrowed: Selection::new(),
             gathered,
             ended: false,
         }
@@ -100,7 +98,7 @@ impl ScanStream {
         let total = morsel.blocks.len();
         self.blocks.extend(morsel.prepared.candidates(morsel.blocks.clone()));
         if let Some(dynamic) = &mut self.dynamic {
-            dynamic.narrow(&morsel, &mut self.blocks)?;
+            dynamic.narrow_blocks(&morsel, &mut self.blocks)?;
         }
         self.metrics.blocks_skipped.add(total - self.blocks.len());
         self.blocks.reverse();
@@ -124,13 +122,8 @@ impl ScanStream {
             self.metrics.rows_scanned.add(rows);
             self.run.count_scanned(rows);
             morsel.prepared.select(segment, block, &mut self.scratch, &mut self.selection)?;
-            if let Some(dynamic) = &self.dynamic
-                && self.selection.count() > 0
-            {
-                dynamic.select(segment, block, &mut self.scratch, &mut self.narrowed)?;
-                if let Some(mask) = self.narrowed.mask() {
-                    self.selection.keep(mask);
-                }
+            if let Some((_, compiled)) = self.dynamic.as_ref().and_then(|dynamic| dynamic.compiled.as_ref()) {
+                compiled.narrow(segment, block, &mut self.scratch, &mut self.selection)?;
             }
             let count = self.run.claim(self.selection.count());
             if count > 0 {
@@ -167,7 +160,7 @@ impl Dynamic {
     }
 
     /// Leaves of `blocks` those that may have rows by what is known now.
-    fn narrow(&mut self, morsel: &Morsel<SegmentFilter>, blocks: &mut Vec<usize>) -> Result<()> {
+    fn narrow_blocks(&mut self, morsel: &Morsel<SegmentFilter>, blocks: &mut Vec<usize>) -> Result<()> {
         let changed = self.tracking.watcher().is_some_and(|watcher| watcher.changed());
         let filter = match self.filter.take().filter(|_| !changed) {
             Some(filter) => filter,
@@ -190,22 +183,6 @@ impl Dynamic {
             blocks.retain(|block| kept.binary_search(block).is_ok());
         }
         Ok(())
-    }
-
-    fn select(
-        &self,
-        segment: &headwater_segment::column::SegmentColumns,
-        block: usize,
-        scratch: &mut FilterScratch,
-        out: &mut Selection,
-    ) -> Result<()> {
-        match &self.compiled {
-            Some((_, compiled)) => compiled.select(segment, block, scratch, out),
-            None => {
-                out.select_all(segment.block(block).len());
-                Ok(())
-            }
-        }
     }
 }
 

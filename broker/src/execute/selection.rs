@@ -42,6 +42,12 @@ impl Selection {
         self.mask.fill(0);
     }
 
+    /// Selects the rows that `other` selects.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        (self.rows, self.all, self.count, self.indices_made) = (other.rows, other.all, other.count, false);
+        self.mask.copy_from_slice(other.mask.as_slice());
+    }
+
     /// Selects, of those selected so far, the rows whose bit is set in `mask`. Bits beyond the rows do not matter.
     pub(crate) fn keep(&mut self, mask: &Mask) {
         if self.all {

@@ -40,6 +40,9 @@ pub(super) struct PartitionState {
     selection: Selection,
     filter_scratch: FilterScratch,
     groups: Vec<u32>,
+    /// The rows that pass a function's FILTER too, and their groups.
+    filtered: Selection,
+    filtered_groups: Vec<u32>,
     scratch: Scratch,
     /// What the partition has done, for metrics.
     pub(super) blocks_read: usize,
@@ -48,9 +51,6 @@ pub(super) struct PartitionState {
 
 /// Memory that functions reuse.
 struct Scratch {
-    filter: FilterScratch,
-    selection: Selection,
-    groups: Vec<u32>,
     program: ProgramScratch,
     integers: Values<i64>,
     floats: Values<f64>,
@@ -78,10 +78,9 @@ impl PartitionState {
             selection: Selection::new(),
             filter_scratch: FilterScratch::new(),
             groups: Vec::new(),
+            filtered: Selection::new(),
+            filtered_groups: Vec::new(),
             scratch: Scratch {
-                filter: FilterScratch::new(),
-                selection: Selection::new(),
-                groups: Vec::new(),
                 program: ProgramScratch::default(),
                 integers: Values::default(),
                 floats: Values::default(),
@@ -235,35 +234,26 @@ impl PartitionState {
         block: usize,
         total: usize,
     ) -> Result<()> {
-        let scratch = &mut self.scratch;
         for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
             let Some(filter) = &call.filter else { continue };
-            filter.select(segment, block, &mut scratch.filter, &mut scratch.selection)?;
-            let mut groups = std::mem::take(&mut scratch.groups);
-            groups.clear();
-            let chosen = scratch.selection.mask();
-            let is_chosen =
-                |row: u16| chosen.is_none_or(|mask| mask[usize::from(row) / 64] >> (row % 64) & 1 == 1);
-            if scratch.selection.count() > 0 {
-                let both = self.selection.indices().iter().zip(&self.groups);
-                groups.extend(both.filter(|(row, _)| is_chosen(**row)).map(|(_, group)| *group));
-                if let Some(mask) = self.selection.mask() {
-                    scratch.selection.keep(mask);
-                }
+            self.filtered.copy_from(&self.selection);
+            filter.narrow(segment, block, &mut self.filter_scratch, &mut self.filtered)?;
+            if self.filtered.count() == 0 {
+                continue;
             }
-            let mut added = Ok(());
-            if !groups.is_empty() {
-                let mut selection = std::mem::replace(&mut scratch.selection, Selection::new());
-                added = scratch.add_selected(
-                    (segment, block, &mut selection),
-                    (prepared, call, accumulator),
-                    RowGroups { groups: &groups, single: self.grouping.is_single() },
-                    total,
-                );
-                scratch.selection = selection;
-            }
-            scratch.groups = groups;
-            added?;
+            let passed = self.filtered.mask();
+            let passes =
+                |row: u16| passed.is_none_or(|mask| mask[usize::from(row) / 64] >> (row % 64) & 1 == 1);
+            let both = self.selection.indices().iter().zip(&self.groups);
+            self.filtered_groups.clear();
+            self.filtered_groups.extend(both.filter(|(row, _)| passes(**row)).map(|(_, group)| *group));
+            let single = self.grouping.is_single();
+            self.scratch.add_selected(
+                (segment, block, &mut self.filtered),
+                (prepared, call, accumulator),
+                RowGroups { groups: &self.filtered_groups, single },
+                total,
+            )?;
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ impl Index {
     }
 }
 
-/// Memory that [`SegmentFilter::select`] reuses from block to block.
+/// Memory that [`SegmentFilter::narrow`] reuses from block to block.
 pub(crate) struct FilterScratch {
     mask: Box<Mask>,
     range: Box<Mask>,
@@ -135,16 +135,28 @@ impl SegmentFilter {
         out: &mut Selection,
     ) -> Result<()> {
         out.select_all(segment.block(block).len());
+        self.narrow(segment, block, scratch, out)
+    }
+
+    /// Leaves, of the rows of a block that are selected so far, those that pass. An expression that can fail sees no other
+    /// row.
+    pub(crate) fn narrow(
+        &self,
+        segment: &SegmentColumns,
+        block: usize,
+        scratch: &mut FilterScratch,
+        rows: &mut Selection,
+    ) -> Result<()> {
         if let Some(index) = &self.index {
             scratch.mask.fill(0);
-            let rows = index.block(block);
-            for row in index.rows.range(rows.clone()) {
-                let row = (row - rows.start) as usize;
+            let block = index.block(block);
+            for row in index.rows.range(block.clone()) {
+                let row = (row - block.start) as usize;
                 scratch.mask[row / 64] |= 1 << (row % 64);
             }
-            out.keep(&scratch.mask);
+            rows.keep(&scratch.mask);
         }
-        narrow(&self.step, segment, block, scratch, out)
+        narrow(&self.step, segment, block, scratch, rows)
     }
 }
 
@@ -309,12 +321,12 @@ fn narrow_by_any(
         found: Box::new([0; MASK_WORDS]),
     });
     or.found.fill(0);
-    copy(rows, &mut or.open);
+    or.open.copy_from(rows);
     for step in steps {
         if or.open.count() == 0 {
             break;
         }
-        copy(&or.open, &mut or.next);
+        or.next.copy_from(&or.open);
         narrow(step, segment, block, scratch, &mut or.next)?;
         let mut left: Mask = [u64::MAX; MASK_WORDS];
         match or.next.mask() {
@@ -327,11 +339,4 @@ fn narrow_by_any(
     rows.keep(&or.found);
     scratch.ors.push(or);
     Ok(())
-}
-
-fn copy(from: &Selection, to: &mut Selection) {
-    to.select_all(from.rows());
-    if let Some(mask) = from.mask() {
-        to.keep(mask);
-    }
 }

@@ -20,7 +20,7 @@ use super::test_columns::{Form, segment};
 use super::{Filter, FilterScratch};
 use crate::execute::options::{ExecuteOptions, Toggle};
 use crate::execute::project::materialise;
-use crate::execute::selection::Selection;
+use crate::execute::selection::{MASK_WORDS, Mask, Selection};
 
 const NAMES: [&str; 8] = ["i", "l", "f", "s", "b", "t", "d", "m"];
 const FORMS: [Form; 5] = [Form::Sorted, Form::Growing, Form::Linear, Form::Resident, Form::Plain];
@@ -232,6 +232,45 @@ proptest! {
                     let selected = selected.map_err(|error| format!("{sql}: {error}")).unwrap();
                     prop_assert_eq!(&selected, &expected, "{} with {:?} in {:?}", sql, indexes, forms);
                 }
+            }
+        }
+    }
+}
+
+/// Ten divided by a column fails where that is 0.
+#[test]
+fn narrowing_asks_no_row_that_was_dropped_before() {
+    let rows = BLOCK_ROWS + 900;
+    let threes: ArrayRef = Arc::new(Int32Array::from_iter_values((0..rows).map(|row| (row % 3) as i32)));
+    let mut arrays = arrays(&mut SmallRng::seed_from_u64(7), rows, 3, 0.0);
+    arrays[0] = threes;
+    for form in FORMS {
+        let case = Case::new(&arrays, &[form; NAMES.len()], &[BLOCK_ROWS, rows], true);
+        for (sql, expected) in [
+            ("10 / i > 4", [false, true, true]),
+            ("10 / i > 7", [false, true, false]),
+            ("l = 77 OR 10 / i > 7", [false, true, false]),
+            ("i < 2 AND 10 / i > 4", [false, true, false]),
+        ] {
+            let options = ExecuteOptions::default();
+            let filter = Filter::new(Some(case.physical(sql)), Arc::clone(&case.schema), &options).unwrap();
+            let compiled = filter.compile(&case.columns).unwrap();
+            let mut scratch = FilterScratch::new();
+            for block in 0..2 {
+                let start = case.columns.block(block).start;
+                let rest = |row: &u16| (start + usize::from(*row)) % 3;
+                let mut selection = Selection::new();
+                assert!(compiled.select(&case.columns, block, &mut scratch, &mut selection).is_err());
+
+                let mut others: Mask = [0; MASK_WORDS];
+                let kept = (0..case.columns.block(block).len() as u16).filter(|row| rest(row) != 0);
+                kept.for_each(|row| others[usize::from(row) / 64] |= 1 << (row % 64));
+                selection.select_all(case.columns.block(block).len());
+                selection.keep(&others);
+                let wanted: Vec<u16> =
+                    selection.indices().iter().copied().filter(|row| expected[rest(row)]).collect();
+                compiled.narrow(&case.columns, block, &mut scratch, &mut selection).unwrap();
+                assert_eq!(selection.indices(), wanted, "{sql} in {form:?}");
             }
         }
     }
