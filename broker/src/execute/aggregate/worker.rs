@@ -39,6 +39,8 @@ pub(super) struct Worker {
     pub(super) state: PartitionState,
     memory: MemoryReservation,
     metrics: WorkerMetrics,
+    /// Whether all groups were handed out as partial states.
+    has_ended: bool,
 }
 
 struct WorkerMetrics {
@@ -70,6 +72,7 @@ impl Worker {
                 emissions: count("emissions"),
                 bytes_max: MetricBuilder::new(metrics).gauge("groups_bytes_max", partition),
             },
+            has_ended: false,
         })
     }
 
@@ -89,11 +92,12 @@ impl Worker {
                 self.metrics.baseline.record_output(batch.num_rows());
                 return Ok(Some(batch));
             }
+            if self.has_ended {
+                return Ok(None);
+            }
             if !self.step().await? {
+                self.has_ended = true;
                 self.emit()?;
-                let last = self.state.next_batch();
-                self.metrics.baseline.record_output(last.as_ref().map_or(0, RecordBatch::num_rows));
-                return Ok(last);
             }
         }
     }
