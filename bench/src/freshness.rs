@@ -215,6 +215,10 @@ pub(crate) struct Freshness {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
+    /// Events acknowledged but not visible when sending ended.
+    pub(crate) lag_events_end: u64,
+    /// Whether the rate asked for was reached and the lag did not grow.
+    pub(crate) sustained: bool,
 }
 
 /// Measures on a node of somebody else's, which has the table of events already.
@@ -227,7 +231,14 @@ pub(crate) fn measure_freshness(
 ) -> Result<Freshness> {
     let figures = observe(node, kafka, topic, rate, time)?.figures;
     let Percentiles { p50, p99, max, .. } = figures.freshness_ms;
-    Ok(Freshness { events_per_second: figures.events_per_second, p50_ms: p50, p99_ms: p99, max_ms: max })
+    Ok(Freshness {
+        events_per_second: figures.events_per_second,
+        p50_ms: p50,
+        p99_ms: p99,
+        max_ms: max,
+        lag_events_end: figures.lag_events_end,
+        sustained: figures.sustained,
+    })
 }
 
 /// Consumption must have begun, or the first events would wait for the topic's metadata.
@@ -260,6 +271,7 @@ fn show(document: &Document) -> String {
     let headings = [
         "events/s asked",
         "achieved",
+        "sustained",
         "p50 ms",
         "p99 ms",
         "p99.9 ms",
@@ -282,6 +294,7 @@ fn show(document: &Document) -> String {
         let asked = grouped(run.rate as f64);
         let mut cells = vec![if run.found_by_search { format!("{asked} (max)") } else { asked }];
         cells.push(grouped(figures.events_per_second));
+        cells.push(if figures.sustained { "yes" } else { "NO" }.into());
         cells.extend([fresh.p50, fresh.p99, fresh.p999, fresh.max].map(|ms| format!("{ms:.2}")));
         cells.extend(times(&figures.from_send_ms));
         cells.extend(times(&figures.query_ms));

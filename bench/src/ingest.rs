@@ -18,6 +18,8 @@ use clap::Args;
 use reqwest::Method;
 use serde::Serialize;
 
+use crate::data::Kept;
+use crate::engines::python;
 use crate::events::{TABLE, spec_text};
 use crate::node::{Client, Node};
 use crate::report::{Machine, Output, Table, grouped, median, note};
@@ -48,9 +50,11 @@ pub struct IngestArguments {
     /// Events. The topic is filled once and kept for the next run.
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
     events: u64,
-    /// A Python with chdb, for ClickHouse; without it ClickHouse is left out.
-    #[arg(long, value_name = "PATH")]
-    peer_python: Option<PathBuf>,
+    /// Leaves ClickHouse out, which is otherwise installed.
+    #[arg(long)]
+    no_peer: bool,
+    #[command(flatten)]
+    kept: Kept,
     #[command(flatten)]
     output: Output,
 }
@@ -112,6 +116,10 @@ impl Way {
 pub fn run(arguments: &IngestArguments) -> Result<()> {
     let machine = Machine::here();
     let events = arguments.events;
+    let python = match arguments.no_peer {
+        true => None,
+        false => Some(python::environment(&arguments.kept.root()?)?),
+    };
     let topic = preload::topic(&arguments.kafka, events)?;
     note(format_args!("ingest: {} events, {REPETITIONS} repetitions", grouped(events as f64)));
     let sample = parsers::Sample::new(events);
@@ -128,7 +136,7 @@ pub fn run(arguments: &IngestArguments) -> Result<()> {
         let measured = (0..REPETITIONS).map(|_| sample.measure(parse)).collect::<Result<Vec<_>>>()?;
         ways.push(Way::new(name, sample.events, sample.bytes, &measured));
     }
-    if let Some(python) = &arguments.peer_python {
+    if let Some(python) = &python {
         let file = peer::EventsFile::write(events)?;
         let measured =
             (0..REPETITIONS).map(|_| peer::clickhouse(python, &file)).collect::<Result<Vec<_>>>()?;

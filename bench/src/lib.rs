@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! headwater-bench freshness --kafka 127.0.0.1:19092 --binary target/release/headwater
-//! headwater-bench ingest    --kafka 127.0.0.1:19092 --binary target/release/headwater --peer-python venv/bin/python
+//! headwater-bench ingest    --kafka 127.0.0.1:19092 --binary target/release/headwater
 //! headwater-bench ssb --scale 10
 //! headwater-bench hits --rows 10000000
 //! headwater-bench limit --scale 10

@@ -3,7 +3,7 @@
 //! One node serves the flat table, sealed, and consumes the events of [`freshness`](crate::freshness). Three phases of the same
 //! length: queries alone, events alone, both. Queries go over HTTP, one after the other, round after round; freshness is measured
 //! as `freshness` does, by a prober that counts without a pause in the last two phases. Producer, Kafka, prober and node
-//! share the machine.
+//! share the machine. A phase that did not keep up with the rate asked for is shown as such: its figures are of another rate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,6 +61,8 @@ struct Document {
     slow_down: f64,
     freshness_alone: Freshness,
     freshness_with_queries: Freshness,
+    /// Whether both phases with events kept up with the rate.
+    sustained: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +97,7 @@ pub fn run(arguments: &LiveArguments) -> Result<()> {
         rate: arguments.rate,
         queries,
         slow_down,
+        sustained: freshness_alone.sustained && freshness_with_queries.sustained,
         freshness_alone,
         freshness_with_queries,
     };
@@ -159,22 +162,64 @@ fn show(document: &Document) -> String {
         ]);
     }
     times.row(["geometric mean".into(), String::new(), String::new(), format!("{:.2}", document.slow_down)]);
-    let mut fresh = Table::new(&["freshness", "events/s", "p50, ms", "p99, ms", "max, ms"]);
+    let headings =
+        ["freshness", "events/s", "of the rate", "lag at end", "sustained", "p50, ms", "p99, ms", "max, ms"];
+    let mut fresh = Table::new(&headings);
     for (name, of) in
         [("alone", &document.freshness_alone), ("with queries", &document.freshness_with_queries)]
     {
         fresh.row([
             name.into(),
             grouped(of.events_per_second),
+            format!("{:.0} %", of.events_per_second / document.rate as f64 * 100.0),
+            grouped(of.lag_events_end as f64),
+            if of.sustained { "yes" } else { "NO" }.into(),
             format!("{:.1}", of.p50_ms),
             format!("{:.1}", of.p99_ms),
             format!("{:.1}", of.max_ms),
         ]);
     }
+    let outcome = match document.sustained {
+        true => "",
+        false => " It did NOT keep up throughout: what was measured meanwhile is not of that rate.",
+    };
     format!(
-        "Queries on {} rows while the node ingests {} events/s.\n{}\n\n{times}\n{fresh}",
+        "Queries on {} rows while the node ingests {} events/s.{outcome}\n{}\n\n{times}\n{fresh}",
         grouped(document.rows as f64),
         grouped(document.rate as f64),
         document.machine
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_that_did_not_keep_up_is_shown_as_such() {
+        let fresh = |events_per_second: f64, sustained: bool| Freshness {
+            events_per_second,
+            p50_ms: 1.0,
+            p99_ms: 2.0,
+            max_ms: 3.0,
+            lag_events_end: 7,
+            sustained,
+        };
+        let document = |sustained: bool| Document {
+            benchmark: "live",
+            machine: Machine::here(),
+            rows: 1,
+            rate: 1_000,
+            queries: Vec::new(),
+            slow_down: 1.0,
+            freshness_alone: fresh(1_000.0, true),
+            freshness_with_queries: fresh(if sustained { 1_000.0 } else { 640.0 }, sustained),
+            sustained,
+        };
+        let shown = show(&document(false));
+        assert!(shown.contains("did NOT keep up"), "{shown}");
+        let row = shown.lines().find(|line| line.starts_with("| with queries")).unwrap();
+        assert!(row.contains("64 %") && row.contains(" NO "), "{row}");
+        assert!(!show(&document(true)).contains("NO"));
+    }
 }

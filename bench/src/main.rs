@@ -26,7 +26,7 @@ enum Command {
     Ingest(ingest::IngestArguments),
     /// The star schema benchmark on one flat table, beside DuckDB, ClickHouse and DataFusion.
     Ssb(ssb::SsbArguments),
-    /// ClickBench's 43 queries on a synthetic table of the same shape, beside the same engines.
+    /// ClickBench's 43 queries on a synthetic table of a third of its columns, beside the same engines.
     Hits(hits::HitsArguments),
     /// Many clients with small questions: Headwater over HTTP, DuckDB and ClickHouse in process.
     Dashboard(dashboard::DashboardArguments),

@@ -15,6 +15,8 @@ pub(super) struct Document {
     pub(super) runs: u32,
     pub(super) engines: Vec<EngineFigures>,
     pub(super) queries: Vec<QueryFigures>,
+    /// What a reader must know beside the figures.
+    pub(super) notes: Vec<String>,
 }
 
 /// One engine.
@@ -23,6 +25,7 @@ pub(super) struct EngineFigures {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) bytes_on_disk: u64,
+    /// Until the rows are at rest: not what an engine makes of them when a query first reads them.
     pub(super) load_seconds: f64,
     pub(super) load_peak_memory_bytes: u64,
     /// While answering, loading not included.

@@ -4,9 +4,10 @@
 //! 2. Every query runs on every engine, and all answers are compared. Only then is anything timed.
 //! 3. Query by query, the engines take turns, as often as asked; what counts is the median of each. A turn's order changes
 //!    from repetition to repetition, so that nobody always follows the same neighbour.
-//! 4. With `--cold`, each query also runs as the first one of a new process whose files are not in the page cache.
+//! 4. With `--cold`, each query also runs once as the first one of a new process, opened over files that are not in the page
+//!    cache. Opening is not timed.
 //!
-//! Each engine is a process of its own with two threads; time is taken inside it, around execute and fetch.
+//! Each engine is a process of its own with two threads; time is taken inside it, as [`engines`](crate::engines) says.
 
 mod answer;
 mod figures;
@@ -88,6 +89,8 @@ pub struct Contest<'a> {
     pub dataset: &'a Dataset,
     /// The queries.
     pub queries: Vec<Query>,
+    /// What a reader must know of the rows and the queries.
+    pub notes: Vec<String>,
 }
 
 impl Contest<'_> {
@@ -122,6 +125,7 @@ impl Contest<'_> {
             runs: arguments.runs,
             engines: of_engines,
             queries: figures,
+            notes: self.notes.iter().cloned().chain([show::compared(&queries)]).collect(),
         };
         arguments.output.publish(show::document(&document), &document)
     }

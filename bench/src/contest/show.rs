@@ -1,7 +1,13 @@
 //! The result for people.
 
 use super::figures::{Document, QueryFigures, geometric_mean};
+use super::{Compare, Query};
+use crate::engines::THREADS;
 use crate::report::{Table, grouped};
+
+/// What "load" leaves out.
+const LOADED: &str = "Load: from Parquet to rows at rest in the engine's own form. The resident form that Headwater makes of a \
+                      column when a query first reads it is neither in that nor in the hot times; it is in the cold ones.";
 
 /// Three significant digits are what a median of few runs is worth.
 fn milliseconds(value: f64) -> String {
@@ -20,21 +26,42 @@ pub(super) fn list(values: &[f64]) -> String {
 /// The whole report.
 pub(super) fn document(document: &Document) -> String {
     let head = format!(
-        "{}, {} rows; hot, medians of {}; ms; 2 threads each.\n{}",
+        "{}, {} rows; hot, medians of {}; ms; {THREADS} threads each; from the text of a query, planned each time, to its \
+         whole answer in process.\n{}\n{}",
         document.benchmark,
         grouped(document.rows as f64),
         document.runs,
+        document.notes.join(" "),
         document.machine
     );
     let hot = times(document, |query| &query.medians_ms);
-    let mut text = format!("{head}\n\n{hot}\n{}", engines(document));
+    let mut text = format!("{head}\n\n{hot}\n{}\n{LOADED}\n", engines(document));
     if document.queries.iter().all(|query| !query.cold_ms.is_empty()) {
         let cold = times(document, |query| &query.cold_ms);
         text.push_str(&format!(
-            "\nCold: first query of a new process, its files not in the page cache; ms.\n\n{cold}"
+            "\nCold: once, the first query of a new process, its files not in the page cache; ms.\n\n{cold}"
         ));
     }
     text
+}
+
+/// How the answers were compared.
+pub(super) fn compared(queries: &[&Query]) -> String {
+    let names = |is: fn(&Compare) -> bool| {
+        let names: Vec<&str> =
+            queries.iter().filter(|query| is(&query.compare)).map(|query| query.name.as_str()).collect();
+        names.join(", ")
+    };
+    let mut text = String::from("Answers are compared as sets of rows, floating-point numbers to 9 digits");
+    let ties = names(|compare| matches!(compare, Compare::Limit { .. }));
+    if !ties.is_empty() {
+        text.push_str(&format!("; of {ties} without what ties at the LIMIT leave open"));
+    }
+    let counts = names(|compare| *compare == Compare::Count);
+    if !counts.is_empty() {
+        text.push_str(&format!("; of {counts} only their number"));
+    }
+    text + "."
 }
 
 /// Times of all engines, and how many times as long as the first engine the others took.
@@ -79,4 +106,23 @@ fn engines(document: &Document) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_compared_is_said() {
+        let of = |name: &str, compare: Compare| Query { compare, ..Query::new(name, "") };
+        let limit = Compare::Limit { column: 0, offset: false };
+        let queries =
+            [of("A", Compare::Rows), of("B", limit.clone()), of("C", Compare::Count), of("D", limit)];
+        let plain = "Answers are compared as sets of rows, floating-point numbers to 9 digits";
+        assert_eq!(compared(&[&queries[0]]), format!("{plain}."));
+        assert_eq!(
+            compared(&queries.iter().collect::<Vec<_>>()),
+            format!("{plain}; of B, D without what ties at the LIMIT leave open; of C only their number.")
+        );
+    }
 }

@@ -5,10 +5,14 @@
 //! | `{"op": "start", setup}` | `{"version"}` |
 //! | `{"op": "load"}` | `{"rows", "seconds", "bytes_on_disk"}` |
 //! | `{"op": "open"}` | `{}` |
-//! | `{"op": "query", "sql"}` | `{"rows": [[...]], "seconds"}`: time around execute and fetch, nothing else |
+//! | `{"op": "query", "sql"}` | `{"rows": [[...]], "seconds"}`: time from the text to the whole answer, nothing else |
 //! | `{"op": "clients", "statements", "clients", "seconds"}` | `{"latencies_ms", "seconds", "errors"}` |
 //!
 //! A request that fails is answered with `{"error"}`. The process ends with its standard input.
+//!
+//! The whole answer, in process, is what each engine hands out fastest: Arrow batches for Headwater and DataFusion, Python
+//! values for DuckDB (`fetchall`), blocks of its native format for ClickHouse. Rows of JSON are made of it after the clock has stopped.
+//! Every engine parses and plans each time, and none answers from the result of an earlier query.
 
 mod datafusion;
 mod headwater;
@@ -105,7 +109,7 @@ pub struct LoadDone {
 pub struct Timed {
     /// Rows of JSON scalars; times as `YYYY-MM-DD` and `YYYY-MM-DD HH:MM:SS`.
     pub rows: Vec<Vec<Value>>,
-    /// Execute and fetch.
+    /// From the text to the whole answer.
     pub seconds: f64,
 }
 

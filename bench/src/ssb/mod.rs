@@ -47,7 +47,8 @@ pub struct SsbArguments {
 pub fn run(arguments: &SsbArguments) -> Result<()> {
     let dataset = arguments.contest.kept.prepare(&Ssb::new(arguments.scale))?;
     let title = format!("SSB flat, scale {}", arguments.scale);
-    Contest { title: &title, dataset: &dataset, queries: queries() }.run(&arguments.contest)
+    let contest = Contest { title: &title, dataset: &dataset, queries: queries(), notes: Vec::new() };
+    contest.run(&arguments.contest)
 }
 
 /// The generator.
