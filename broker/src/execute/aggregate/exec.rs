@@ -54,7 +54,7 @@ struct Run {
 impl SegmentAggregateExec {
     /// The operator for an aggregate of raw rows over a scan of segments, whose partial states a final aggregate is then
     /// to merge; `None` if its shape is not supported.
-    fn try_new(aggregate: &AggregateExec) -> Result<Option<Self>> {
+    pub(crate) fn try_new(aggregate: &AggregateExec) -> Result<Option<Self>> {
         let Some(shape) = Shape::new(aggregate)? else { return Ok(None) };
         // Whatever cannot be compiled must not fail when it runs.
         shape.fragment()?;
@@ -68,14 +68,6 @@ impl SegmentAggregateExec {
             Arc::new(shape),
             Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)),
         )))
-    }
-
-    /// [`try_new`](Self::try_new), as the optimizer rule calls it; the scan is found again through the aggregate.
-    pub(crate) fn fuse(
-        aggregate: &AggregateExec,
-        _: &SegmentScanExec,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        Ok(Self::try_new(aggregate)?.map(|fused| Arc::new(fused) as Arc<dyn ExecutionPlan>))
     }
 
     fn fresh(shape: Arc<Shape>, properties: Arc<PlanProperties>) -> Self {
