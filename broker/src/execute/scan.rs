@@ -166,20 +166,22 @@ impl SegmentScanExec {
     }
 
     /// Starts handing out the visible columns `columns` of the segments that this leaf reads in the query of `context`,
-    /// and counts them in the query's statistics.
+    /// and counts them in the query's statistics and in `metrics`, those of the operator that runs: this leaf may belong
+    /// to a plan that is kept and run many times.
     pub(crate) fn start<P>(
         &self,
         context: &TaskContext,
         columns: Vec<usize>,
         prepare: Prepare<P>,
+        metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Work<P>> {
         let catalog = QueryCatalog::of(context)?;
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
         let parts = table.parts(pruner, self.order.as_ref());
         let (total, left) = (table.segments_total(), parts.len());
-        MetricBuilder::new(&self.metrics).global_counter("segments_scanned").add(left);
-        MetricBuilder::new(&self.metrics).global_counter("segments_pruned").add(total - left);
+        MetricBuilder::new(metrics).global_counter("segments_scanned").add(left);
+        MetricBuilder::new(metrics).global_counter("segments_pruned").add(total - left);
         Ok(Work::new(Arc::clone(&self.source), parts, columns, catalog.io().clone(), prepare))
     }
 
@@ -201,7 +203,7 @@ impl SegmentScanExec {
             }
             Ok(Some(compiled))
         });
-        let work = self.start(context, layout.loaded.clone(), prepare)?;
+        let work = self.start(context, layout.loaded.clone(), prepare, &self.metrics)?;
         Ok(ScanRun {
             work,
             layout,
@@ -470,3 +472,6 @@ impl ExecutionPlan for SegmentScanExec {
 
 /// One in how many rows is thought to pass a filter.
 const FILTERED_ROWS_SHARE: usize = 5;
+
+#[cfg(test)]
+mod tests;

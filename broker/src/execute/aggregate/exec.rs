@@ -81,7 +81,7 @@ impl SegmentAggregateExec {
         let prepare: Prepare<Prepared> = Box::new(move |segment| preparing.prepare(segment));
         Ok(Run {
             fragment,
-            work: self.shape.scan()?.start(context, columns, prepare)?,
+            work: self.shape.scan()?.start(context, columns, prepare, &self.metrics)?,
             stats: SegmentScanExec::stats(context)?,
             example: OnceLock::new(),
         })
@@ -248,9 +248,6 @@ impl ExecutionPlan for SegmentAggregateExec {
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        let mut metrics = self.metrics.clone_inner();
-        let scan = self.shape.scan.metrics();
-        scan.iter().flat_map(MetricsSet::iter).for_each(|metric| metrics.push(Arc::clone(metric)));
-        Some(metrics)
+        Some(self.metrics.clone_inner())
     }
 }
