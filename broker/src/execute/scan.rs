@@ -230,11 +230,6 @@ impl SegmentScanExec {
         }
     }
 
-    /// This scan with other conditions, over the visible columns.
-    pub(crate) fn with_conjuncts(&self, conjuncts: Vec<Arc<dyn PhysicalExpr>>) -> Self {
-        Self { conjuncts, pruner: Arc::default(), ..self.fresh() }
-    }
-
     /// This scan without the conditions that other operators narrow while they run.
     pub(crate) fn without_dynamic_conjuncts(&self) -> Self {
         let conjuncts = self.conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();

@@ -33,8 +33,8 @@ use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
-/// `expression` over rows of `schema`, with arithmetic that fails instead of wrapping around: for expressions that a
-/// scan is given, which are in no plan when [`plan`] looks.
+/// `expression` over rows of `schema`, with arithmetic that fails instead of wrapping around: for the conditions that a
+/// scan is made with, which [`plan`] does not look at.
 pub(crate) fn checked_expression(
     expression: Arc<dyn PhysicalExpr>,
     schema: &Schema,
