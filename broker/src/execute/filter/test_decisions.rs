@@ -154,3 +154,17 @@ fn values_far_apart_cost_no_memory() {
     assert_eq!(run("a = 9223372036854775806"), 1);
     assert_eq!(run("a < 1.5"), 2);
 }
+
+/// Of 5,001 values a search looks at some 130.
+#[test]
+fn a_cast_that_only_the_greatest_value_fails_is_no_search() {
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+    let array: ArrayRef = Arc::new(Int64Array::from_iter_values((0..5000).chain([1_000_000])));
+    let columns = segment(&[array], &[Form::Sorted], &[5001], true);
+    let run = |sql: &str| count(&compile(&schema, &columns, sql, Toggle::Auto), &columns);
+    for condition in ["> 3", "<= 3", "= 7", "<> 7", "IN (7, 8)"] {
+        let cast = |digits| format!("CAST(a AS DECIMAL({digits}, 0)) {condition}");
+        assert!(run(&cast(7)).is_ok());
+        assert!(run(&cast(5)).unwrap_err().to_string().contains("1000000"), "{condition}");
+    }
+}
