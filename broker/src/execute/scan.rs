@@ -193,7 +193,7 @@ impl SegmentScanExec {
     fn run(&self, context: &TaskContext) -> Result<ScanRun> {
         let layout = Layout::new(&self.source, &self.conjuncts, &self.projection)?;
         let options = self.source.options;
-        let filter = Filter::new(layout.filter.clone(), Arc::clone(&layout.schema), &options)?;
+        let filter = Filter::new(layout.filter.as_ref(), &layout.schema, &options)?;
         let unselected = MetricBuilder::new(&self.metrics).global_counter("segments_unselected");
         let prepare: Prepare<SegmentFilter> = Box::new(move |segment| {
             let compiled = filter.compile(segment)?;

@@ -133,12 +133,12 @@ impl Shape {
         let keys = exprs.keys.into_iter().zip(self.output.fields());
         let calls = exprs.calls.into_iter().map(|call| {
             let kind = Kind::of(&call.function, &call.arguments, &schema)?;
-            let filter = call.filter.map(|filter| Filter::new(Some(filter), Arc::clone(&schema), options));
+            let filter = call.filter.map(|filter| Filter::new(Some(&filter), &schema, options));
             let (function, arguments, filter) = (call.function, call.arguments, filter.transpose()?);
             Ok(Call { function, arguments, filter, kind })
         });
         let fragment = Fragment {
-            filter: Filter::new(filter, Arc::clone(&schema), options)?,
+            filter: Filter::new(filter.as_ref(), &schema, options)?,
             keys: keys.map(|(expr, field)| Key { expr, field: Arc::clone(field) }).collect(),
             calls: calls.collect::<Result<_>>()?,
             output: Arc::clone(&self.output),
