@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -42,6 +42,7 @@ use datafusion::physical_plan::{
 };
 use futures::stream;
 
+use super::filter::columns::{column_indexes, with_columns};
 use super::filter::{Filter, SegmentFilter};
 use super::layout::{Layout, is_dynamic};
 use super::options::ExecuteOptions;
@@ -244,21 +245,14 @@ impl SegmentScanExec {
 
     /// A condition over the produced columns as one over the visible columns; `None` if it is of another schema.
     fn over_visible(&self, condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn PhysicalExpr>>> {
-        let mut known = true;
-        let placed = Arc::clone(condition).transform_up(|part| {
-            let Some(column) = part.downcast_ref::<Column>() else { return Ok(Transformed::no(part)) };
-            match self.projection.get(column.index()) {
-                Some(visible) => {
-                    let name = self.source.visible_schema.field(*visible).name();
-                    Ok(Transformed::yes(Arc::new(Column::new(name, *visible)) as _))
-                }
-                None => {
-                    known = false;
-                    Ok(Transformed::no(part))
-                }
-            }
+        if column_indexes(condition).iter().any(|column| *column >= self.projection.len()) {
+            return Ok(None);
+        }
+        let placed = with_columns(condition, |column| {
+            let visible = self.projection[column.index()];
+            Ok(Arc::new(Column::new(self.source.visible_schema.field(visible).name(), visible)))
         });
-        Ok(Some(placed.data()?).filter(|_| known))
+        placed.map(Some)
     }
 }
 

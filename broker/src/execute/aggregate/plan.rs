@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{internal_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -22,6 +21,7 @@ use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 use super::fragment::{Call, Fragment, Kind};
 use super::keys::Key;
 use crate::execute::filter::Filter;
+use crate::execute::filter::columns::{column_indexes, with_columns};
 use crate::execute::layout::Layout;
 use crate::execute::scan::SegmentScanExec;
 
@@ -119,7 +119,7 @@ impl Shape {
         };
         let mut used = BTreeSet::new();
         exprs.all().for_each(|expr| {
-            used.extend(crate::execute::filter::columns::column_indexes(expr));
+            used.extend(column_indexes(expr));
         });
         let used: Vec<usize> = used.into_iter().collect();
         let layout = Layout::new(scan.source(), scan.conjuncts(), &used)?;
@@ -164,12 +164,7 @@ impl Exprs {
     fn rewrite(&mut self, replace: &dyn Fn(&Column) -> Result<Expr>) -> Result<()> {
         let calls = self.calls.iter_mut().flat_map(|call| call.arguments.iter_mut().chain(&mut call.filter));
         for expr in self.keys.iter_mut().chain(calls) {
-            // Upwards: what was put in is not looked into again.
-            let replaced = Arc::clone(expr).transform_up(|part| match part.downcast_ref::<Column>() {
-                Some(column) => Ok(Transformed::yes(replace(column)?)),
-                None => Ok(Transformed::no(part)),
-            });
-            *expr = replaced.data()?;
+            *expr = with_columns(expr, replace)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::index::take_indexed;
 use super::shape::{Leaf, Shape};
 use crate::execute::options::ExecuteOptions;
 use crate::execute::project::materialise;
-use crate::execute::selection::{MASK_WORDS, Mask, Selection};
+use crate::execute::selection::{MASK_WORDS, Mask, Selection, true_bits};
 
 /// If less than this part of a block's rows is left, their codes are read one by one.
 const FEW: usize = 16;
@@ -287,10 +287,7 @@ fn narrow_by_rows(
 /// Sets the bits of the selected rows whose value is TRUE.
 fn spread(truth: &BooleanArray, rows: &mut Selection, mask: &mut Mask) {
     mask.fill(0);
-    let is_true = match truth.nulls() {
-        Some(nulls) => truth.values() & nulls.inner(),
-        None => truth.values().clone(),
-    };
+    let is_true = true_bits(truth);
     if rows.is_all() {
         mask.iter_mut().zip(is_true.bit_chunks().iter_padded()).for_each(|(word, bits)| *word = bits);
         return;
