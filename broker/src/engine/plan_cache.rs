@@ -262,3 +262,55 @@ fn expr_is_repeatable(expr: &Expr) -> bool {
     };
     volatility == Volatility::Immutable
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(sql: &str, names: u64) -> PlanKey {
+        PlanKey { sql: sql.into(), parameters: String::new(), names }
+    }
+
+    fn plan() -> KeptPlan {
+        KeptPlan {
+            plan: Arc::new(EmptyExec::new(Arc::new(Schema::empty()))),
+            tables: Vec::new(),
+            stream_columns: BTreeSet::new(),
+            connects: false,
+        }
+    }
+
+    #[test]
+    fn plans_go_with_the_tables_that_they_were_made_for() {
+        let cache = PlanCache::new();
+        for sql in ["a", "b"] {
+            assert!(cache.get(&key(sql, 1)).is_none());
+            cache.put(key(sql, 1), plan());
+        }
+        assert!(cache.get(&key("a", 1)).is_some() && cache.get(&key("b", 1)).is_some());
+        // A table was dropped, or has another column.
+        assert!(cache.get(&key("a", 2)).is_none());
+        assert!(cache.plans.lock().kept.is_empty());
+        // A plan that was made meanwhile comes too late.
+        cache.put(key("b", 1), plan());
+        assert!(cache.plans.lock().kept.is_empty());
+        cache.put(key("a", 2), plan());
+        assert!(cache.get(&key("a", 2)).is_some());
+    }
+
+    #[test]
+    fn long_statements_are_not_kept_and_parameters_count() {
+        let (cache, tables) = (PlanCache::new(), Tables::default());
+        let is_kept = |sql: usize, parameter: usize| {
+            let parameters = if parameter > 0 { vec![json!("x".repeat(parameter))] } else { Vec::new() };
+            let request = QueryRequest { sql: " ".repeat(sql), parameters, ..QueryRequest::default() };
+            cache.key(&request, &tables).is_some()
+        };
+        assert!(is_kept(SQL_BYTES_MAX, 0) && is_kept(100, SQL_BYTES_MAX - 200));
+        assert!(!is_kept(SQL_BYTES_MAX + 1, 0) && !is_kept(100, SQL_BYTES_MAX - 50));
+    }
+}
