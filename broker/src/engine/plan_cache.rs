@@ -13,8 +13,8 @@
 //!
 //! Conditions that a top-k or a join connects while it runs are taken off the kept plan, and put on afresh for every run.
 //!
-//! Invariant: a plan is used only while every table of the process is the one that it was made with, with the same columns:
-//! the text could mean something else otherwise.
+//! Invariant: a plan is used, and kept, only while every table of the process is the one that it was made with, with the
+//! same columns: the text could mean something else otherwise, and a plan keeps its tables in memory.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -39,7 +39,7 @@ use crate::request::QueryRequest;
 
 /// Plans kept: some 20 KB each.
 const PLANS_MAX: usize = 1024;
-/// Longer statements are not kept, in bytes.
+/// Longer statements are not kept, in bytes with their parameters.
 const SQL_BYTES_MAX: usize = 64 << 10;
 /// A plan is made anew when a table has this many times as many rows as it had, or this many times fewer.
 const GROWTH_MAX: u64 = 4;
@@ -89,6 +89,8 @@ pub(super) struct PlanCache {
 
 #[derive(Default)]
 struct Plans {
+    /// [`PlanKey::names`] of the plans.
+    names: u64,
     kept: HashMap<PlanKey, (Arc<KeptPlan>, u64)>,
     uses: u64,
 }
@@ -111,7 +113,11 @@ impl PlanCache {
 
     /// What the plan of `request` is kept by; `None` if it is not to be kept.
     pub(super) fn key(&self, request: &QueryRequest, tables: &Tables) -> Option<PlanKey> {
-        if request.sql.len() > SQL_BYTES_MAX {
+        let parameters = match request.parameters.is_empty() {
+            true => String::new(),
+            false => serde_json::to_string(&request.parameters).ok()?,
+        };
+        if request.sql.len() + parameters.len() > SQL_BYTES_MAX {
             return None;
         }
         let mut names = self.hasher.build_hasher();
@@ -119,28 +125,30 @@ impl PlanCache {
             Arc::as_ptr(&table).hash(&mut names);
             Arc::as_ptr(&table.schema()).hash(&mut names);
         }
-        let parameters = match request.parameters.is_empty() {
-            true => String::new(),
-            false => serde_json::to_string(&request.parameters).ok()?,
-        };
         Some(PlanKey { sql: request.sql.clone(), parameters, names: names.finish() })
     }
 
+    /// The plan of an earlier query. Plans of tables as they were before are dropped.
     pub(super) fn get(&self, key: &PlanKey) -> Option<Arc<KeptPlan>> {
         let mut plans = self.plans.lock();
+        if plans.names != key.names {
+            plans.kept.clear();
+            plans.names = key.names;
+        }
         plans.uses += 1;
         let uses = plans.uses;
-        let kept = plans.kept.get_mut(key).map(|(plan, used)| {
+        plans.kept.get_mut(key).map(|(plan, used)| {
             *used = uses;
             Arc::clone(plan)
-        });
-        let outcome = if kept.is_some() { "kept" } else { "made" };
-        metrics::counter!("headwater_query_plans_total", "outcome" => outcome).increment(1);
-        kept
+        })
     }
 
+    /// Keeps a plan, unless the tables have changed while it was made.
     pub(super) fn put(&self, key: PlanKey, plan: KeptPlan) {
         let mut plans = self.plans.lock();
+        if plans.names != key.names {
+            return;
+        }
         plans.uses += 1;
         let uses = plans.uses;
         if plans.kept.len() >= PLANS_MAX && !plans.kept.contains_key(&key) {
@@ -149,6 +157,12 @@ impl PlanCache {
         }
         plans.kept.insert(key, (Arc::new(plan), uses));
     }
+}
+
+/// Counts a query that could have a kept plan, by whether it ran one.
+pub(super) fn count_plan(is_kept: bool) {
+    let outcome = if is_kept { "kept" } else { "made" };
+    metrics::counter!("headwater_query_plans_total", "outcome" => outcome).increment(1);
 }
 
 impl KeptPlan {
@@ -248,4 +262,56 @@ fn expr_is_repeatable(expr: &Expr) -> bool {
         _ => return !expr.is_volatile_node(),
     };
     volatility == Volatility::Immutable
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Schema;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(sql: &str, names: u64) -> PlanKey {
+        PlanKey { sql: sql.into(), parameters: String::new(), names }
+    }
+
+    fn plan() -> KeptPlan {
+        KeptPlan {
+            plan: Arc::new(EmptyExec::new(Arc::new(Schema::empty()))),
+            tables: Vec::new(),
+            stream_columns: BTreeSet::new(),
+            connects: false,
+        }
+    }
+
+    #[test]
+    fn plans_go_with_the_tables_that_they_were_made_for() {
+        let cache = PlanCache::new();
+        for sql in ["a", "b"] {
+            assert!(cache.get(&key(sql, 1)).is_none());
+            cache.put(key(sql, 1), plan());
+        }
+        assert!(cache.get(&key("a", 1)).is_some() && cache.get(&key("b", 1)).is_some());
+        // A table was dropped, or has another column.
+        assert!(cache.get(&key("a", 2)).is_none());
+        assert!(cache.plans.lock().kept.is_empty());
+        // A plan that was made meanwhile comes too late.
+        cache.put(key("b", 1), plan());
+        assert!(cache.plans.lock().kept.is_empty());
+        cache.put(key("a", 2), plan());
+        assert!(cache.get(&key("a", 2)).is_some());
+    }
+
+    #[test]
+    fn long_statements_are_not_kept_and_parameters_count() {
+        let (cache, tables) = (PlanCache::new(), Tables::default());
+        let is_kept = |sql: usize, parameter: usize| {
+            let parameters = if parameter > 0 { vec![json!("x".repeat(parameter))] } else { Vec::new() };
+            let request = QueryRequest { sql: " ".repeat(sql), parameters, ..QueryRequest::default() };
+            cache.key(&request, &tables).is_some()
+        };
+        assert!(is_kept(SQL_BYTES_MAX, 0) && is_kept(100, SQL_BYTES_MAX - 200));
+        assert!(!is_kept(SQL_BYTES_MAX + 1, 0) && !is_kept(100, SQL_BYTES_MAX - 50));
+    }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::config::Limits;
 use super::errors::{error_of, plan_error};
 use super::interrupt::interruptible;
-use super::plan_cache::{KeptPlan, is_repeatable};
+use super::plan_cache::{KeptPlan, count_plan, is_repeatable};
 use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
@@ -137,11 +137,13 @@ impl QueryTask {
     async fn plan(&self) -> Result<Planned, QueryError> {
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
-        let kept = plans.zip(key.as_ref()).and_then(|(plans, key)| plans.get(key));
-        if let Some(kept) = kept
-            && let Some(planned) = self.plan_again(&kept).map_err(|error| error_of(&error))?
-        {
-            return Ok(planned);
+        if let Some((plans, key)) = plans.zip(key.as_ref()) {
+            let again = plans.get(key).map(|kept| self.plan_again(&kept)).transpose();
+            let again = again.map_err(|error| error_of(&error))?.flatten();
+            count_plan(again.is_some());
+            if let Some(planned) = again {
+                return Ok(planned);
+            }
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
         let catalog = self.catalog(&prepared.stream_columns);

@@ -23,8 +23,7 @@ use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use super::set_comparison;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
-use crate::execute::aggregate::SegmentAggregateExec;
-use crate::execute::options::{ExecuteOptions, Toggle};
+use crate::execute::options::ExecuteOptions;
 use crate::execute::rule::FuseAggregates;
 
 /// Rows per batch. The chunks of open segments have as many.
@@ -144,7 +143,7 @@ impl Sessions {
 
     /// The plans of earlier queries; `None` if none are to be kept.
     pub(super) fn plans(&self) -> Option<&PlanCache> {
-        (self.sources.options.plans != Toggle::Off).then_some(&self.plans)
+        self.sources.options.plans.then_some(&self.plans)
     }
 
     pub(super) fn sources(&self) -> &Arc<CatalogSources> {
@@ -160,8 +159,8 @@ impl Sessions {
 /// `max` are handed to the scan.
 fn fusing(mut rules: Vec<Rule>, options: ExecuteOptions) -> Vec<Rule> {
     let place = rules.iter().position(|rule| rule.name() == LATE_PUSHDOWN).unwrap_or(rules.len());
-    if options.aggregate != Toggle::Off {
-        rules.insert(place, Arc::new(FuseAggregates::new(SegmentAggregateExec::fuse)));
+    if options.aggregate {
+        rules.insert(place, Arc::new(FuseAggregates));
     }
     rules
 }

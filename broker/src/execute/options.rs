@@ -15,12 +15,18 @@ pub enum Toggle {
 }
 
 /// The choices of one engine.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct ExecuteOptions {
     /// Inverted indexes instead of scans of codes.
     pub indexes: Toggle,
-    /// The aggregate that is fused with the scan, instead of DataFusion's.
-    pub aggregate: Toggle,
-    /// The cache of physical plans.
-    pub plans: Toggle,
+    /// Whether aggregates are fused with scans where that is possible, or left to DataFusion.
+    pub aggregate: bool,
+    /// Whether physical plans are kept for the next query of the same text.
+    pub plans: bool,
+}
+
+impl Default for ExecuteOptions {
+    fn default() -> Self {
+        Self { indexes: Toggle::Auto, aggregate: true, plans: true }
+    }
 }

@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Statistics, internal_datafusion_err};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -42,6 +42,7 @@ use datafusion::physical_plan::{
 };
 use futures::stream;
 
+use super::filter::columns::{column_indexes, with_columns};
 use super::filter::{Filter, SegmentFilter};
 use super::layout::{Layout, is_dynamic};
 use super::options::ExecuteOptions;
@@ -166,20 +167,22 @@ impl SegmentScanExec {
     }
 
     /// Starts handing out the visible columns `columns` of the segments that this leaf reads in the query of `context`,
-    /// and counts them in the query's statistics.
+    /// and counts them in the query's statistics and in `metrics`, those of the operator that runs: this leaf may belong
+    /// to a plan that is kept and run many times.
     pub(crate) fn start<P>(
         &self,
         context: &TaskContext,
         columns: Vec<usize>,
         prepare: Prepare<P>,
+        metrics: &ExecutionPlanMetricsSet,
     ) -> Result<Work<P>> {
         let catalog = QueryCatalog::of(context)?;
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
         let parts = table.parts(pruner, self.order.as_ref());
         let (total, left) = (table.segments_total(), parts.len());
-        MetricBuilder::new(&self.metrics).global_counter("segments_scanned").add(left);
-        MetricBuilder::new(&self.metrics).global_counter("segments_pruned").add(total - left);
+        MetricBuilder::new(metrics).global_counter("segments_scanned").add(left);
+        MetricBuilder::new(metrics).global_counter("segments_pruned").add(total - left);
         Ok(Work::new(Arc::clone(&self.source), parts, columns, catalog.io().clone(), prepare))
     }
 
@@ -191,7 +194,7 @@ impl SegmentScanExec {
     fn run(&self, context: &TaskContext) -> Result<ScanRun> {
         let layout = Layout::new(&self.source, &self.conjuncts, &self.projection)?;
         let options = self.source.options;
-        let filter = Filter::new(layout.filter.clone(), Arc::clone(&layout.schema), &options)?;
+        let filter = Filter::new(layout.filter.as_ref(), &layout.schema, &options)?;
         let unselected = MetricBuilder::new(&self.metrics).global_counter("segments_unselected");
         let prepare: Prepare<SegmentFilter> = Box::new(move |segment| {
             let compiled = filter.compile(segment)?;
@@ -201,7 +204,7 @@ impl SegmentScanExec {
             }
             Ok(Some(compiled))
         });
-        let work = self.start(context, layout.loaded.clone(), prepare)?;
+        let work = self.start(context, layout.loaded.clone(), prepare, &self.metrics)?;
         Ok(ScanRun {
             work,
             layout,
@@ -228,11 +231,6 @@ impl SegmentScanExec {
         }
     }
 
-    /// This scan with other conditions, over the visible columns.
-    pub(crate) fn with_conjuncts(&self, conjuncts: Vec<Arc<dyn PhysicalExpr>>) -> Self {
-        Self { conjuncts, pruner: Arc::default(), ..self.fresh() }
-    }
-
     /// This scan without the conditions that other operators narrow while they run.
     pub(crate) fn without_dynamic_conjuncts(&self) -> Self {
         let conjuncts = self.conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();
@@ -247,21 +245,14 @@ impl SegmentScanExec {
 
     /// A condition over the produced columns as one over the visible columns; `None` if it is of another schema.
     fn over_visible(&self, condition: &Arc<dyn PhysicalExpr>) -> Result<Option<Arc<dyn PhysicalExpr>>> {
-        let mut known = true;
-        let placed = Arc::clone(condition).transform_up(|part| {
-            let Some(column) = part.downcast_ref::<Column>() else { return Ok(Transformed::no(part)) };
-            match self.projection.get(column.index()) {
-                Some(visible) => {
-                    let name = self.source.visible_schema.field(*visible).name();
-                    Ok(Transformed::yes(Arc::new(Column::new(name, *visible)) as _))
-                }
-                None => {
-                    known = false;
-                    Ok(Transformed::no(part))
-                }
-            }
+        if column_indexes(condition).iter().any(|column| *column >= self.projection.len()) {
+            return Ok(None);
+        }
+        let placed = with_columns(condition, |column| {
+            let visible = self.projection[column.index()];
+            Ok(Arc::new(Column::new(self.source.visible_schema.field(visible).name(), visible)))
         });
-        Ok(Some(placed.data()?).filter(|_| known))
+        placed.map(Some)
     }
 }
 
@@ -470,3 +461,6 @@ impl ExecutionPlan for SegmentScanExec {
 
 /// One in how many rows is thought to pass a filter.
 const FILTERED_ROWS_SHARE: usize = 5;
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,7 @@ impl ScanStream {
         let _timer = self.metrics.baseline.elapsed_compute().timer();
         self.run.remember(&morsel.prepared);
         let total = morsel.blocks.len();
-        self.blocks.extend(morsel.prepared.candidates(morsel.blocks.clone()));
+        self.blocks.extend(morsel.prepared.candidates(&morsel.segment, morsel.blocks.clone()));
         if let Some(dynamic) = &mut self.dynamic {
             dynamic.narrow_blocks(&morsel, &mut self.blocks)?;
         }
@@ -167,7 +167,7 @@ impl Dynamic {
             None => {
                 self.compiled = None;
                 let now = snapshot_physical_expr(Arc::clone(&self.expr))?;
-                Filter::new(Some(now), Arc::clone(&self.schema), &self.options)?
+                Filter::new(Some(&now), &self.schema, &self.options)?
             }
         };
         let filter = self.filter.insert(filter);
@@ -179,7 +179,7 @@ impl Dynamic {
         if compiled.is_never() {
             blocks.clear();
         } else if let (Some(first), Some(last)) = (blocks.first().copied(), blocks.last().copied()) {
-            let kept: Vec<usize> = compiled.candidates(first..last + 1).collect();
+            let kept: Vec<usize> = compiled.candidates(&morsel.segment, first..last + 1).collect();
             blocks.retain(|block| kept.binary_search(block).is_ok());
         }
         Ok(())

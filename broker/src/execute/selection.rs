@@ -1,5 +1,8 @@
 //! Which rows of one block are selected: all of them, or those of a bit mask.
 
+use arrow::array::{Array, BooleanArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::prep_null_mask_filter;
 use headwater_segment::column::{BLOCK_ROWS, select};
 
 /// Words of a block's mask: bit r % 64 of word r / 64 is row r of the block.
@@ -93,6 +96,14 @@ impl Selection {
             self.indices_made = true;
         }
         &self.indices
+    }
+}
+
+/// The values that are TRUE; NULL is not.
+pub(crate) fn true_bits(truth: &BooleanArray) -> BooleanBuffer {
+    match truth.null_count() {
+        0 => truth.values().clone(),
+        _ => prep_null_mask_filter(truth).values().clone(),
     }
 }
 

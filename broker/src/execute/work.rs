@@ -127,7 +127,8 @@ impl<P> Work<P> {
         Self { source, parts, columns, prepare, io, state: Mutex::new(state), changed: Notify::new() }
     }
 
-    /// The next morsel; `None` when there is and will be none. Cancel by dropping.
+    /// The next morsel; `None` when there is and will be none. Cancel by dropping: it gives way after every segment that
+    /// has none.
     pub(crate) async fn next(&self) -> Result<Option<Morsel<P>>> {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -135,7 +136,12 @@ impl<P> Work<P> {
             changed.as_mut().enable();
             match self.step() {
                 Step::Take(morsel) => return Ok(Some(morsel)),
-                Step::Open(claim) => self.open(claim).await?,
+                Step::Open(claim) => {
+                    // Of segments without a row for the operator there may be many, one after the other.
+                    if !self.open(claim).await? {
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Step::Wait => changed.await,
                 Step::End => return Ok(None),
             }
@@ -156,7 +162,8 @@ impl<P> Work<P> {
         Step::Open(Claim { work: self, part, load, opened: false })
     }
 
-    async fn open(&self, mut claim: Claim<'_, P>) -> Result<()> {
+    /// Loads and prepares a part; whether it has morsels.
+    async fn open(&self, mut claim: Claim<'_, P>) -> Result<bool> {
         let part = claim.part;
         let ready = match claim.load {
             Some(_) => None,
@@ -173,12 +180,11 @@ impl<P> Work<P> {
         };
         let prepared = (self.prepare)(&segment)?;
         claim.opened = true;
-        if let Some(prepared) = prepared {
-            let blocks = 0..segment.blocks();
-            let morsel = Morsel { segment, prepared: Arc::new(prepared), blocks, segment_index: part };
-            self.state.lock().opened.push_back(morsel);
-        }
-        Ok(())
+        let Some(prepared) = prepared else { return Ok(false) };
+        let blocks = 0..segment.blocks();
+        let morsel = Morsel { segment, prepared: Arc::new(prepared), blocks, segment_index: part };
+        self.state.lock().opened.push_back(morsel);
+        Ok(true)
     }
 
     /// Starts loading the parts that come next, as far as they are not in memory.

@@ -1,6 +1,6 @@
 //! The oracle: random tables, messages and queries, answered by Headwater in random mixtures of open, sealing and
-//! sealed segments, with each operator and index by choice, forced on and forced off, and by plain DataFusion over the
-//! rows that a second, slow decoder finds.
+//! sealed segments, with inverted indexes by choice, forced on and off, with and without the fused aggregate, with the
+//! plan of an earlier run and with a new one, and by plain DataFusion over the rows that a second, slow decoder finds.
 //!
 //! One case is one seed. `HEADWATER_ORACLE_CASES` says how many cases run (48), `HEADWATER_ORACLE_SEED` where they
 //! begin (0): a failure names the seed with which it comes back alone.
@@ -52,10 +52,11 @@ fn run_cases(part: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = environment("HEADWATER_ORACLE_SEED", 0);
     let cases = environment("HEADWATER_ORACLE_CASES", CASES_DEFAULT);
-    let (mut asked, mut refused) = (0, Vec::new());
+    let mut tally = Tally::default();
     for seed in (first..first + cases).filter(|seed| seed % 2 == part) {
-        asked += runtime.block_on(case(seed, &mut refused));
+        runtime.block_on(case(seed, &mut tally));
     }
+    let Tally { asked, again, kept, refused } = tally;
     // Queries that are an error for both prove little.
     assert!(
         refused.len() <= 10 + asked / 10,
@@ -63,6 +64,20 @@ fn run_cases(part: u64) {
         refused.len(),
         refused.join("\n")
     );
+    assert!(kept * 2 >= again, "only {kept} of {again} second runs had the plan of the first");
+}
+
+/// What the cases did.
+#[derive(Default)]
+struct Tally {
+    /// Queries.
+    asked: usize,
+    /// Second runs of a query by one engine.
+    again: usize,
+    /// Those of them that used the plan of the first.
+    kept: usize,
+    /// Queries that are an error for both sides.
+    refused: Vec<String>,
 }
 
 #[test]
@@ -92,8 +107,8 @@ fn stream(random: &mut StdRng, name: &str, messages: usize) -> Stream {
     Stream { spec, partitions }
 }
 
-/// Runs the case of a seed. Returns how many queries it asked, and adds those that both sides refused to `refused`.
-async fn case(seed: u64, refused: &mut Vec<String>) -> usize {
+/// Runs the case of a seed.
+async fn case(seed: u64, tally: &mut Tally) {
     let mut random = StdRng::seed_from_u64(seed);
     // Now and then more rows than a block of a segment or a batch of the engine has.
     let is_large = random.random_ratio(1, 32);
@@ -123,19 +138,19 @@ async fn case(seed: u64, refused: &mut Vec<String>) -> usize {
     let random_queries = (0..QUERIES_PER_CASE).map(|_| query(&mut random, &shapes, is_large));
     let queries: Vec<Query> = everything.into_iter().chain(random_queries).collect();
     for query in &queries {
-        match compare(&world, &plain, query).await {
+        match compare(&world, &plain, query, tally).await {
             Ok(None) => {}
-            Ok(Some(error)) => refused.push(format!("{error}: {}", query.sql)),
+            Ok(Some(error)) => tally.refused.push(format!("{error}: {}", query.sql)),
             Err(difference) => {
                 let plans = [
-                    world.engines()[0].run(&explained(query)).await,
+                    world.engines()[0].run(&explained(query)).await.0,
                     plain_answer(&plain, &explained(query)).await,
                 ];
                 panic!("{difference}\n{}", report(seed, &streams, &world, &all_rows, query, plans));
             }
         }
     }
-    queries.len()
+    tally.asked += queries.len();
 }
 
 fn explained(query: &Query) -> String {
@@ -154,11 +169,24 @@ async fn plain_answer(plain: &SessionContext, sql: &str) -> Result<Vec<RecordBat
 }
 
 /// Asks both sides. `Ok` with the error of plain DataFusion if both fail, `Err` if they differ.
-async fn compare(world: &World, plain: &SessionContext, query: &Query) -> Result<Option<String>, String> {
+async fn compare(
+    world: &World,
+    plain: &SessionContext,
+    query: &Query,
+    tally: &mut Tally,
+) -> Result<Option<String>, String> {
     let expected = plain_answer(plain, &exact::expected(&query.sql)).await;
+    let asked = exact::asked(&query.sql);
     for engine in world.engines() {
-        let found = engine.run(&exact::asked(&query.sql)).await;
+        let (found, _) = engine.run(&asked).await;
         difference(query, &expected, found).map_err(|text| format!("{}: {text}", engine.name))?;
+        if engine.keeps_plans && expected.is_ok() {
+            let (found, is_kept) = engine.run(&asked).await;
+            tally.again += 1;
+            tally.kept += usize::from(is_kept);
+            difference(query, &expected, found)
+                .map_err(|text| format!("{}, second run (plan kept: {is_kept}): {text}", engine.name))?;
+        }
     }
     let is_overflow = query.sql.contains('«');
     Ok(expected.err().filter(|_| !is_overflow))

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
 use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
-use headwater_broker::request::QueryRequest;
+use headwater_broker::request::{QueryAnswer, QueryRequest};
 use headwater_ingest::decode::JsonDecoder;
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, Tables};
@@ -59,16 +60,15 @@ enum Form {
     Open,
 }
 
-/// Every query runs with each operator and index by choice, wherever it is possible, and never.
-const ENGINES: [(&str, Toggle, Toggle); 3] = [
-    ("by choice", Toggle::Auto, Toggle::Auto),
-    ("forced on", Toggle::On, Toggle::On),
-    ("forced off", Toggle::Off, Toggle::Off),
-];
+/// Every query runs with inverted indexes by choice, wherever they are possible, and never; and with and without the
+/// fused aggregate and kept plans.
+const ENGINES: [(&str, Toggle, bool); 3] =
+    [("by choice", Toggle::Auto, true), ("forced on", Toggle::On, true), ("forced off", Toggle::Off, false)];
 
 /// A query engine, by how it was told to execute.
 pub(crate) struct Engine {
     pub(crate) name: &'static str,
+    pub(crate) keeps_plans: bool,
     engine: QueryEngine,
 }
 
@@ -100,15 +100,16 @@ impl World {
         }
         let tables = Arc::new(tables);
         let resident_dir = tempfile::tempdir().unwrap();
-        let engines = ENGINES.map(|(name, toggle, plans)| {
+        let engines = ENGINES.map(|(name, indexes, others)| {
             let config = EngineConfig {
                 threads: random.random_range(1..4),
-                execute: ExecuteOptions { indexes: toggle, aggregate: toggle, plans },
+                execute: ExecuteOptions { indexes, aggregate: others, plans: others },
                 // Of three engines one maps its resident columns from files.
-                resident_dir: (toggle == Toggle::On).then(|| resident_dir.path().to_owned()),
+                resident_dir: (indexes == Toggle::On).then(|| resident_dir.path().to_owned()),
                 ..EngineConfig::default()
             };
-            Engine { name, engine: QueryEngine::new(config, Arc::clone(&tables)).unwrap() }
+            let engine = QueryEngine::new(config, Arc::clone(&tables)).unwrap();
+            Engine { name, keeps_plans: others, engine }
         });
         Self { engines: engines.into(), _writers: writers, _resident_dir: resident_dir, mixture }
     }
@@ -119,16 +120,25 @@ impl World {
 }
 
 impl Engine {
-    /// The answer, or the error as text.
-    pub(crate) async fn run(&self, sql: &str) -> Result<Vec<RecordBatch>, String> {
+    /// The answer, or the error as text; and whether the plan of an earlier run was used.
+    pub(crate) async fn run(&self, sql: &str) -> (Result<Vec<RecordBatch>, String>, bool) {
         let request = QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
-        let mut answer = self.engine.run(request).await.map_err(|error| error.to_string())?;
-        let mut batches = vec![RecordBatch::new_empty(Arc::clone(&answer.schema))];
-        while let Some(batch) = answer.stream.next().await {
-            batches.push(batch.map_err(|error| error_of(&error).to_string())?);
+        match self.engine.run(request).await {
+            Ok(answer) => {
+                let is_kept = answer.stats.plan_kept.load(Ordering::Relaxed);
+                (batches(answer).await, is_kept)
+            }
+            Err(error) => (Err(error.to_string()), false),
         }
-        Ok(batches)
     }
+}
+
+async fn batches(mut answer: QueryAnswer) -> Result<Vec<RecordBatch>, String> {
+    let mut batches = vec![RecordBatch::new_empty(Arc::clone(&answer.schema))];
+    while let Some(batch) = answer.stream.next().await {
+        batches.push(batch.map_err(|error| error_of(&error).to_string())?);
+    }
+    Ok(batches)
 }
 
 /// So many messages make more rows than a block of a segment has (8192), although some are no rows.

@@ -13,11 +13,12 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::create_physical_expr;
 
+use super::has_arithmetic;
 use super::plan::checked;
 
 /// The logical rule.
@@ -76,18 +77,6 @@ fn is_constant(expression: &Expr) -> Result<bool> {
         _ => true,
     };
     expression.exists(|part| Ok(varies(part))).map(|varies| !varies)
-}
-
-fn has_arithmetic(expression: &Expr) -> Result<bool> {
-    expression.exists(|part| {
-        Ok(match part {
-            Expr::BinaryExpr(binary) => {
-                matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply)
-            }
-            Expr::Negative(_) => true,
-            _ => false,
-        })
-    })
 }
 
 /// Fails if the expression overflows. Of other errors the query says more when it runs.

@@ -25,21 +25,35 @@ mod windows;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::{AggregateUDF, Expr, Operator};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
-/// `expression` over rows of `schema`, with arithmetic that fails instead of wrapping around: for expressions that a
-/// scan is given, which are in no plan when [`plan`] looks.
+/// `expression` over rows of `schema`, with arithmetic that fails instead of wrapping around: for the conditions that a
+/// scan is made with, which [`plan`] does not look at.
 pub(crate) fn checked_expression(
     expression: Arc<dyn PhysicalExpr>,
     schema: &Schema,
 ) -> Result<Arc<dyn PhysicalExpr>> {
     plan::checked(expression, schema).map(|checked| checked.data)
+}
+
+/// Whether there is arithmetic in the expression that could overflow unnoticed.
+fn has_arithmetic(expression: &Expr) -> Result<bool> {
+    expression.exists(|part| {
+        Ok(match part {
+            Expr::BinaryExpr(binary) => {
+                matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply)
+            }
+            Expr::Negative(_) => true,
+            _ => false,
+        })
+    })
 }
 
 /// `state` with rules and functions under which overflow is an error.

@@ -1,6 +1,7 @@
 //! Marks the arithmetic of a physical plan: [`BinaryExpr`] can fail on overflow, but is planned to wrap around.
 //!
-//! Invariant: it runs before every other physical rule. Those hand expressions on, they make no arithmetic.
+//! Invariant: it runs before every other physical rule. Those hand expressions on, they make no arithmetic. The conditions
+//! that a scan is made with are marked already.
 
 use std::sync::Arc;
 
@@ -24,7 +25,6 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::sorts::sort::SortExec;
 
 use super::digits::DigitsChecked;
-use crate::execute::scan::SegmentScanExec;
 
 /// The physical rule.
 #[derive(Debug)]
@@ -110,19 +110,10 @@ fn check_node(node: Node) -> Result<Transformed<Node>> {
         check_hash_join(join)?
     } else if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
         check_loop_join(join)?
-    } else if let Some(scan) = node.downcast_ref::<SegmentScanExec>() {
-        check_scan(scan)?
     } else {
         None
     };
     Ok(checked.map_or_else(|| Transformed::no(node), Transformed::yes))
-}
-
-fn check_scan(scan: &SegmentScanExec) -> Result<Option<Node>> {
-    let mut checker = Checker::new(&scan.source().visible_schema);
-    let conditions = scan.conjuncts().iter().map(|condition| checker.check(condition));
-    let conditions = conditions.collect::<Result<Vec<_>>>()?;
-    Ok(checker.changed.then(|| Arc::new(scan.with_conjuncts(conditions)) as Node))
 }
 
 fn check_projection(projection: &ProjectionExec) -> Result<Option<Node>> {

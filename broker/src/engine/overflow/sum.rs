@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::{cast, prep_null_mask_filter};
+use arrow::compute::cast;
 use arrow::datatypes::*;
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 
 use super::digits::check_digits;
 use super::total::{Total, Totals};
+use crate::execute::selection::true_bits;
 
 /// The aggregate function.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
@@ -351,11 +352,8 @@ impl<T: ArrowPrimitiveType> GroupSums<T> {
 
 /// The rows that are not NULL and that the filter keeps. `None`: all.
 fn kept(values: &dyn Array, filter: Option<&BooleanArray>) -> Option<NullBuffer> {
-    let filter = filter.map(|filter| match filter.null_count() {
-        0 => filter.values().clone(),
-        _ => prep_null_mask_filter(filter).values().clone(),
-    });
-    NullBuffer::union(values.nulls(), filter.map(NullBuffer::new).as_ref())
+    let filter = filter.map(|filter| NullBuffer::new(true_bits(filter)));
+    NullBuffer::union(values.nulls(), filter.as_ref())
 }
 
 impl<T: ArrowPrimitiveType> GroupsAccumulator for GroupSums<T> {

@@ -9,9 +9,11 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator, Projection, Window};
+use datafusion::logical_expr::{Expr, LogicalPlan, Projection, Window};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+use super::has_arithmetic;
 
 /// The logical rule.
 #[derive(Debug)]
@@ -66,16 +68,7 @@ fn columns(schema: &DFSchema) -> impl Iterator<Item = Expr> + '_ {
 
 /// `part` of a window function, or the column that it becomes.
 fn move_arithmetic(part: Expr, column_of: &mut impl FnMut(Expr) -> Expr) -> Result<Transformed<Expr>> {
-    let has_arithmetic = part.exists(|part| {
-        Ok(match part {
-            Expr::BinaryExpr(binary) => {
-                matches!(binary.op, Operator::Plus | Operator::Minus | Operator::Multiply)
-            }
-            Expr::Negative(_) => true,
-            _ => false,
-        })
-    })?;
-    match has_arithmetic && !part.column_refs().is_empty() {
+    match has_arithmetic(&part)? && !part.column_refs().is_empty() {
         true => Ok(Transformed::yes(column_of(part))),
         false => Ok(Transformed::no(part)),
     }

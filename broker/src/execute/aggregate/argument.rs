@@ -9,18 +9,10 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column as ColumnExpr};
 use headwater_segment::column::{Column, SegmentColumns, gather};
 
-use super::program::{BlockRows, Program, ProgramScratch, unlike};
+use super::program::{BlockRows, Program, ProgramScratch, Table, unlike};
 use super::values::{Values, is_floating, is_integral, read_floats, read_integers, read_valid};
 use crate::execute::filter::columns::column_indexes;
 use crate::execute::project::{dictionary_pays, evaluate_on_dictionary};
-
-/// Doubles or integers by code.
-#[derive(Debug)]
-pub(super) struct Table<V> {
-    position: usize,
-    values: Vec<V>,
-    valid: Option<Vec<u8>>,
-}
 
 /// Where integers come from.
 #[derive(Debug)]
@@ -72,25 +64,6 @@ pub(super) fn by_code(
     }
     let values = evaluate_on_dictionary(expr, column, schema.field(*position))?;
     Ok(values.map(|values| (*position, values)))
-}
-
-impl<V> Table<V> {
-    fn new(position: usize, values: Values<V>) -> Self {
-        Self { position, valid: values.has_null.then_some(values.valid), values: values.values }
-    }
-}
-
-impl<V: Copy> Table<V> {
-    fn read(&self, input: BlockRows<'_>, out: &mut Values<V>) -> Result<()> {
-        let Some(coded) = input.segment.columns()[self.position].coded() else { return Err(unlike()) };
-        let codes = coded.codes(input.block);
-        gather::lookup(codes, input.rows, &self.values, &mut out.values);
-        out.has_null = self.valid.as_ref().is_some_and(|valid| {
-            gather::lookup(codes, input.rows, valid, &mut out.valid);
-            !gather::all_set(&out.valid)
-        });
-        Ok(())
-    }
 }
 
 impl Integers {

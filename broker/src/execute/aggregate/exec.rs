@@ -43,7 +43,7 @@ pub(crate) struct SegmentAggregateExec {
 impl SegmentAggregateExec {
     /// The operator for an aggregate of raw rows over a scan of segments, whose partial states a final aggregate is then
     /// to merge; `None` if its shape is not supported.
-    fn try_new(aggregate: &AggregateExec) -> Result<Option<Self>> {
+    pub(crate) fn try_new(aggregate: &AggregateExec) -> Result<Option<Self>> {
         let Some(shape) = Shape::new(aggregate)? else { return Ok(None) };
         // Whatever cannot be compiled must not fail when it runs.
         shape.fragment()?;
@@ -57,14 +57,6 @@ impl SegmentAggregateExec {
             Arc::new(shape),
             Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)),
         )))
-    }
-
-    /// [`try_new`](Self::try_new), as the optimizer rule calls it; the scan is found again through the aggregate.
-    pub(crate) fn fuse(
-        aggregate: &AggregateExec,
-        _: &SegmentScanExec,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        Ok(Self::try_new(aggregate)?.map(|fused| Arc::new(fused) as Arc<dyn ExecutionPlan>))
     }
 
     fn fresh(shape: Arc<Shape>, properties: Arc<PlanProperties>) -> Self {
@@ -108,7 +100,7 @@ impl SegmentAggregateExec {
         Ok(Run {
             fragment,
             keys,
-            work: self.shape.scan()?.start(context, columns, prepare)?,
+            work: self.shape.scan()?.start(context, columns, prepare, &self.metrics)?,
             stats: SegmentScanExec::stats(context)?,
             example: OnceLock::new(),
         })
@@ -192,9 +184,6 @@ impl ExecutionPlan for SegmentAggregateExec {
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
-        let mut metrics = self.metrics.clone_inner();
-        let scan = self.shape.scan.metrics();
-        scan.iter().flat_map(MetricsSet::iter).for_each(|metric| metrics.push(Arc::clone(metric)));
-        Some(metrics)
+        Some(self.metrics.clone_inner())
     }
 }

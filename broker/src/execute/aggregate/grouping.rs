@@ -7,7 +7,8 @@
 //! | dense | numbered keys with few combinations | their numbers, side by side |
 //! | hashed | anything else | found in a hash table of the keys' bits |
 //!
-//! Dense groups are places in arrays of which only the pages that are met are ever touched.
+//! Dense groups are places in arrays. Those of counts and sums begin as zeros that the system hands out page by page, as
+//! they are met; those of extremes are written as a whole.
 //!
 //! Invariant: a mode is kept until the groups are emitted. When a segment's keys do not suit it, or a key outgrows its
 //! bits, the caller is told so (`false`), emits what there is, and starts anew: partial states may name a group twice.
@@ -26,7 +27,7 @@ use super::numbers::Numbers;
 use super::packed::{KeyWords, Packed, PackedKeys};
 use super::program::{BlockRows, ProgramScratch, unlike};
 
-/// Most bits of a dense group: a million, 8 MiB for each accumulator, of which only what is used is touched.
+/// Most bits of a dense group: a million, 8 MiB for each accumulator.
 const DENSE_BITS_MAX: u32 = 20;
 /// Bits at first of a dense key that is numbered row by row.
 const ROWS_BITS: u32 = 6;

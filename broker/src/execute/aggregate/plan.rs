@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{internal_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -22,7 +21,7 @@ use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 use super::fragment::{Call, Fragment, KeyOutput, Kind};
 use super::keys::Key;
 use crate::execute::filter::Filter;
-use crate::execute::filter::columns::column_indexes;
+use crate::execute::filter::columns::{column_indexes, with_columns};
 use crate::execute::layout::Layout;
 use crate::execute::scan::SegmentScanExec;
 
@@ -134,12 +133,12 @@ impl Shape {
         let (keys, outputs) = keys(exprs.keys, &self.output)?;
         let calls = exprs.calls.into_iter().map(|call| {
             let kind = Kind::of(&call.function, &call.arguments, &schema)?;
-            let filter = call.filter.map(|filter| Filter::new(Some(filter), Arc::clone(&schema), options));
+            let filter = call.filter.map(|filter| Filter::new(Some(&filter), &schema, options));
             let (function, arguments, filter) = (call.function, call.arguments, filter.transpose()?);
             Ok(Call { function, arguments, filter, kind })
         });
         let fragment = Fragment {
-            filter: Filter::new(filter, Arc::clone(&schema), options)?,
+            filter: Filter::new(filter.as_ref(), &schema, options)?,
             keys,
             outputs,
             calls: calls.collect::<Result<_>>()?,
@@ -182,7 +181,7 @@ fn keys(exprs: Vec<Expr>, output: &SchemaRef) -> Result<(Vec<Key>, Vec<KeyOutput
     for (expr, kept) in exprs.iter().zip(kept) {
         outputs.push(match kept {
             true => KeyOutput::Key(next.next().unwrap_or_default()),
-            false => KeyOutput::Function(replace_columns(expr, &place)?),
+            false => KeyOutput::Function(with_columns(expr, &place)?),
         });
     }
     Ok((keys, outputs))
@@ -204,19 +203,10 @@ impl Exprs {
     fn rewrite(&mut self, replace: &dyn Fn(&Column) -> Result<Expr>) -> Result<()> {
         let calls = self.calls.iter_mut().flat_map(|call| call.arguments.iter_mut().chain(&mut call.filter));
         for expr in self.keys.iter_mut().chain(calls) {
-            *expr = replace_columns(expr, replace)?;
+            *expr = with_columns(expr, replace)?;
         }
         Ok(())
     }
-}
-
-fn replace_columns(expr: &Expr, replace: &dyn Fn(&Column) -> Result<Expr>) -> Result<Expr> {
-    // Upwards: what was put in is not looked into again.
-    let replaced = Arc::clone(expr).transform_up(|part| match part.downcast_ref::<Column>() {
-        Some(column) => Ok(Transformed::yes(replace(column)?)),
-        None => Ok(Transformed::no(part)),
-    });
-    replaced.data()
 }
 
 fn is_unordered(function: &Arc<AggregateFunctionExpr>) -> bool {

@@ -52,11 +52,26 @@ enum Operation {
 #[derive(Debug)]
 enum Source {
     /// `base + step * code`; code 0 is NULL if `has_null`.
-    Linear { position: usize, base: i64, step: i64, codes: u64, has_null: bool },
-    /// By code.
-    Table { position: usize, values: Vec<i64>, valid: Option<Vec<u8>> },
+    Linear {
+        position: usize,
+        base: i64,
+        step: i64,
+        codes: u64,
+        has_null: bool,
+    },
+    Table(Table<i64>),
     /// From arrays.
-    Plain { position: usize },
+    Plain {
+        position: usize,
+    },
+}
+
+/// Doubles or integers by code.
+#[derive(Debug)]
+pub(super) struct Table<V> {
+    position: usize,
+    values: Vec<V>,
+    valid: Option<Vec<u8>>,
 }
 
 /// Memory that programs reuse.
@@ -264,8 +279,7 @@ impl Source {
         }
         let mut read = Values::default();
         read_integers(&dictionary_values(column)?, None, &mut read)?;
-        let valid = read.has_null.then_some(read.valid);
-        Ok(Self::Table { position, values: read.values, valid })
+        Ok(Self::Table(Table::new(position, read)))
     }
 
     fn bounds(&self) -> (i128, i128) {
@@ -274,9 +288,9 @@ impl Source {
                 let (base, step) = (i128::from(*base), i128::from(*step));
                 (base, base + step * i128::from(codes.saturating_sub(1)))
             }
-            Self::Table { values, .. } => {
+            Self::Table(table) => {
                 let bound = |value: Option<&i64>| value.map_or(0, |value| i128::from(*value));
-                (bound(values.iter().min()), bound(values.iter().max()))
+                (bound(table.values.iter().min()), bound(table.values.iter().max()))
             }
             Self::Plain { .. } => (i64::MIN.into(), i64::MAX.into()),
         }
@@ -291,20 +305,31 @@ impl Source {
                 gather::linear(codes, input.rows, *base, *step, &mut out.values);
                 out.has_null = *has_null && gather::not_zero(codes, input.rows, &mut out.valid);
             }
-            Self::Table { position, values, valid } => {
-                let Some(coded) = column(position).coded() else { return Err(unlike()) };
-                let codes = coded.codes(input.block);
-                gather::lookup(codes, input.rows, values, &mut out.values);
-                out.has_null = valid.as_ref().is_some_and(|valid| {
-                    gather::lookup(codes, input.rows, valid, &mut out.valid);
-                    !gather::all_set(&out.valid)
-                });
-            }
+            Self::Table(table) => table.read(input, out)?,
             Self::Plain { position } => {
                 let Column::Plain(plain) = column(position).as_ref() else { return Err(unlike()) };
                 read_integers(&plain.array(input.block), input.rows, out)?;
             }
         }
+        Ok(())
+    }
+}
+
+impl<V> Table<V> {
+    pub(super) fn new(position: usize, values: Values<V>) -> Self {
+        Self { position, valid: values.has_null.then_some(values.valid), values: values.values }
+    }
+}
+
+impl<V: Copy> Table<V> {
+    pub(super) fn read(&self, input: BlockRows<'_>, out: &mut Values<V>) -> Result<()> {
+        let Some(coded) = input.segment.columns()[self.position].coded() else { return Err(unlike()) };
+        let codes = coded.codes(input.block);
+        gather::lookup(codes, input.rows, &self.values, &mut out.values);
+        out.has_null = self.valid.as_ref().is_some_and(|valid| {
+            gather::lookup(codes, input.rows, valid, &mut out.valid);
+            !gather::all_set(&out.valid)
+        });
         Ok(())
     }
 }

@@ -149,7 +149,7 @@ impl PartitionState {
         segment_index: usize,
         blocks: Range<usize>,
     ) -> Result<()> {
-        for block in prepared.filter.candidates(blocks) {
+        for block in prepared.filter.candidates(segment, blocks) {
             self.blocks_read += 1;
             prepared.filter.select(segment, block, &mut self.filter_scratch, &mut self.selection)?;
             if self.selection.count() > 0 {

@@ -186,7 +186,7 @@ fn fragment(
             arguments,
             filter: filter
                 .as_ref()
-                .map(|filter| Filter::new(Some(placed(filter, aggregate.input())), schema(), &options))
+                .map(|filter| Filter::new(Some(&placed(filter, aggregate.input())), &schema(), &options))
                 .transpose()?,
         })
     });
@@ -194,7 +194,7 @@ fn fragment(
     let keys = aggregate.group_expr().expr().iter().zip(output.fields());
     Ok(Fragment {
         schema: schema(),
-        filter: Filter::new(predicate, schema(), &options)?,
+        filter: Filter::new(predicate.as_ref(), &schema(), &options)?,
         outputs: (0..keys.len()).map(KeyOutput::Key).collect(),
         keys: keys
             .map(|((expr, _), field)| Key { expr: placed(expr, aggregate.input()), field: Arc::clone(field) })

@@ -2,9 +2,10 @@
 //!
 //! Ranges are disjoint, ascending and do not touch. Members are below the column's number of codes.
 
-use arrow::array::{Array, BooleanArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::BooleanArray;
 use headwater_segment::column::select::Members;
+
+use crate::execute::selection::true_bits;
 
 /// Up to so many ranges are tested one by one on the codes of a block.
 const RANGES_MAX: usize = 4;
@@ -76,11 +77,7 @@ impl CodeSet {
 
     /// The codes that are TRUE; NULL is not.
     pub(crate) fn of_true(truth: &BooleanArray) -> Self {
-        let is_true: BooleanBuffer = match truth.nulls() {
-            Some(nulls) => truth.values() & nulls.inner(),
-            None => truth.values().clone(),
-        };
-        Self::from_words(is_true.bit_chunks().iter_padded().take(truth.len().div_ceil(64)).collect())
+        Self::from_words(true_bits(truth).bit_chunks().iter_padded().take(truth.len().div_ceil(64)).collect())
     }
 
     /// The codes whose bits are set, as ranges if they are few.

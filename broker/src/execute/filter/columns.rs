@@ -17,17 +17,25 @@ pub(crate) fn column_indexes(expr: &Arc<dyn PhysicalExpr>) -> Vec<usize> {
     indexes
 }
 
+/// The same expression with something else in place of each column. What is put in is not looked into again.
+pub(crate) fn with_columns(
+    expr: &Arc<dyn PhysicalExpr>,
+    replace: impl Fn(&Column) -> Result<Arc<dyn PhysicalExpr>>,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let replaced = Arc::clone(expr).transform_up(|part| match part.downcast_ref::<Column>() {
+        Some(column) => replace(column).map(Transformed::yes),
+        None => Ok(Transformed::no(part)),
+    });
+    replaced.data()
+}
+
 /// The same expression over a schema that has only the columns at `indexes`, in that order.
 pub(crate) fn with_column_indexes(
     expr: &Arc<dyn PhysicalExpr>,
     indexes: &[usize],
 ) -> Result<Arc<dyn PhysicalExpr>> {
-    let rewrite = |expr: Arc<dyn PhysicalExpr>| {
-        let Some(column) = expr.downcast_ref::<Column>() else { return Ok(Transformed::no(expr)) };
-        let Some(place) = indexes.iter().position(|index| *index == column.index()) else {
-            return internal_err!("column {} is missing", column.name());
-        };
-        Ok(Transformed::yes(Arc::new(Column::new(column.name(), place)) as Arc<dyn PhysicalExpr>))
-    };
-    Arc::clone(expr).transform_up(rewrite).data()
+    with_columns(expr, |column| match indexes.iter().position(|index| *index == column.index()) {
+        Some(place) => Ok(Arc::new(Column::new(column.name(), place))),
+        None => internal_err!("column {} is missing", column.name()),
+    })
 }

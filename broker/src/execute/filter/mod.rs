@@ -28,11 +28,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::Schema;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::DynamicFilterTracking;
-use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
 use headwater_segment::column::SegmentColumns;
 
 pub(crate) use segment::{FilterScratch, SegmentFilter};
@@ -43,45 +41,23 @@ use super::options::ExecuteOptions;
 /// A predicate over the columns of a scan.
 #[derive(Debug)]
 pub(crate) struct Filter {
-    predicate: Option<Predicate>,
-    schema: SchemaRef,
+    shape: Option<Shape>,
     options: ExecuteOptions,
-}
-
-#[derive(Debug)]
-enum Predicate {
-    /// Its shape is known.
-    Fixed(Shape),
-    /// It changes while the query runs (such as the bound of a top-k): its shape is that of the moment of compilation.
-    Dynamic(Arc<dyn PhysicalExpr>),
 }
 
 impl Filter {
     /// A predicate whose column i is field i of `schema`, and column i of the segments. `None` selects every row.
     pub(crate) fn new(
-        predicate: Option<Arc<dyn PhysicalExpr>>,
-        schema: SchemaRef,
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        schema: &Schema,
         options: &ExecuteOptions,
     ) -> Result<Self> {
-        let predicate = match predicate {
-            Some(predicate) if DynamicFilterTracking::classify(&predicate).contains_dynamic_filter() => {
-                Some(Predicate::Dynamic(predicate))
-            }
-            Some(predicate) => Some(Predicate::Fixed(Shape::new(&predicate, &schema)?)),
-            None => None,
-        };
-        Ok(Self { predicate, schema, options: *options })
+        let shape = predicate.map(|predicate| Shape::new(predicate, schema)).transpose()?;
+        Ok(Self { shape, options: *options })
     }
 
     /// The filter of one segment.
     pub(crate) fn compile(&self, segment: &SegmentColumns) -> Result<SegmentFilter> {
-        match &self.predicate {
-            None => SegmentFilter::new(None, segment, &self.options),
-            Some(Predicate::Fixed(shape)) => SegmentFilter::new(Some(shape), segment, &self.options),
-            Some(Predicate::Dynamic(predicate)) => {
-                let now = snapshot_physical_expr(Arc::clone(predicate))?;
-                SegmentFilter::new(Some(&Shape::new(&now, &self.schema)?), segment, &self.options)
-            }
-        }
+        SegmentFilter::new(self.shape.as_ref(), segment, &self.options)
     }
 }

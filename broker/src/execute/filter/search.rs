@@ -63,7 +63,8 @@ struct Sorted<'a> {
 
 impl Sorted<'_> {
     /// The first code of `first..end` at which `expr`, which changes at most once, is what it becomes: true if `rising`,
-    /// else false. `end` if there is none; `None` if a value has no answer.
+    /// else false. `end` if there is none; `None` if a value has no answer: then the first or the last has none, and both
+    /// are looked at.
     fn turn(
         &self,
         expr: &Arc<dyn PhysicalExpr>,
@@ -73,7 +74,10 @@ impl Sorted<'_> {
     ) -> Result<Option<u64>> {
         while first < end {
             let stride = (end - first).div_ceil(PROBES);
-            let probes: Vec<u64> = (first..end).step_by(stride as usize).collect();
+            let mut probes: Vec<u64> = (first..end).step_by(stride as usize).collect();
+            if probes.last() != Some(&(end - 1)) {
+                probes.push(end - 1);
+            }
             let values = values_of_codes(self.column, &probes)?;
             let Ok(truth) = evaluate_on_values(expr, values, self.field) else { return Ok(None) };
             let Some(truth) = truth.as_boolean_opt().filter(|truth| truth.null_count() == 0) else {

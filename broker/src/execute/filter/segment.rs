@@ -15,7 +15,7 @@ use super::index::take_indexed;
 use super::shape::{Leaf, Shape};
 use crate::execute::options::ExecuteOptions;
 use crate::execute::project::materialise;
-use crate::execute::selection::{MASK_WORDS, Mask, Selection};
+use crate::execute::selection::{MASK_WORDS, Mask, Selection, true_bits};
 
 /// If less than this part of a block's rows is left, their codes are read one by one.
 const FEW: usize = 16;
@@ -36,16 +36,14 @@ struct Index {
     rows: RoaringBitmap,
     /// Places of the columns whose indexes were used.
     places: Vec<usize>,
-    /// Where the blocks begin and end: candidates are asked for without the segment.
-    segment: SegmentColumns,
 }
 
 impl Index {
-    /// The rows of a block.
-    fn block(&self, block: usize) -> Range<u32> {
-        let rows = self.segment.block(block);
-        let row = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
-        row(rows.start)..row(rows.end)
+    /// The rows that are left of a block of the segment, numbered within it.
+    fn rows_of(&self, segment: &SegmentColumns, block: usize) -> impl Iterator<Item = usize> {
+        let block = segment.block(block);
+        let bound = |row: usize| u32::try_from(row).unwrap_or(u32::MAX);
+        self.rows.range(bound(block.start)..bound(block.end)).map(move |row| row as usize - block.start)
     }
 }
 
@@ -87,11 +85,7 @@ impl SegmentFilter {
                 step = Step::Never;
                 None
             }
-            Some((rows, places)) => {
-                let segment = segment.clone();
-                Some(Index { rows, places, segment })
-            }
-            None => None,
+            found => found.map(|(rows, places)| Index { rows, places }),
         };
         Ok(Self { step, index })
     }
@@ -118,10 +112,14 @@ impl SegmentFilter {
         matches!(self.step, Step::Always) && self.index.is_none()
     }
 
-    /// The blocks of `blocks` that may have selected rows.
-    pub(crate) fn candidates(&self, blocks: Range<usize>) -> impl Iterator<Item = usize> {
+    /// The blocks of `blocks` of the segment that may have selected rows.
+    pub(crate) fn candidates(
+        &self,
+        segment: &SegmentColumns,
+        blocks: Range<usize>,
+    ) -> impl Iterator<Item = usize> {
         blocks.filter(|block| {
-            let indexed = |index: &Index| index.rows.range(index.block(*block)).next().is_some();
+            let indexed = |index: &Index| index.rows_of(segment, *block).next().is_some();
             may_select(&self.step, *block) && self.index.as_ref().is_none_or(indexed)
         })
     }
@@ -149,11 +147,7 @@ impl SegmentFilter {
     ) -> Result<()> {
         if let Some(index) = &self.index {
             scratch.mask.fill(0);
-            let block = index.block(block);
-            for row in index.rows.range(block.clone()) {
-                let row = (row - block.start) as usize;
-                scratch.mask[row / 64] |= 1 << (row % 64);
-            }
+            index.rows_of(segment, block).for_each(|row| scratch.mask[row / 64] |= 1 << (row % 64));
             rows.keep(&scratch.mask);
         }
         narrow(&self.step, segment, block, scratch, rows)
@@ -293,10 +287,7 @@ fn narrow_by_rows(
 /// Sets the bits of the selected rows whose value is TRUE.
 fn spread(truth: &BooleanArray, rows: &mut Selection, mask: &mut Mask) {
     mask.fill(0);
-    let is_true = match truth.nulls() {
-        Some(nulls) => truth.values() & nulls.inner(),
-        None => truth.values().clone(),
-    };
+    let is_true = true_bits(truth);
     if rows.is_all() {
         mask.iter_mut().zip(is_true.bit_chunks().iter_padded()).for_each(|(word, bits)| *word = bits);
         return;

@@ -200,8 +200,8 @@ fn is_null_literal(expr: &Arc<dyn PhysicalExpr>) -> bool {
     expr.downcast_ref::<Literal>().is_some_and(|literal| literal.value().is_null())
 }
 
-/// Whether an expression over the column grows, or stays, as the column grows: the column itself, widening casts, and
-/// date_trunc in UTC. An error for some value is found when the search meets it.
+/// Whether an expression over the column grows, or stays, as the column grows: the column itself, casts that keep the
+/// order, and date_trunc in UTC. Where they fail, as a cast to fewer digits does, they fail from some value on.
 fn keeps_order(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<bool> {
     if expr.downcast_ref::<Column>().is_some() {
         return Ok(is_ordered(&expr.data_type(schema)?));

@@ -6,7 +6,6 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, StringViewArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{Column as ColumnExpr, DynamicFilterPhysicalExpr, lit};
 use datafusion::prelude::SessionContext;
 use headwater_segment::column::{
     BLOCK_ROWS, CodeStore, CodeValues, CodedColumn, Codes, Column, SegmentColumns,
@@ -42,14 +41,14 @@ fn physical(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 
 fn compile(schema: &SchemaRef, columns: &SegmentColumns, sql: &str, indexes: Toggle) -> SegmentFilter {
     let options = ExecuteOptions { indexes, ..ExecuteOptions::default() };
-    let filter = Filter::new(Some(physical(schema, sql)), Arc::clone(schema), &options).unwrap();
+    let filter = Filter::new(Some(&physical(schema, sql)), schema, &options).unwrap();
     filter.compile(columns).unwrap()
 }
 
 fn count(filter: &SegmentFilter, columns: &SegmentColumns) -> datafusion::error::Result<usize> {
     let (mut scratch, mut selection) = (FilterScratch::new(), Selection::new());
     let mut count = 0;
-    for block in filter.candidates(0..columns.blocks()) {
+    for block in filter.candidates(columns, 0..columns.blocks()) {
         filter.select(columns, block, &mut scratch, &mut selection)?;
         count += selection.count();
     }
@@ -79,7 +78,7 @@ fn zones_leave_the_blocks_of_a_sorted_column() {
     let (schema, columns) = columns([Form::Sorted, Form::Linear, Form::Sorted, Form::Sorted]);
     let day = BLOCK_ROWS as i64 / 10 + 10;
     let filter = compile(&schema, &columns, &format!("day = {day}"), Toggle::Off);
-    assert_eq!(filter.candidates(0..4).collect::<Vec<_>>(), [1]);
+    assert_eq!(filter.candidates(&columns, 0..4).collect::<Vec<_>>(), [1]);
     assert_eq!(count(&filter, &columns).unwrap(), 10);
 }
 
@@ -130,18 +129,6 @@ fn an_entry_of_no_row_raises_no_error() {
 }
 
 #[test]
-fn a_dynamic_filter_is_that_of_the_moment() {
-    let (schema, columns) = columns([Form::Sorted; 4]);
-    let key: Arc<dyn PhysicalExpr> = Arc::new(ColumnExpr::new("few", 3));
-    let dynamic = Arc::new(DynamicFilterPhysicalExpr::new(vec![key], lit(true)));
-    let predicate = Arc::clone(&dynamic) as Arc<dyn PhysicalExpr>;
-    let filter = Filter::new(Some(predicate), Arc::clone(&schema), &ExecuteOptions::default()).unwrap();
-    assert!(filter.compile(&columns).unwrap().is_always());
-    dynamic.update(physical(&schema, "few > 2")).unwrap();
-    assert_eq!(count(&filter.compile(&columns).unwrap(), &columns).unwrap(), BLOCK_ROWS);
-}
-
-#[test]
 fn values_far_apart_cost_no_memory() {
     let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
     let values = [Some(0), Some(1), None, Some(5), Some(1 << 50), Some(i64::MAX - 1)];
@@ -153,4 +140,18 @@ fn values_far_apart_cost_no_memory() {
     assert_eq!(run("a NOT IN (1, 3, 5, 7, 9, 11)"), 3);
     assert_eq!(run("a = 9223372036854775806"), 1);
     assert_eq!(run("a < 1.5"), 2);
+}
+
+/// Of 5,001 values a search looks at some 130.
+#[test]
+fn a_cast_that_only_the_greatest_value_fails_is_no_search() {
+    let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+    let array: ArrayRef = Arc::new(Int64Array::from_iter_values((0..5000).chain([1_000_000])));
+    let columns = segment(&[array], &[Form::Sorted], &[5001], true);
+    let run = |sql: &str| count(&compile(&schema, &columns, sql, Toggle::Auto), &columns);
+    for condition in ["> 3", "<= 3", "= 7", "<> 7", "IN (7, 8)"] {
+        let cast = |digits| format!("CAST(a AS DECIMAL({digits}, 0)) {condition}");
+        assert!(run(&cast(7)).is_ok());
+        assert!(run(&cast(5)).unwrap_err().to_string().contains("1000000"), "{condition}");
+    }
 }

@@ -170,11 +170,11 @@ impl Case {
         indexes: Toggle,
     ) -> datafusion::error::Result<Vec<usize>> {
         let options = ExecuteOptions { indexes, ..ExecuteOptions::default() };
-        let filter = Filter::new(Some(Arc::clone(expr)), Arc::clone(&self.schema), &options)?;
+        let filter = Filter::new(Some(expr), &self.schema, &options)?;
         let compiled = filter.compile(&self.columns)?;
         let (mut scratch, mut selection) = (FilterScratch::new(), Selection::new());
         let mut rows = Vec::new();
-        for block in compiled.candidates(0..self.columns.blocks()) {
+        for block in compiled.candidates(&self.columns, 0..self.columns.blocks()) {
             compiled.select(&self.columns, block, &mut scratch, &mut selection)?;
             let start = self.columns.block(block).start;
             rows.extend(selection.indices().iter().map(|row| start + usize::from(*row)));
@@ -253,7 +253,7 @@ fn narrowing_asks_no_row_that_was_dropped_before() {
             ("i < 2 AND 10 / i > 4", [false, true, false]),
         ] {
             let options = ExecuteOptions::default();
-            let filter = Filter::new(Some(case.physical(sql)), Arc::clone(&case.schema), &options).unwrap();
+            let filter = Filter::new(Some(&case.physical(sql)), &case.schema, &options).unwrap();
             let compiled = filter.compile(&case.columns).unwrap();
             let mut scratch = FilterScratch::new();
             for block in 0..2 {

@@ -110,6 +110,24 @@ async fn a_part_that_is_not_wanted_is_skipped_and_an_error_reaches_whoever_asks(
 }
 
 #[tokio::test]
+async fn a_search_through_segments_without_rows_gives_way_after_each() {
+    let (source, parts) = table(&[1; 50]).await;
+    let looked_at = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&looked_at);
+    let prepare: Prepare<()> = Box::new(move |_| {
+        counts.fetch_add(1, Ordering::Relaxed);
+        Ok(None)
+    });
+    let work = work(&source, parts, prepare);
+    let mut next = pin!(work.next());
+    for turn in 1..=50 {
+        assert!(futures::poll!(next.as_mut()).is_pending());
+        assert_eq!(looked_at.load(Ordering::Relaxed), turn);
+    }
+    assert!(next.await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_claim_that_is_given_up_is_taken_by_another() {
     let (source, parts) = table(&[10]).await;
     let work = Arc::new(work(&source, parts, Box::new(|_| Ok(Some(())))));
