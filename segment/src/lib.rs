@@ -16,6 +16,7 @@ mod kernel;
 pub mod live;
 pub mod log;
 pub mod mutable;
+mod order;
 pub mod resident;
 pub mod schema;
 pub mod sealed;
