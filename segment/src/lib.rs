@@ -10,6 +10,7 @@
 //! and the read path (`broker`) both depend on this crate and never on each other.
 
 pub mod budget;
+pub mod clock;
 pub mod column;
 pub mod error;
 mod kernel;

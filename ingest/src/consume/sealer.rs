@@ -9,9 +9,10 @@
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use headwater_segment::SegmentError;
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::{Change, Commit, LogSnapshot};
 use headwater_segment::mutable::MutableSegment;
@@ -317,10 +318,6 @@ impl Prepared {
         let found = snapshot.segments.iter().find(|meta| meta.id == self.id)?;
         Some(SealOutcome::Segment(Box::new(SegmentMeta::clone(found))))
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }
 
 #[cfg(test)]
