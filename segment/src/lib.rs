@@ -10,6 +10,7 @@
 //! and the read path (`broker`) both depend on this crate and never on each other.
 
 pub mod budget;
+mod cardinality;
 pub mod clock;
 pub mod column;
 pub mod error;

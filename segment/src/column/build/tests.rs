@@ -322,6 +322,23 @@ fn columns_of_one_value_take_a_byte() {
         ["BOOLEAN", "INT", "FLOAT", "DECIMAL(38,2)", "TIMESTAMP", "DATE", "STRING", "BYTES", "ARRAY<INT>"]
     {
         let data_type: ColumnType = data_type.parse().unwrap();
+#[test]
+fn text_in_many_pieces_is_judged_by_all_of_its_rows() {
+    const ROWS: i64 = 160_000;
+    let build = |value: &dyn Fn(i64) -> i64| {
+        let texts = (0..ROWS).map(|row| Some(format!("a rather long text {}", value(row))));
+        let array: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
+        let pieces: Vec<ArrayRef> = (0..20).map(|piece| array.slice(piece * 8000, 8000)).collect();
+        check_built(&ColumnType::String, &pieces)
+    };
+    let noise = |row: i64| row.wrapping_mul(0x5851_f42d_4c95_7f2d) as u64 >> 20;
+    assert!(matches!(build(&|row| row), Column::Plain(_)));
+    assert!(matches!(build(&|row| (noise(row) % 1_000_000) as i64), Column::Plain(_)));
+    assert!(matches!(build(&|row| (noise(row) % 100_000) as i64), Column::Coded(_)));
+    // All distinct where the column begins, few where it ends.
+    assert!(matches!(build(&|row| row.min(80_000)), Column::Coded(_)));
+}
+
         let nulls = new_null_array(&data_type.arrow(), 9000);
         check_built(&data_type, &[Arc::clone(&nulls)]);
         let column = null_column(&data_type, 9000);
