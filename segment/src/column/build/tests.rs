@@ -1,14 +1,16 @@
 //! Whatever is built reads back as it was, and keeps the invariants of columns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Int32Type};
 use proptest::prelude::*;
+use roaring::RoaringBitmap;
 
 use super::*;
-use crate::column::CodeSlice;
+use crate::column::{CodeSlice, Postings};
 
 /// The values of a column, row by row, as one array.
 pub(crate) fn decode(column: &Column, rows: usize) -> ArrayRef {
@@ -99,6 +101,19 @@ pub(crate) fn check(column: &Column, rows: usize) {
     } else if rows > 0 {
         assert!(used.contains(&0) || !coded.has_null);
         assert!(used.contains(&(count - 1)), "the greatest value has the greatest code");
+    }
+}
+
+/// What postings say against the codes of their column.
+pub(crate) fn check_postings(column: &CodedColumn, postings: &dyn Postings, rows: usize) {
+    let mut expected: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+    for row in 0..rows {
+        let code = column.codes(row / BLOCK_ROWS).get(row % BLOCK_ROWS);
+        expected.entry(code).or_default().insert(row as u32);
+    }
+    for (code, rows) in expected {
+        assert_eq!(postings.count(code), Some(rows.len()), "code {code}");
+        assert_eq!(postings.rows(code), Some(rows), "code {code}");
     }
 }
 
@@ -308,21 +323,6 @@ fn mostly_distinct_text_is_plain() {
 }
 
 #[test]
-fn columns_of_one_value_take_a_byte() {
-    for (data_type, array) in [
-        (ColumnType::Long, Arc::new(Int64Array::from(vec![i64::MIN; 3])) as ArrayRef),
-        (ColumnType::Double, Arc::new(Float64Array::from(vec![f64::NAN; 3]))),
-        (ColumnType::String, Arc::new(StringViewArray::from(vec!["x"; 3]))),
-    ] {
-        let column = check_built(&data_type, &[array]);
-        let coded = column.coded().unwrap();
-        assert!(matches!(coded.codes(0), CodeSlice::U8([0, 0, 0])) && !coded.has_null);
-    }
-    for data_type in
-        ["BOOLEAN", "INT", "FLOAT", "DECIMAL(38,2)", "TIMESTAMP", "DATE", "STRING", "BYTES", "ARRAY<INT>"]
-    {
-        let data_type: ColumnType = data_type.parse().unwrap();
-#[test]
 fn text_in_many_pieces_is_judged_by_all_of_its_rows() {
     const ROWS: i64 = 160_000;
     let build = |value: &dyn Fn(i64) -> i64| {
@@ -339,6 +339,21 @@ fn text_in_many_pieces_is_judged_by_all_of_its_rows() {
     assert!(matches!(build(&|row| row.min(80_000)), Column::Coded(_)));
 }
 
+#[test]
+fn columns_of_one_value_take_a_byte() {
+    for (data_type, array) in [
+        (ColumnType::Long, Arc::new(Int64Array::from(vec![i64::MIN; 3])) as ArrayRef),
+        (ColumnType::Double, Arc::new(Float64Array::from(vec![f64::NAN; 3]))),
+        (ColumnType::String, Arc::new(StringViewArray::from(vec!["x"; 3]))),
+    ] {
+        let column = check_built(&data_type, &[array]);
+        let coded = column.coded().unwrap();
+        assert!(matches!(coded.codes(0), CodeSlice::U8([0, 0, 0])) && !coded.has_null);
+    }
+    for data_type in
+        ["BOOLEAN", "INT", "FLOAT", "DECIMAL(38,2)", "TIMESTAMP", "DATE", "STRING", "BYTES", "ARRAY<INT>"]
+    {
+        let data_type: ColumnType = data_type.parse().unwrap();
         let nulls = new_null_array(&data_type.arrow(), 9000);
         check_built(&data_type, &[Arc::clone(&nulls)]);
         let column = null_column(&data_type, 9000);
