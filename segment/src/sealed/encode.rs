@@ -41,7 +41,7 @@ pub struct SealRequest<'a> {
     pub from: i64,
     /// End of the offsets covered, exclusive.
     pub to: i64,
-    /// Identity of the new segment; its time is recorded as the time of sealing.
+    /// Identity of the new segment; its time is recorded as the time of sealing, which whoever writes a segment anew overrules.
     pub id: Ulid,
     /// Dead letters recorded for the range.
     pub dead_letters: u64,
