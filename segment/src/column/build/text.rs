@@ -18,7 +18,7 @@ use hashbrown::HashTable;
 use super::{coded, fingerprint, narrowest, plain, remapped, unexpected};
 use crate::Result;
 use crate::cardinality::{Limit, spread};
-use crate::column::{CodeValues, Column};
+use crate::column::{BLOCK_ROWS, CodeValues, Column};
 use crate::order::prefix;
 
 /// Below this many rows a dictionary costs nothing worth saving.
@@ -34,14 +34,15 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     // A code takes four bytes and an entry sixteen: with seven of ten rows distinct the dictionary saves nothing.
     let distinct_max = if rows < JUDGED_ROWS_MIN { rows } else { rows / 10 * 7 };
     let limit = Limit { distinct_max, judged_rows: Some(rows) };
+    let pieces: Vec<ArrayRef> = arrays.iter().flat_map(pieces_of).collect();
     let mut interner = Interner::new();
     let mut arrivals = vec![0; rows];
     let mut seen = 0;
-    for (pieces, (number, rows)) in (1..).zip(spread(arrays.iter().map(|array| array.len()))) {
-        let array = &arrays[number];
-        interner.intern_all(array, &mut arrivals[rows])?;
-        seen += array.len() - array.null_count();
-        if limit.is_reached(interner.values.len(), seen, pieces) {
+    for (count, (number, rows)) in (1..).zip(spread(pieces.iter().map(|piece| piece.len()))) {
+        let piece = &pieces[number];
+        interner.intern_all(piece, &mut arrivals[rows])?;
+        seen += piece.len() - piece.null_count();
+        if limit.is_reached(interner.values.len(), seen, count) {
             return plain::text(data_type, arrays);
         }
     }
@@ -61,6 +62,12 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     let fingerprint = Some(fingerprint(&data_type, has_null, sorted()));
     let codes = narrowest!(values.len() as u64, remapped(&arrivals, &places));
     Ok(coded(data_type, CodeValues::Dictionary { values, sorted: true, fingerprint }, has_null, codes))
+}
+
+/// An array in pieces, small enough for the first few of a column's to come from all over it.
+fn pieces_of(array: &ArrayRef) -> impl Iterator<Item = ArrayRef> {
+    let starts = (0..array.len()).step_by(BLOCK_ROWS);
+    starts.map(move |start| array.slice(start, BLOCK_ROWS.min(array.len() - start)))
 }
 
 /// A builder for `count` values of `bytes` bytes altogether.
