@@ -10,12 +10,15 @@
 //! and the read path (`broker`) both depend on this crate and never on each other.
 
 pub mod budget;
+mod cardinality;
+pub mod clock;
 pub mod column;
 pub mod error;
 mod kernel;
 pub mod live;
 pub mod log;
 pub mod mutable;
+mod order;
 pub mod resident;
 pub mod schema;
 pub mod sealed;

@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::Tables;
 use headwater_segment::resident::ResidentStore;
 use tokio::task::JoinHandle;
@@ -26,7 +27,7 @@ pub(crate) fn start_sweeping(residents: Arc<ResidentStore>, tables: Arc<Tables>)
             let (residents, tables) = (Arc::clone(&residents), Arc::clone(&tables));
             let swept = tokio::task::spawn_blocking(move || {
                 let logged = logged_segments(&tables);
-                let now_ms = now_ms();
+                let now_ms = now_ms().unsigned_abs();
                 residents.forget(|id| is_gone(id, &logged, now_ms));
             });
             if let Err(error) = swept.await {
@@ -48,10 +49,6 @@ fn logged_segments(tables: &Tables) -> HashSet<Ulid> {
 /// Pure: whether a segment is in no log and too old to be on its way into one.
 fn is_gone(id: Ulid, logged: &HashSet<Ulid>, now_ms: u64) -> bool {
     !logged.contains(&id) && id.timestamp_ms().saturating_add(COMMIT_WAIT_MS) <= now_ms
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
 #[cfg(test)]

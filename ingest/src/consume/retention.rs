@@ -1,11 +1,12 @@
 //! What a table's own retention removes.
 
+use headwater_segment::clock::now_ms;
 use headwater_segment::log::{Change, LogSnapshot};
 use headwater_segment::schema::ColumnType;
 use headwater_segment::sealed::{SegmentMeta, StatValue};
 use ulid::Ulid;
 
-use super::supervisor::{Supervisor, now_ms};
+use super::supervisor::Supervisor;
 
 impl Supervisor {
     /// Removes sealed segments whose newest row is older than the table's retention.

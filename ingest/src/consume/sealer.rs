@@ -9,13 +9,15 @@
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use headwater_segment::SegmentError;
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::{Change, Commit, LogSnapshot};
 use headwater_segment::mutable::MutableSegment;
 use headwater_segment::resident::ResidentStore;
+use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
@@ -229,7 +231,7 @@ impl Sealer {
             } else {
                 let all: Vec<usize> = (0..schema.columns().len()).collect();
                 let rows = segment.batches(rows, &all).collect::<Result<Vec<_>, _>>()?;
-                let mut encoded = sealed::encode(SealRequest {
+                Some(sealed::encode(SealRequest {
                     schema: &schema,
                     table: live.name(),
                     partition,
@@ -239,19 +241,31 @@ impl Sealer {
                     dead_letters: letters.len() as u64,
                     rows,
                     keep: residents.used(live.name(), &schema),
-                })?;
-                // Before the swap that makes queries look for them. The sweep finds those of a seal that comes to nothing.
-                let kept = std::mem::take(&mut encoded.kept);
-                residents.adopt(live.name(), &schema, &encoded.meta, kept);
-                Some(encoded)
+                })?)
             };
             let letters =
                 if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
             Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded: false })
         };
-        tokio::task::spawn_blocking(work)
+        let mut prepared = tokio::task::spawn_blocking(work)
             .await
-            .map_err(|error| SegmentError::Refused(format!("encoding the segment panicked: {error}")))?
+            .map_err(|error| SegmentError::Refused(format!("encoding the segment panicked: {error}")))??;
+        if let Some(encoded) = &mut prepared.segment {
+            self.make_resident(encoded, job.segment.schema().clone()).await;
+        }
+        Ok(prepared)
+    }
+
+    /// Hands over the columns that queries have read, before the swap that makes queries look for them. The sweep finds those of a
+    /// seal that comes to nothing.
+    async fn make_resident(&self, encoded: &mut EncodedSegment, schema: Arc<TableSchema>) {
+        let kept = std::mem::take(&mut encoded.kept);
+        if kept.is_empty() {
+            return;
+        }
+        let (residents, live, meta) = (self.residents.clone(), self.live.clone(), encoded.meta.clone());
+        let id = meta.id;
+        without_fail(self.live.name(), id, move || residents.adopt(live.name(), &schema, &meta, kept)).await;
     }
 
     async fn upload(&self, prepared: &mut Prepared) -> Result<(), SegmentError> {
@@ -269,6 +283,13 @@ impl Sealer {
         }
         prepared.uploaded = true;
         Ok(())
+    }
+}
+
+/// Runs what a seal can do without: if it panics, its columns are loaded from the object later.
+async fn without_fail(table: &str, segment: Ulid, work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        tracing::warn!(table, %segment, %error, "the columns of a sealed segment did not become resident; they are loaded when asked for");
     }
 }
 
@@ -319,13 +340,17 @@ impl Prepared {
     }
 }
 
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_over_resident_columns_does_not_stop_a_seal() {
+        without_fail("events", Ulid::nil(), || panic!("a column that cannot be built")).await;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        without_fail("events", Ulid::nil(), move || sender.send(()).unwrap()).await;
+        receiver.await.unwrap();
+    }
 
     #[test]
     fn what_remains_of_a_range() {

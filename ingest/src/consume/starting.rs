@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::PartitionStage;
 use headwater_segment::log::{Change, Commit, GapReason};
 use headwater_segment::spec::{OnGap, StartPosition};
@@ -11,7 +12,7 @@ use ulid::Ulid;
 
 use super::partition::PartitionParts;
 use super::provenance::is_recreated;
-use super::supervisor::{Running, Supervisor, now_ms};
+use super::supervisor::{Running, Supervisor};
 use super::worker::Command;
 use crate::decide::{PartitionFacts, StartDecision, decide_start};
 use crate::error::Result;

@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::log::Change;
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::spec::DeadLetterTarget;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Semaphore, oneshot};
@@ -22,6 +23,7 @@ use tokio::task::JoinHandle;
 use super::dead_letters::DeadLetterTopic;
 use super::partition::SealReply;
 use super::provenance::Provenance;
+use super::rebuild::Failures;
 use super::sealer::{SealJob, Sealer};
 use super::worker::{Command, Worker};
 use crate::error::{IngestError, Result};
@@ -84,6 +86,8 @@ pub(crate) struct Supervisor {
     pub(super) ending: Option<Vec<oneshot::Receiver<Result<super::SealOutcome>>>>,
     /// Writes segments anew after a change of the spec's indexes.
     pub(super) rebuilding: Option<JoinHandle<()>>,
+    /// What it could not write anew.
+    pub(super) rebuild_failures: Arc<Mutex<Failures>>,
 }
 
 impl Supervisor {
@@ -103,6 +107,7 @@ impl Supervisor {
             topic: None,
             ending: None,
             rebuilding: None,
+            rebuild_failures: Arc::default(),
         };
         (supervisor, to_self)
     }
@@ -336,8 +341,4 @@ impl Supervisor {
         }
         let _ = reply.send(());
     }
-}
-
-pub(super) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::spec::SealSpec;
 use tokio::sync::mpsc::UnboundedSender;
@@ -214,8 +215,7 @@ impl Worker {
     fn keep_house(&mut self, now: Instant) {
         self.stream.serve();
         let trouble = self.stream.take_trouble();
-        let now_ms =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64);
+        let now_ms = now_ms();
         for (partition, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
             slot.ingest.seal_if_due(&self.seal, now);

@@ -1,9 +1,8 @@
 //! How far a partition is: written by its consumer, read by system tables, metrics and readiness checks.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use parking_lot::Mutex;
 
+use crate::clock::now_ms;
 use crate::log::PartitionState;
 
 /// What a partition's consumer is doing.
@@ -205,9 +204,4 @@ impl ProgressSnapshot {
             last_error: record.last_error,
         }
     }
-}
-
-/// Milliseconds since the epoch.
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as i64)
 }

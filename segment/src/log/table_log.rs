@@ -16,6 +16,7 @@ use super::decide::{Change, Commit, Decision, decide, decide_create};
 use super::files::LogFiles;
 use super::snapshot::LogSnapshot;
 use super::state::LogState;
+use crate::clock::now_ms;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
@@ -261,8 +262,4 @@ async fn commit_loop(
             return Err(error);
         }
     }
-}
-
-fn now_ms() -> i64 {
-    chrono::Utc::now().timestamp_millis()
 }

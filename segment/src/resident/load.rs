@@ -7,12 +7,11 @@ use bytes::Bytes;
 use futures::{StreamExt, TryFutureExt, stream};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
 
 use super::file::Identity;
 use super::flight::Flight;
 use super::indexed::Indexed;
-use super::object;
+use super::object::{self, ObjectSchema};
 use super::store::{Key, ResidentStore, count_load};
 use crate::column::{build_column, null_column};
 use crate::schema;
@@ -76,8 +75,15 @@ pub(super) async fn load(
         Ok(indexes) => indexes,
         Err(error) => return all_fail(placed.into_iter().map(|placed| placed.wanted).collect(), error),
     };
+    let schema = match ObjectSchema::new(metadata) {
+        Ok(schema) => Arc::new(schema),
+        Err(error) => {
+            let error = SegmentError::Corrupt(format!("segment {}: {error}", meta.path));
+            return all_fail(placed.into_iter().map(|placed| placed.wanted).collect(), error);
+        }
+    };
     for batch in batches(placed) {
-        fetch_and_decode(&store, (&mut reader, &mut indexes), &meta, &metadata, batch).await;
+        fetch_and_decode(&store, (&mut reader, &mut indexes), &meta, &schema, batch).await;
     }
 }
 
@@ -135,7 +141,7 @@ async fn fetch_and_decode(
     store: &Arc<ResidentStore>,
     (reader, indexes): (&mut VerifiedReader, &mut SegmentIndexes),
     meta: &Arc<SegmentMeta>,
-    metadata: &Arc<ParquetMetaData>,
+    schema: &Arc<ObjectSchema>,
     batch: Vec<Placed>,
 ) {
     let ranges: Vec<Range<u64>> = batch.iter().flat_map(|placed| placed.ranges.iter().cloned()).collect();
@@ -155,14 +161,14 @@ async fn fetch_and_decode(
     let tasks: Vec<_> = tasks.collect();
     stream::iter(tasks)
         .for_each_concurrent(store.decodes_max(), |(placed, parts, index)| {
-            let (store, meta, metadata) = (Arc::clone(store), Arc::clone(meta), Arc::clone(metadata));
+            let (store, meta, schema) = (Arc::clone(store), Arc::clone(meta), Arc::clone(schema));
             async move {
                 let _turn = store.decode_turn().await;
                 let keeper = Arc::clone(&store);
                 // A panic drops the flight, which tells those who wait.
                 let _ = tokio::task::spawn_blocking(move || {
                     let Wanted { key, column, flight } = placed.wanted;
-                    let built = build(&metadata, &meta, placed.place, &column, parts, index);
+                    let built = build(&schema, &meta, placed.place, &column, parts, index);
                     let built = match built {
                         Ok(built) => built,
                         Err(error) => return flight.land(Err(Arc::new(error))),
@@ -183,7 +189,7 @@ async fn fetch_and_decode(
 }
 
 fn build(
-    metadata: &Arc<ParquetMetaData>,
+    schema: &ObjectSchema,
     meta: &SegmentMeta,
     place: usize,
     column: &schema::Column,
@@ -193,8 +199,7 @@ fn build(
     let corrupt = |what: String| {
         SegmentError::Corrupt(format!("segment {}, column {}: {what}", meta.path, column.name))
     };
-    let arrays =
-        object::decode(metadata, place, column, parts).map_err(|error| corrupt(error.to_string()))?;
+    let arrays = object::decode(schema, place, column, parts).map_err(|error| corrupt(error.to_string()))?;
     let rows: u64 = arrays.iter().map(|array| array.len() as u64).sum();
     if rows != meta.rows {
         return Err(corrupt(format!("it has {rows} rows, the table log says {}", meta.rows)));

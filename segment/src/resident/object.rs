@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
@@ -51,33 +51,66 @@ fn chunks_of(metadata: &ParquetMetaData, place: usize) -> impl Iterator<Item = &
     })
 }
 
+/// The footer of an object, and what Arrow makes of its columns by itself.
+pub(super) struct ObjectSchema {
+    pub(super) metadata: Arc<ParquetMetaData>,
+    inferred: SchemaRef,
+}
+
+impl ObjectSchema {
+    /// Converts the schema, once for all columns.
+    ///
+    /// # Errors
+    /// `Parquet` if a column has no Arrow type.
+    pub(super) fn new(metadata: Arc<ParquetMetaData>) -> Result<Self> {
+        let inferred = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
+        Ok(Self { inferred: Arc::clone(inferred.schema()), metadata })
+    }
+
+    /// To read one column as a type that the table or we chose, and the others as they are.
+    fn reading(&self, place: usize, data_type: DataType) -> Result<ArrowReaderMetadata> {
+        let fields = self.inferred.fields().iter().enumerate().map(|(index, field)| match index == place {
+            true => Arc::new(field.as_ref().clone().with_data_type(data_type.clone())),
+            false => Arc::clone(field),
+        });
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+        Ok(ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), options)?)
+    }
+}
+
 /// Decodes a column whose [`ranges`] have the bytes `fetched`. Text and bytes keep the dictionary of a row group in which
 /// every page has it.
 ///
 /// # Errors
 /// `Parquet` if the bytes are not what the footer says.
 pub(super) fn decode(
-    metadata: &Arc<ParquetMetaData>,
+    object: &ObjectSchema,
     place: usize,
     column: &Column,
     fetched: Vec<(u64, Bytes)>,
 ) -> Result<Vec<ArrayRef>> {
+    let metadata = &object.metadata;
     let fetched = Fetched(fetched.into());
-    let coded = ArrowReaderMetadata::try_new(
-        Arc::clone(metadata),
-        options(metadata, place, dictionary_type(&column.data_type))?,
-    )?;
-    let plain = ArrowReaderMetadata::try_new(
-        Arc::clone(metadata),
-        options(metadata, place, column.data_type.arrow())?,
-    )?;
+    let leaf = leaf_of(metadata, place);
+    // With and without a dictionary; most objects have columns of one row group, so of one form.
+    let mut forms: [Option<ArrowReaderMetadata>; 2] = [None, None];
     let mut arrays = Vec::new();
     for group in 0..metadata.num_row_groups() {
         let keeps_dictionary = column.data_type.is_bytes_like()
-            && metadata.row_group(group).columns().get(leaf_of(metadata, place)).is_some_and(is_dictionary);
-        let form = if keeps_dictionary { &coded } else { &plain };
+            && metadata.row_group(group).columns().get(leaf).is_some_and(is_dictionary);
+        let form = match &mut forms[usize::from(keeps_dictionary)] {
+            Some(form) => form.clone(),
+            none => {
+                let data_type = match keeps_dictionary {
+                    true => dictionary_type(&column.data_type),
+                    false => column.data_type.arrow(),
+                };
+                none.insert(object.reading(place, data_type)?).clone()
+            }
+        };
         let schema = metadata.file_metadata().schema_descr();
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched.clone(), form.clone())
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(fetched.clone(), form)
             .with_row_groups(vec![group])
             .with_projection(ProjectionMask::roots(schema, [place]))
             .with_batch_size(BATCH_ROWS)
@@ -102,17 +135,6 @@ fn dictionary_type(data_type: &ColumnType) -> DataType {
         DataType::BinaryView => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Binary)),
         other => other,
     }
-}
-
-/// Asks for one column as a type that the table or we chose, and for the others as they are.
-fn options(metadata: &Arc<ParquetMetaData>, place: usize, data_type: DataType) -> Result<ArrowReaderOptions> {
-    let inferred = ArrowReaderMetadata::try_new(Arc::clone(metadata), ArrowReaderOptions::new())?;
-    let fields = inferred.schema().fields().iter().enumerate().map(|(index, field)| {
-        let field = field.as_ref().clone();
-        if index == place { field.with_data_type(data_type.clone()) } else { field }
-    });
-    let schema = Schema::new(fields.collect::<Vec<_>>());
-    Ok(ArrowReaderOptions::new().with_schema(Arc::new(schema)))
 }
 
 /// Whether all data pages of a chunk are codes of its dictionary. A chunk that fell back to plain pages would be packed into
@@ -210,7 +232,8 @@ mod tests {
         let parts = ranges(&metadata, place).unwrap().into_iter().map(part).collect::<Vec<_>>();
         assert_eq!(parts.len(), 5);
         let column = Column { name: "wanted".into(), data_type: ColumnType::String, nullable: true };
-        let arrays = decode(&metadata, place, &column, parts.clone()).unwrap();
+        let object = ObjectSchema::new(metadata).unwrap();
+        let arrays = decode(&object, place, &column, parts.clone()).unwrap();
         let kept: Vec<bool> =
             arrays.iter().map(|array| matches!(array.data_type(), DataType::Dictionary(..))).collect();
         assert_eq!(kept, [true, false, true, true, false]);
@@ -219,9 +242,9 @@ mod tests {
         let views: Vec<&dyn Array> = views.iter().map(|array| array.as_ref()).collect();
         assert_eq!(concat(&views).unwrap().as_string_view(), &values);
 
-        assert!(decode(&metadata, place, &column, parts[1..].to_vec()).is_err(), "a part is missing");
+        assert!(decode(&object, place, &column, parts[1..].to_vec()).is_err(), "a part is missing");
         let mut short = parts;
         short[4].1.truncate(100);
-        assert!(decode(&metadata, place, &column, short).is_err(), "a part ends early");
+        assert!(decode(&object, place, &column, short).is_err(), "a part ends early");
     }
 }

@@ -21,8 +21,9 @@ use super::index::{
     range_keys,
 };
 use super::index_block::IndexKind;
-use super::intern::{Coded, Limit};
+use super::intern::Coded;
 use super::plain_chunk;
+use crate::cardinality::Limit;
 use crate::schema::{ColumnType, TableSchema};
 use crate::spec::IndexSet;
 use crate::{Result, SegmentError};
@@ -145,9 +146,10 @@ enum Chunk {
 /// When the codes of a column are not worth being made.
 pub(super) fn code_limit(schema: &TableSchema, column: usize, rows: usize) -> Limit {
     if schema.indexes(column).is_some_and(|indexes| indexes.inverted) {
-        return Limit { distinct_max: SPEC_DISTINCT_MAX, judged: false };
+        return Limit { distinct_max: SPEC_DISTINCT_MAX, judged_rows: None };
     }
-    Limit { distinct_max: dictionary_limit(&schema.columns()[column].data_type, rows), judged: true }
+    let distinct_max = dictionary_limit(&schema.columns()[column].data_type, rows);
+    Limit { distinct_max, judged_rows: Some(rows) }
 }
 
 fn dictionary_limit(data_type: &ColumnType, rows: usize) -> usize {

@@ -41,7 +41,7 @@ pub struct SealRequest<'a> {
     pub from: i64,
     /// End of the offsets covered, exclusive.
     pub to: i64,
-    /// Identity of the new segment; its time is recorded as the time of sealing.
+    /// Identity of the new segment; its time is recorded as the time of sealing, which whoever writes a segment anew overrules.
     pub id: Ulid,
     /// Dead letters recorded for the range.
     pub dead_letters: u64,
@@ -148,8 +148,7 @@ fn write_columns(
     let mut entries = Vec::new();
     let mut kept = Vec::new();
     for (number, column) in columns.iter().enumerate() {
-        // The sort key's columns that have no codes are asked again; they say so early.
-        let coded = coded[number].take().or_else(|| code(number));
+        let coded = if schema.sort_key().contains(&number) { coded[number].take() } else { code(number) };
         let statistics = match &coded {
             None => stats::collect(&column.data_type, &arrays[number]),
             Some(coded) => {

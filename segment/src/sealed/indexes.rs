@@ -1,7 +1,8 @@
-//! The indexes of a sealed segment, read entry by entry when a query asks for one.
+//! The indexes of a sealed segment, read entry by entry when one is asked for.
 //!
 //! Nothing is kept here: an entry is fetched by its byte range, verified, parsed and handed out. Whoever asks often keeps what it
-//! got.
+//! got, as the resident store keeps postings beside their column. Range indexes and bloom filters have no such place yet: no query
+//! asks for them.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A column as codes: each distinct value once, ascending, and a number per row.
 //!
-//! Works on rows in the order in which they arrived. A column with too many distinct values is given up early, after a look at
-//! its first rows, so that unique text costs next to nothing here.
+//! Works on rows in the order in which they arrived. A column with too many distinct values is given up early, by what a part of
+//! its rows shows (see [`cardinality`](crate::cardinality)), so that unique text costs next to nothing here.
 //!
 //! Invariant: codes compare as the values do; NULL, if there is one, is code 0 and below every value. Text and bytes ascend by
 //! their bytes, floats in IEEE 754 total order.
@@ -20,10 +20,10 @@ use arrow::datatypes::{
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::cardinality::{Limit, spread};
+use crate::order;
 use crate::schema::ColumnType;
 
-/// Values after which a column is judged: one that is mostly distinct by then will not get a dictionary.
-const JUDGED_VALUES: usize = 32_768;
 /// No code yet.
 const NO_CODE: u32 = u32::MAX;
 
@@ -44,21 +44,6 @@ impl Coded {
     }
 }
 
-/// When a column is given up.
-#[derive(Clone, Copy)]
-pub(super) struct Limit {
-    /// It has more distinct values.
-    pub(super) distinct_max: usize,
-    /// Its first rows are mostly distinct.
-    pub(super) judged: bool,
-}
-
-impl Limit {
-    fn is_reached(self, distinct: usize, values: usize) -> bool {
-        distinct > self.distinct_max || (self.judged && values >= JUDGED_VALUES && distinct * 2 > values)
-    }
-}
-
 /// The column that `arrays` hold together as codes; `None` if it reaches the limit, or is all NULL, or is of a type that has no
 /// codes.
 pub(super) fn intern(data_type: &ColumnType, arrays: &[&ArrayRef], limit: Limit) -> Option<Coded> {
@@ -71,10 +56,8 @@ pub(super) fn intern(data_type: &ColumnType, arrays: &[&ArrayRef], limit: Limit)
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
             numbers::<TimestampMicrosecondType>(arrays, limit, long)
         }
-        ColumnType::Float => {
-            numbers::<Float32Type>(arrays, limit, |bits| f32::from_bits(unordered32(bits as u32)))
-        }
-        ColumnType::Double => numbers::<Float64Type>(arrays, limit, |bits| f64::from_bits(unordered64(bits))),
+        ColumnType::Float => numbers::<Float32Type>(arrays, limit, |bits| order::f32_at(long(bits) as i32)),
+        ColumnType::Double => numbers::<Float64Type>(arrays, limit, |bits| order::f64_at(long(bits))),
         ColumnType::Decimal(digits, _) if *digits <= 18 => {
             numbers::<Decimal128Type>(arrays, limit, |bits| long(bits).into())
         }
@@ -111,24 +94,14 @@ impl Ordered for i128 {
 
 impl Ordered for f32 {
     fn ordered(self) -> u64 {
-        let bits = self.to_bits();
-        u64::from(if bits >> 31 == 1 { !bits } else { bits | 1 << 31 })
+        order::of_f32(self).ordered()
     }
 }
 
 impl Ordered for f64 {
     fn ordered(self) -> u64 {
-        let bits = self.to_bits();
-        if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+        order::of_f64(self).ordered()
     }
-}
-
-fn unordered32(bits: u32) -> u32 {
-    if bits >> 31 == 1 { bits & !(1 << 31) } else { !bits }
-}
-
-fn unordered64(bits: u64) -> u64 {
-    if bits >> 63 == 1 { bits & !(1 << 63) } else { !bits }
 }
 
 fn row_count(arrays: &[&ArrayRef]) -> usize {
@@ -163,25 +136,21 @@ where
     T::Native: Ordered,
 {
     let mut table = NumberTable::new();
-    let mut codes = Vec::with_capacity(row_count(arrays));
+    let mut codes = vec![NO_CODE; row_count(arrays)];
     let (mut has_null, mut values) = (false, 0_usize);
-    for array in arrays {
-        let array = array.as_primitive::<T>();
+    for (pieces, (number, rows)) in (1..).zip(spread(arrays.iter().map(|array| array.len()))) {
+        let array = arrays[number].as_primitive::<T>();
+        let rows = codes[rows].iter_mut().zip(array.values());
         match array.nulls().filter(|nulls| nulls.null_count() > 0) {
-            None => {
-                codes.extend(array.values().iter().map(|value| table.intern(value.ordered())));
-                values += array.len();
-            }
+            None => rows.for_each(|(code, value)| *code = table.intern(value.ordered())),
             Some(nulls) => {
                 has_null = true;
-                codes.extend(array.values().iter().zip(nulls).map(|(value, valid)| match valid {
-                    true => table.intern(value.ordered()),
-                    false => NO_CODE,
-                }));
-                values += array.len() - nulls.null_count();
+                let valid = rows.zip(nulls).filter(|(_, valid)| *valid);
+                valid.for_each(|((code, value), _)| *code = table.intern(value.ordered()));
             }
         }
-        if limit.is_reached(table.keys.len(), values) {
+        values += array.len() - array.null_count();
+        if limit.is_reached(table.keys.len(), values, pieces) {
             return None;
         }
     }
@@ -274,24 +243,25 @@ where
     T: ByteViewType,
 {
     let mut table = ViewTable::<T>::new();
-    let mut codes = Vec::with_capacity(row_count(arrays));
+    let mut codes = vec![NO_CODE; row_count(arrays)];
     let (mut has_null, mut values) = (false, 0_usize);
-    for array in arrays {
-        let array = array.as_byte_view::<T>();
+    for (pieces, (number, rows)) in (1..).zip(spread(arrays.iter().map(|array| array.len()))) {
+        let array = arrays[number].as_byte_view::<T>();
         table.enter(array);
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
         has_null |= nulls.is_some();
         values += array.len() - array.null_count();
-        codes.extend((0..array.len()).map(|row| match nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            true => NO_CODE,
-            false => table.intern(array, row),
-        }));
-        if limit.is_reached(table.values.len(), values) {
+        for (row, code) in codes[rows].iter_mut().enumerate() {
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                *code = table.intern(array, row);
+            }
+        }
+        if limit.is_reached(table.values.len(), values, pieces) {
             return None;
         }
     }
     let mut order: Vec<(u64, u32)> =
-        table.values.iter().map(|value| prefix(value.as_ref())).zip(0..).collect();
+        table.values.iter().map(|value| order::prefix(value.as_ref())).zip(0..).collect();
     let bytes = |code: u32| -> &[u8] { table.values[code as usize].as_ref() };
     order
         .sort_unstable_by(|left, right| left.0.cmp(&right.0).then_with(|| bytes(left.1).cmp(bytes(right.1))));
@@ -299,14 +269,6 @@ where
         order.iter().map(|(_, code)| table.values[*code as usize]),
     );
     finish(codes, order.iter().map(|(_, code)| *code), Arc::new(distinct), has_null)
-}
-
-/// The first eight bytes, which decide most comparisons.
-fn prefix(bytes: &[u8]) -> u64 {
-    let mut prefix = [0; 8];
-    let length = bytes.len().min(8);
-    prefix[..length].copy_from_slice(&bytes[..length]);
-    u64::from_be_bytes(prefix)
 }
 
 /// Codes of text or bytes. An open segment's dictionary gives equal values the same view, so most rows are found by their view

@@ -32,7 +32,7 @@ const TAG_INEXACT: &str = "headwater.inexact";
 pub struct SegmentMeta {
     /// Path of the object, relative to the table's root.
     pub path: String,
-    /// Identity; its time is when the segment was sealed.
+    /// Identity; its time is when the object was made: when the segment was sealed, or, if it was written anew, when that was.
     pub id: Ulid,
     /// Kafka partition.
     pub partition: i32,
@@ -46,7 +46,7 @@ pub struct SegmentMeta {
     pub size_bytes: u64,
     /// Version of the object's format.
     pub format_version: u32,
-    /// When it was sealed, milliseconds since the epoch.
+    /// When its rows were sealed, milliseconds since the epoch. A segment that takes another's place keeps the other's.
     pub sealed_at_ms: i64,
     /// Where the index block begins, in bytes; the data end there.
     pub index_offset: u64,

@@ -14,6 +14,7 @@ use arrow::row::{RowConverter, SortField};
 
 use super::intern::{Coded, Ordered};
 use crate::Result;
+use crate::order::prefix;
 use crate::schema::{ColumnType, TableSchema};
 
 /// Where the rows of `batches`, numbered through, must go: the n-th entry is the number of the row that comes n-th.
@@ -211,7 +212,7 @@ fn by_rows(schema: &TableSchema, batches: &[RecordBatch]) -> Result<Option<Vec<u
 
     // The first eight bytes of a key lie beside the row number: most comparisons never touch the key itself.
     let mut order: Vec<(u64, u32)> =
-        rows.iter().zip(0u32..).map(|(row, number)| (key_prefix(row.as_ref()), number)).collect();
+        rows.iter().zip(0u32..).map(|(row, number)| (prefix(row.as_ref()), number)).collect();
     let key = |number: u32| rows.row(number as usize);
     let in_order = |left: &(u64, u32), right: &(u64, u32)| {
         left.0 < right.0 || (left.0 == right.0 && key(left.1) <= key(right.1))
@@ -221,13 +222,6 @@ fn by_rows(schema: &TableSchema, batches: &[RecordBatch]) -> Result<Option<Vec<u
     }
     order.sort_unstable_by(|left, right| left.0.cmp(&right.0).then_with(|| key(left.1).cmp(&key(right.1))));
     Ok(Some(order.into_iter().map(|(_, number)| number).collect()))
-}
-
-fn key_prefix(key: &[u8]) -> u64 {
-    let mut prefix = [0; 8];
-    let bytes = key.len().min(8);
-    prefix[..bytes].copy_from_slice(&key[..bytes]);
-    u64::from_be_bytes(prefix)
 }
 
 #[cfg(test)]

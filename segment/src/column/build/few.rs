@@ -11,8 +11,8 @@ use hashbrown::HashTable;
 
 use super::rows::Rows;
 use super::{Code, FEW_VALUES_MAX, coded, fingerprint, narrowest, plain, remapped};
-use crate::Result;
 use crate::column::{CodeValues, Column};
+use crate::{Result, order};
 
 /// Few distinct values, and which of them each row has.
 pub(super) struct Few<K> {
@@ -119,31 +119,9 @@ pub(super) fn build_floats(data_type: DataType, keys: &Rows<i64>, arrays: &[Arra
     let keys = few.entries(has_null);
     let entries: ArrayRef = match data_type {
         DataType::Float32 => {
-            Arc::new(keys.map(|key| key.map(|key| f32_at(key as i32))).collect::<Float32Array>())
+            Arc::new(keys.map(|key| key.map(|key| order::f32_at(key as i32))).collect::<Float32Array>())
         }
-        _ => Arc::new(keys.map(|key| key.map(f64_at)).collect::<Float64Array>()),
+        _ => Arc::new(keys.map(|key| key.map(order::f64_at)).collect::<Float64Array>()),
     };
     Ok(few.column(data_type, entries, has_null, i64::to_le_bytes))
-}
-
-/// The place of a float in IEEE 754's total order (section 5.10; as `f32::total_cmp` does it). NaN of different bits differ,
-/// and so do the zeros.
-pub(super) fn order_of_f32(value: f32) -> i32 {
-    let bits = value.to_bits() as i32;
-    bits ^ ((bits >> 31) as u32 >> 1) as i32
-}
-
-/// The float at a place: the transformation is its own inverse.
-fn f32_at(place: i32) -> f32 {
-    f32::from_bits((place ^ ((place >> 31) as u32 >> 1) as i32) as u32)
-}
-
-/// See [`order_of_f32`].
-pub(super) fn order_of_f64(value: f64) -> i64 {
-    let bits = value.to_bits() as i64;
-    bits ^ ((bits >> 63) as u64 >> 1) as i64
-}
-
-fn f64_at(place: i64) -> f64 {
-    f64::from_bits((place ^ ((place >> 63) as u64 >> 1) as i64) as u64)
 }

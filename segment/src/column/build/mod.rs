@@ -29,7 +29,7 @@ use arrow::error::ArrowError;
 
 use super::{BLOCK_ROWS, CodeStore, CodeValues, CodedColumn, Codes, Column, PlainColumn, PlainStore, Zones};
 use crate::schema::ColumnType;
-use crate::{Result, SegmentError};
+use crate::{Result, SegmentError, order};
 
 use rows::Rows;
 
@@ -64,11 +64,11 @@ pub fn build_column(data_type: &ColumnType, arrays: &[ArrayRef]) -> Result<Colum
             }
         }
         ColumnType::Float => {
-            let keys = Rows::read::<Float32Type>(arrays, |value| few::order_of_f32(value).into())?;
+            let keys = Rows::read::<Float32Type>(arrays, |value| order::of_f32(value).into())?;
             few::build_floats(arrow, &keys, arrays)
         }
         ColumnType::Double => {
-            let keys = Rows::read::<Float64Type>(arrays, few::order_of_f64)?;
+            let keys = Rows::read::<Float64Type>(arrays, order::of_f64)?;
             few::build_floats(arrow, &keys, arrays)
         }
         ColumnType::String | ColumnType::Json | ColumnType::Uuid | ColumnType::Bytes => {

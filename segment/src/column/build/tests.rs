@@ -1,14 +1,16 @@
 //! Whatever is built reads back as it was, and keeps the invariants of columns.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Int32Type};
 use proptest::prelude::*;
+use roaring::RoaringBitmap;
 
 use super::*;
-use crate::column::CodeSlice;
+use crate::column::{CodeSlice, Postings};
 
 /// The values of a column, row by row, as one array.
 pub(crate) fn decode(column: &Column, rows: usize) -> ArrayRef {
@@ -99,6 +101,19 @@ pub(crate) fn check(column: &Column, rows: usize) {
     } else if rows > 0 {
         assert!(used.contains(&0) || !coded.has_null);
         assert!(used.contains(&(count - 1)), "the greatest value has the greatest code");
+    }
+}
+
+/// What postings say against the codes of their column.
+pub(crate) fn check_postings(column: &CodedColumn, postings: &dyn Postings, rows: usize) {
+    let mut expected: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+    for row in 0..rows {
+        let code = column.codes(row / BLOCK_ROWS).get(row % BLOCK_ROWS);
+        expected.entry(code).or_default().insert(row as u32);
+    }
+    for (code, rows) in expected {
+        assert_eq!(postings.count(code), Some(rows.len()), "code {code}");
+        assert_eq!(postings.rows(code), Some(rows), "code {code}");
     }
 }
 
@@ -305,6 +320,23 @@ fn mostly_distinct_text_is_plain() {
     assert!(matches!(build(60_000), Column::Coded(_)));
     let doubles: Float64Array = (0..70_000).map(|row| Some(f64::from(row) * 0.1)).collect();
     assert!(matches!(check_built(&ColumnType::Double, &[Arc::new(doubles)]), Column::Plain(_)));
+}
+
+#[test]
+fn text_in_many_pieces_is_judged_by_all_of_its_rows() {
+    const ROWS: i64 = 160_000;
+    let build = |value: &dyn Fn(i64) -> i64| {
+        let texts = (0..ROWS).map(|row| Some(format!("a rather long text {}", value(row))));
+        let array: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
+        let pieces: Vec<ArrayRef> = (0..20).map(|piece| array.slice(piece * 8000, 8000)).collect();
+        check_built(&ColumnType::String, &pieces)
+    };
+    let noise = |row: i64| row.wrapping_mul(0x5851_f42d_4c95_7f2d) as u64 >> 20;
+    assert!(matches!(build(&|row| row), Column::Plain(_)));
+    assert!(matches!(build(&|row| (noise(row) % 1_000_000) as i64), Column::Plain(_)));
+    assert!(matches!(build(&|row| (noise(row) % 100_000) as i64), Column::Coded(_)));
+    // All distinct where the column begins, few where it ends.
+    assert!(matches!(build(&|row| row.min(80_000)), Column::Coded(_)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Text and bytes: a dictionary of the whole segment, its values ascending; plain if most rows are distinct.
+//! Text and bytes: a dictionary of the whole segment, its values ascending; plain if most rows are distinct, which a part
+//! of them tells (see [`cardinality`](crate::cardinality)).
 //!
 //! Values get codes in order of arrival first, of arrays that are dictionaries already only each entry that is used; then
 //! the distinct values are sorted, and codes become places.
@@ -16,7 +17,9 @@ use hashbrown::HashTable;
 
 use super::{coded, fingerprint, narrowest, plain, remapped, unexpected};
 use crate::Result;
-use crate::column::{CodeValues, Column};
+use crate::cardinality::{Limit, spread};
+use crate::column::{BLOCK_ROWS, CodeValues, Column};
+use crate::order::prefix;
 
 /// Below this many rows a dictionary costs nothing worth saving.
 const JUDGED_ROWS_MIN: usize = 64 << 10;
@@ -30,10 +33,16 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     let rows: usize = arrays.iter().map(|array| array.len()).sum();
     // A code takes four bytes and an entry sixteen: with seven of ten rows distinct the dictionary saves nothing.
     let distinct_max = if rows < JUDGED_ROWS_MIN { rows } else { rows / 10 * 7 };
-    let mut interner = Interner::new(distinct_max);
-    let mut arrivals: Vec<u32> = Vec::with_capacity(rows);
-    for array in arrays {
-        if !interner.intern_all(array, &mut arrivals)? {
+    let limit = Limit { distinct_max, judged_rows: Some(rows) };
+    let pieces: Vec<ArrayRef> = arrays.iter().flat_map(pieces_of).collect();
+    let mut interner = Interner::new();
+    let mut arrivals = vec![0; rows];
+    let mut seen = 0;
+    for (count, (number, rows)) in (1..).zip(spread(pieces.iter().map(|piece| piece.len()))) {
+        let piece = &pieces[number];
+        interner.intern_all(piece, &mut arrivals[rows])?;
+        seen += piece.len() - piece.null_count();
+        if limit.is_reached(interner.values.len(), seen, count) {
             return plain::text(data_type, arrays);
         }
     }
@@ -55,6 +64,12 @@ pub(super) fn build(data_type: DataType, arrays: &[ArrayRef]) -> Result<Column> 
     Ok(coded(data_type, CodeValues::Dictionary { values, sorted: true, fingerprint }, has_null, codes))
 }
 
+/// An array in pieces, small enough for the first few of a column's to come from all over it.
+fn pieces_of(array: &ArrayRef) -> impl Iterator<Item = ArrayRef> {
+    let starts = (0..array.len()).step_by(BLOCK_ROWS);
+    starts.map(move |start| array.slice(start, BLOCK_ROWS.min(array.len() - start)))
+}
+
 /// A builder for `count` values of `bytes` bytes altogether.
 pub(super) fn view_builder(count: usize, bytes: usize) -> BinaryViewBuilder {
     let block_bytes = bytes.clamp(1, VIEW_BLOCK_BYTES_MAX) as u32;
@@ -74,7 +89,6 @@ struct Interner<'a> {
     values: Vec<&'a [u8]>,
     table: HashTable<Slot>,
     hasher: FixedState,
-    distinct_max: usize,
     /// Arrays of one Parquet row group share their dictionary.
     last: Option<InputDictionary<'a>>,
 }
@@ -100,43 +114,30 @@ impl Slot {
 }
 
 impl<'a> Interner<'a> {
-    fn new(distinct_max: usize) -> Self {
-        Self {
-            values: Vec::new(),
-            table: HashTable::new(),
-            hasher: FixedState::default(),
-            distinct_max,
-            last: None,
-        }
+    fn new() -> Self {
+        Self { values: Vec::new(), table: HashTable::new(), hasher: FixedState::default(), last: None }
     }
 
-    /// Appends a code per row: 0 for NULL, else one more than the value's number. False if the distinct values are too many.
-    fn intern_all(&mut self, array: &'a ArrayRef, codes: &mut Vec<u32>) -> Result<bool> {
+    /// Sets a code per row, where there was 0: that for NULL, else one more than the value's number.
+    fn intern_all(&mut self, array: &'a ArrayRef, codes: &mut [u32]) -> Result<()> {
         if let Some(dictionary) = array.as_any().downcast_ref::<DictionaryArray<Int32Type>>() {
             return self.intern_dictionary(dictionary, codes);
         }
         let mut last: (&[u8], u32) = (&[], UNUSED);
+        let mut codes = codes.iter_mut();
         for_each_value(array, &mut |value| {
-            codes.push(match value {
-                None => 0,
-                Some(value) => {
-                    // Sorted rows come in runs.
-                    if last.1 == UNUSED || last.0 != value {
-                        last = (value, self.intern(value));
-                    }
-                    last.1
+            if let Some((code, value)) = codes.next().and_then(|code| Some((code, value?))) {
+                // Sorted rows come in runs.
+                if last.1 == UNUSED || last.0 != value {
+                    last = (value, self.intern(value));
                 }
-            });
+                *code = last.1;
+            }
             Ok(())
-        })?;
-        Ok(self.values.len() <= self.distinct_max)
+        })
     }
 
-    fn intern_dictionary(
-        &mut self,
-        array: &'a DictionaryArray<Int32Type>,
-        codes: &mut Vec<u32>,
-    ) -> Result<bool> {
+    fn intern_dictionary(&mut self, array: &'a DictionaryArray<Int32Type>, codes: &mut [u32]) -> Result<()> {
         let data = array.values().to_data();
         let mut input = match self.last.take() {
             Some(last) if last.data.ptr_eq(&data) => last,
@@ -150,9 +151,8 @@ impl<'a> Interner<'a> {
             }
         };
         let keys = array.keys();
-        for (row, key) in keys.values().iter().enumerate() {
+        for (row, (key, code)) in keys.values().iter().zip(codes).enumerate() {
             if keys.is_null(row) {
-                codes.push(0);
                 continue;
             }
             // Arrow's constructors have seen to it that keys of rows that are not NULL are within the entries.
@@ -160,10 +160,10 @@ impl<'a> Interner<'a> {
             if input.codes[key] == UNUSED {
                 input.codes[key] = input.entries[key].map_or(0, |value| self.intern(value));
             }
-            codes.push(input.codes[key]);
+            *code = input.codes[key];
         }
         self.last = Some(input);
-        Ok(self.values.len() <= self.distinct_max)
+        Ok(())
     }
 
     #[inline]
@@ -190,14 +190,8 @@ fn ascending(values: &[&[u8]]) -> Vec<u32> {
         let alike = values[0].iter().zip(value.iter()).take(common).take_while(|(a, b)| a == b);
         alike.count()
     });
-    let prefix = |value: &[u8]| {
-        let rest = &value[common..];
-        let mut bytes = [0; 8];
-        let length = rest.len().min(8);
-        bytes[..length].copy_from_slice(&rest[..length]);
-        u64::from_be_bytes(bytes)
-    };
-    let mut order: Vec<(u64, u32)> = (0..).zip(values).map(|(index, value)| (prefix(value), index)).collect();
+    let mut order: Vec<(u64, u32)> =
+        (0..).zip(values).map(|(index, value)| (prefix(&value[common..]), index)).collect();
     order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| values[a.1 as usize].cmp(values[b.1 as usize])));
     order.into_iter().map(|(_, index)| index).collect()
 }

@@ -10,12 +10,15 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
+use super::Lane;
+
 /// 32 bytes from `lanes[start..]`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load<T: Copy>(lanes: &[T; 64], start: usize) -> __m256i {
+fn load<T: Lane>(lanes: &[T; 64], start: usize) -> __m256i {
     let lanes = &lanes[start..start + 32 / size_of::<T>()];
-    // SAFETY: `lanes` is 32 readable bytes; the load needs no alignment.
+    // SAFETY: a lane's size divides 32 and all of its bytes are initialised, so `lanes` is exactly 32 readable bytes, of
+    // which a vector may hold any; the load needs no alignment.
     unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
 }
 

@@ -10,14 +10,15 @@ use std::arch::x86_64::{
     _mm512_test_epi8_mask, _mm512_test_epi32_mask, _mm512_xor_si512,
 };
 
-use super::{MASK_WORDS, Mask};
+use super::{Lane, MASK_WORDS, Mask};
 
 /// 64 bytes from `lanes[start..]`.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load<T: Copy>(lanes: &[T; 64], start: usize) -> __m512i {
+fn load<T: Lane>(lanes: &[T; 64], start: usize) -> __m512i {
     let lanes = &lanes[start..start + 64 / size_of::<T>()];
-    // SAFETY: `lanes` is 64 readable bytes; the load needs no alignment.
+    // SAFETY: a lane's size divides 32 and all of its bytes are initialised, so `lanes` is exactly 64 readable bytes, of
+    // which a vector may hold any; the load needs no alignment.
     unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) }
 }
 

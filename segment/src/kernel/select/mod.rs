@@ -14,6 +14,23 @@ mod tests;
 
 use crate::column::{BLOCK_ROWS, CodeSlice};
 
+/// A code as vectors are loaded from it.
+///
+/// # Safety
+/// Every byte of it is initialised (there is no padding), and its size divides 32.
+#[cfg(target_arch = "x86_64")]
+unsafe trait Lane: Copy {}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! lanes {
+    ($($code:ty),*) => {$(
+        // SAFETY: an integer has no padding, and 1, 2, 4 and 8 divide 32.
+        unsafe impl Lane for $code {}
+    )*};
+}
+#[cfg(target_arch = "x86_64")]
+lanes!(u8, u16, u32, u64);
+
 /// Words of a block's mask.
 pub const MASK_WORDS: usize = BLOCK_ROWS / 64;
 

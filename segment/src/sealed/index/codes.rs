@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
 use arrow::datatypes::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use bytes::BufMut;
 
@@ -95,26 +95,26 @@ impl CodeCounts {
     }
 }
 
-/// The distinct values as physical integers, if that is what they are.
+/// The distinct values, of which none is NULL, as physical integers, if that is what they are.
 pub(in crate::sealed) fn listed_values(data_type: &ColumnType, values: &ArrayRef) -> Option<Arc<[i64]>> {
+    debug_assert_eq!(values.null_count(), 0);
+    Some(physical_integers(data_type, values)?.into_iter().flatten().collect())
+}
+
+/// Values as physical integers, if that is what they are.
+pub(super) fn physical_integers(data_type: &ColumnType, values: &ArrayRef) -> Option<Vec<Option<i64>>> {
+    fn of<T: ArrowPrimitiveType>(values: &ArrayRef, integer: impl Fn(T::Native) -> i64) -> Vec<Option<i64>> {
+        values.as_primitive::<T>().iter().map(|value| value.map(&integer)).collect()
+    }
     Some(match data_type {
-        ColumnType::Int => {
-            values.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect()
-        }
-        ColumnType::Date => {
-            values.as_primitive::<Date32Type>().values().iter().map(|v| i64::from(*v)).collect()
-        }
-        ColumnType::Long => values.as_primitive::<Int64Type>().values().iter().copied().collect(),
+        ColumnType::Boolean => values.as_boolean().iter().map(|value| value.map(i64::from)).collect(),
+        ColumnType::Int => of::<Int32Type>(values, i64::from),
+        ColumnType::Date => of::<Date32Type>(values, i64::from),
+        ColumnType::Long => of::<Int64Type>(values, |value| value),
         ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
-            values.as_primitive::<TimestampMicrosecondType>().values().iter().copied().collect()
+            of::<TimestampMicrosecondType>(values, |value| value)
         }
-        ColumnType::Decimal(digits, _) if *digits <= 18 => {
-            values.as_primitive::<Decimal128Type>().values().iter().map(|v| *v as i64).collect()
-        }
-        ColumnType::Boolean => values.as_boolean().iter().flatten().map(i64::from).collect(),
-        _ => {
-            debug_assert_eq!(values.null_count(), 0);
-            return None;
-        }
+        ColumnType::Decimal(digits, _) if *digits <= 18 => of::<Decimal128Type>(values, |value| value as i64),
+        _ => return None,
     })
 }

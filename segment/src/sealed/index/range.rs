@@ -2,14 +2,14 @@
 //!
 //! Bucket bounds are quantiles of a sample, so that a bucket has about as many rows as another, unless a value alone has more.
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
-use arrow::datatypes::{
-    Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{Float32Type, Float64Type};
 use bytes::{BufMut, Bytes};
 use roaring::RoaringBitmap;
 
+use super::codes::physical_integers;
 use super::{Input, read_bitmap, write_bitmap};
+use crate::order;
 use crate::schema::ColumnType;
 
 const BUCKETS_MAX: usize = 64;
@@ -37,8 +37,7 @@ impl RangeIndex {
     pub fn float_key(value: f64) -> i64 {
         // Adding 0.0 makes 0.0 of -0.0 and changes nothing else.
         let value = if value.is_nan() { f64::NAN.abs() } else { value + 0.0 };
-        let bits = value.to_bits() as i64;
-        if bits < 0 { bits ^ i64::MAX } else { bits }
+        order::of_f64(value)
     }
 
     /// Rows whose value is between `min` and `max`, both inclusive and as the index counts them: those that certainly are, and
@@ -168,25 +167,21 @@ pub(in crate::sealed) fn range_keys(
     data_type: &ColumnType,
     arrays: &[&ArrayRef],
 ) -> Option<Vec<Option<i64>>> {
-    fn keys<T: ArrowPrimitiveType>(arrays: &[&ArrayRef], key: impl Fn(T::Native) -> i64) -> Vec<Option<i64>> {
-        let mut keys = Vec::with_capacity(arrays.iter().map(|array| array.len()).sum());
-        for array in arrays {
-            keys.extend(array.as_primitive::<T>().iter().map(|value| value.map(&key)));
+    let mut keys = Vec::with_capacity(arrays.iter().map(|array| array.len()).sum());
+    for array in arrays {
+        match data_type {
+            ColumnType::Float => {
+                let array = array.as_primitive::<Float32Type>();
+                keys.extend(array.iter().map(|value| value.map(|value| RangeIndex::float_key(value.into()))));
+            }
+            ColumnType::Double => {
+                keys.extend(
+                    array.as_primitive::<Float64Type>().iter().map(|value| value.map(RangeIndex::float_key)),
+                );
+            }
+            ColumnType::Boolean => return None,
+            other => keys.extend(physical_integers(other, array)?),
         }
-        keys
     }
-    Some(match data_type {
-        ColumnType::Int => keys::<Int32Type>(arrays, i64::from),
-        ColumnType::Date => keys::<Date32Type>(arrays, i64::from),
-        ColumnType::Long => keys::<Int64Type>(arrays, |value| value),
-        ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
-            keys::<TimestampMicrosecondType>(arrays, |value| value)
-        }
-        ColumnType::Decimal(digits, _) if *digits <= 18 => {
-            keys::<Decimal128Type>(arrays, |value| value as i64)
-        }
-        ColumnType::Float => keys::<Float32Type>(arrays, |value| RangeIndex::float_key(value.into())),
-        ColumnType::Double => keys::<Float64Type>(arrays, RangeIndex::float_key),
-        _ => return None,
-    })
+    Some(keys)
 }

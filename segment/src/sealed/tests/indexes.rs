@@ -1,6 +1,6 @@
 //! The indexes of a whole segment: which columns get one, and that they speak of the rows that are read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
@@ -9,7 +9,8 @@ use arrow::datatypes::{
 use roaring::RoaringBitmap;
 
 use super::*;
-use crate::column::{BLOCK_ROWS, build_column};
+use crate::column::build_column;
+use crate::column::tests::check_postings;
 use crate::spec::IndexSet;
 
 /// The spec of [`every_type`] with every index that each type allows.
@@ -61,15 +62,7 @@ fn check_resident(postings: &ColumnPostings, array: &ArrayRef, data_type: &Colum
     let resident = build_column(data_type, std::slice::from_ref(array)).unwrap();
     let Some(coded) = resident.coded() else { return };
     let by_code = postings.for_column(coded).expect("codes in the same order");
-    let mut rows: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
-    for row in 0..array.len() {
-        let code = coded.codes(row / BLOCK_ROWS).get(row % BLOCK_ROWS);
-        rows.entry(code).or_default().insert(row as u32);
-    }
-    for (code, expected) in rows {
-        assert_eq!(by_code.count(code), Some(expected.len()));
-        assert_eq!(by_code.rows(code), Some(expected));
-    }
+    check_postings(coded, by_code.as_ref(), array.len());
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

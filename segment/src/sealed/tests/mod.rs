@@ -1,6 +1,7 @@
 //! What the tests of sealed segments share: tables with a column of every type, rows for them, and reading them back.
 
 mod damage;
+mod dictionaries;
 mod indexes;
 mod inspect;
 mod meta;
