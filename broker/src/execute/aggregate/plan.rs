@@ -181,7 +181,7 @@ fn keys(exprs: Vec<Expr>, output: &SchemaRef) -> Result<(Vec<Key>, Vec<KeyOutput
     for (expr, kept) in exprs.iter().zip(kept) {
         outputs.push(match kept {
             true => KeyOutput::Key(next.next().unwrap_or_default()),
-            false => KeyOutput::Function(with_columns(expr, &place)?),
+            false => KeyOutput::Function(with_columns(expr, place)?),
         });
     }
     Ok((keys, outputs))
