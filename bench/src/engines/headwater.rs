@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::DataType;
 use futures::{StreamExt, TryStreamExt};
-use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
+use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, error_of};
 use headwater_broker::request::QueryRequest;
 use headwater_segment::live::{LiveTable, Tables};
 use headwater_segment::log::{self, Change, Commit, TableLog};
@@ -63,7 +63,7 @@ impl Headwater {
             memory_bytes_default: QUERY_MEMORY_BYTES,
             memory_bytes_max: QUERY_MEMORY_BYTES,
             deadline_default: DEADLINE,
-            execute: ExecuteOptions { plans: Toggle::Off, ..ExecuteOptions::default() },
+            execute: ExecuteOptions { plans: false, ..ExecuteOptions::default() },
             ..EngineConfig::default()
         };
         self.engine = Some(QueryEngine::new(config, Arc::new(tables))?);

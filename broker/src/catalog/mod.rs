@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::engine::registry::Registry;
+use crate::execute::aggregate::KeptKeyValues;
 use crate::execute::options::ExecuteOptions;
 use crate::execute::source::Source;
 use crate::request::{QueryStats, TableCut};
@@ -50,6 +51,8 @@ pub(crate) struct CatalogSources {
     pub(crate) footers: Arc<FooterCache>,
     /// The columns of sealed segments.
     pub(crate) residents: Arc<ResidentStore>,
+    /// Values of group keys.
+    pub(crate) key_values: Arc<KeptKeyValues>,
     /// How leaves execute.
     pub(crate) options: ExecuteOptions,
 }

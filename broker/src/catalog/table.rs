@@ -79,6 +79,7 @@ impl CutTable {
             visible_schema: Arc::new(Schema::new(fields)),
             readers,
             residents: Arc::clone(&shared.residents),
+            key_values: Arc::clone(&shared.key_values),
             options: shared.options,
         };
         let taken_at_ms = chrono::Utc::now().timestamp_millis();

@@ -77,6 +77,7 @@ impl Sessions {
                 registry,
                 footers: FooterCache::new(FOOTER_BYTES_MAX),
                 residents,
+                key_values: Arc::default(),
                 options: config.execute,
             }),
             functions,

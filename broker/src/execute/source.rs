@@ -15,6 +15,7 @@ use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
+use super::aggregate::KeptKeyValues;
 use super::options::ExecuteOptions;
 
 /// A table as a plan reads it.
@@ -31,6 +32,8 @@ pub(crate) struct Source {
     pub(crate) readers: SegmentReaderFactory,
     /// The columns of sealed segments, of all tables.
     pub(crate) residents: Arc<ResidentStore>,
+    /// Values of group keys, of all tables.
+    pub(crate) key_values: Arc<KeptKeyValues>,
     /// How to execute.
     pub(crate) options: ExecuteOptions,
 }

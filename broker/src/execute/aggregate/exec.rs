@@ -92,7 +92,11 @@ impl SegmentAggregateExec {
 
     fn run(&self, context: &TaskContext) -> Result<Run> {
         let (fragment, columns) = self.shape.fragment()?;
-        let keys = fragment.keys.iter().map(|key| KeyValues::new(&key.field).map(Arc::new));
+        let source = Arc::clone(self.shape.scan()?.source());
+        let keys = fragment.keys.iter().map(|key| match key.text_column(&fragment.schema) {
+            Some(column) => source.key_values.get(source.table.name(), column),
+            None => KeyValues::new(&key.field).map(Arc::new),
+        });
         let keys = keys.collect::<Result<_>>()?;
         let fragment = Arc::new(fragment);
         let preparing = Arc::clone(&fragment);

@@ -3,7 +3,7 @@
 //! | mode | when | a row's group is |
 //! |---|---|---|
 //! | single | no keys | 0 |
-//! | direct | one key that is numbered | its number |
+//! | direct | one key that is numbered, with few values | its number |
 //! | dense | numbered keys with few combinations | their numbers, side by side |
 //! | hashed | anything else | found in a hash table of the keys' bits |
 //!
@@ -29,6 +29,9 @@ use super::program::{BlockRows, ProgramScratch, unlike};
 
 /// Most bits of a dense group: a million, 8 MiB for each accumulator.
 const DENSE_BITS_MAX: u32 = 20;
+/// Most bits of a direct group, when the first segment is entered. Beyond, a query that meets few of them would still have
+/// to look through all.
+const DIRECT_BITS_MAX: u32 = 17;
 /// Bits at first of a dense key that is numbered row by row.
 const ROWS_BITS: u32 = 6;
 /// Bits by which a key that was too narrow grows.
@@ -101,7 +104,7 @@ impl Grouping {
     }
 
     /// Takes the keys of the segment whose blocks come next; `false`: not before the groups are emitted.
-    pub(super) fn enter(&mut self, segment_index: usize, keys: &[SegmentKey]) -> Result<bool> {
+    pub(super) fn enter(&mut self, keys: &[SegmentKey]) -> Result<bool> {
         if keys.is_empty() {
             return Ok(true);
         }
@@ -121,7 +124,7 @@ impl Grouping {
         };
         for ((key, numbers), shape) in keys.iter().zip(&mut self.keys).zip(&shapes) {
             if let (SegmentKey::Codes { values, identity, .. }, Shape::Number) = (key, shape) {
-                numbers.enter(segment_index, values, *identity)?;
+                numbers.enter(values, *identity)?;
             }
         }
         if self.shapes.is_none() {
@@ -145,9 +148,9 @@ impl Grouping {
                 bits.max(*least)
             })
             .collect();
-        self.mode = if all_numbered && keys.len() == 1 {
+        self.mode = if all_numbered && keys.len() == 1 && bits[0] <= DIRECT_BITS_MAX {
             Mode::Direct
-        } else if all_numbered && bits.iter().sum::<u32>() <= DENSE_BITS_MAX {
+        } else if all_numbered && keys.len() > 1 && bits.iter().sum::<u32>() <= DENSE_BITS_MAX {
             Mode::Dense { bits }
         } else {
             Mode::Hashed(Packed::new(shapes))

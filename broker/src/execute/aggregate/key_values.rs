@@ -1,5 +1,6 @@
 //! The distinct values of one group key, numbered as they come: the same for all partitions of an execution, so that a
-//! number means the same value in each.
+//! number means the same value in each. Those of a text column are kept for later queries: they, too, then find the
+//! numbers of a segment's codes and need not hash its dictionary again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +14,13 @@ use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use parking_lot::Mutex;
 
+use super::keys::Identity;
 use super::numbers::UNKNOWN;
+
+/// Bytes of a value among those in the order of their numbers; long text is shared with the dictionaries.
+const VIEW_BYTES: usize = 16;
+/// Bytes of all values that are kept for later queries.
+const KEPT_BYTES_MAX: usize = 512 << 20;
 
 /// See the module.
 pub(super) struct KeyValues {
@@ -21,15 +28,24 @@ pub(super) struct KeyValues {
     state: Mutex<State>,
     /// Distinct values so far. A number that somebody has seen is below.
     len: AtomicUsize,
+    /// Bytes of memory.
+    size: AtomicUsize,
 }
 
 struct State {
     numbers: Box<dyn GroupValues>,
     /// The values in the order of their numbers.
     pieces: Vec<ArrayRef>,
-    /// Of segments with large dictionaries: the number of each code, or [`UNKNOWN`].
-    tables: HashMap<usize, Vec<u32>>,
+    /// Of large dictionaries.
+    tables: HashMap<Identity, Table>,
     scratch: Vec<usize>,
+}
+
+/// The number of each code of a dictionary, or [`UNKNOWN`].
+struct Table {
+    numbers: Arc<Vec<u32>>,
+    /// Codes without a number.
+    unknown: usize,
 }
 
 impl KeyValues {
@@ -37,7 +53,8 @@ impl KeyValues {
         let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
         let numbers = new_group_values(schema, &GroupOrdering::None)?;
         let state = State { numbers, pieces: Vec::new(), tables: HashMap::new(), scratch: Vec::new() };
-        Ok(Self { field: Arc::clone(field), state: Mutex::new(state), len: AtomicUsize::new(0) })
+        let (len, size) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { field: Arc::clone(field), state: Mutex::new(state), len, size })
     }
 
     pub(super) fn field(&self) -> &FieldRef {
@@ -51,9 +68,7 @@ impl KeyValues {
 
     /// Bytes of memory.
     pub(super) fn size(&self) -> usize {
-        let state = self.state.lock();
-        let tables: usize = state.tables.values().map(|table| table.capacity() * size_of::<u32>()).sum();
-        state.numbers.size() + tables
+        self.size.load(Ordering::Relaxed)
     }
 
     /// The number of each value.
@@ -78,40 +93,61 @@ impl KeyValues {
         }
         state.pieces.push(take(values, &UInt32Array::from(firsts), None)?);
         self.len.store(after, Ordering::Release);
+        let tables: usize = state.tables.values().map(|table| table.numbers.len() * size_of::<u32>()).sum();
+        self.size.store(state.numbers.size() + after * VIEW_BYTES + tables, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Puts the numbers of some codes of a segment into `table`; `values` has the value of each code.
+    /// The numbers of the codes of a dictionary with so many entries, as far as they are known, and whether they all are.
+    pub(super) fn table(&self, identity: Identity, entries: usize) -> (Arc<Vec<u32>>, bool) {
+        let mut state = self.state.lock();
+        let new = || Table { numbers: Arc::new(vec![UNKNOWN; entries]), unknown: entries };
+        let table = state.tables.entry(identity).or_insert_with(new);
+        (Arc::clone(&table.numbers), table.unknown == 0)
+    }
+
+    /// Puts the numbers of some codes of a dictionary into `table`; `values` has the value of each code.
     pub(super) fn number_codes(
         &self,
-        segment_index: usize,
+        identity: Option<Identity>,
         values: &ArrayRef,
         codes: &[u64],
         table: &mut [u32],
     ) -> Result<()> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let mut known = state.tables.remove(&segment_index).unwrap_or_default();
-        known.resize(values.len(), UNKNOWN);
-        let asked: Vec<u64> = codes.iter().copied().filter(|code| known[*code as usize] == UNKNOWN).collect();
-        if !asked.is_empty() {
-            let mut numbers = std::mem::take(&mut state.scratch);
-            let asked = UInt64Array::from(asked);
-            let interned = take(values, &asked, None).map_err(Into::into);
-            let interned = interned.and_then(|values| self.intern_locked(state, &values, &mut numbers));
-            if interned.is_ok() {
-                for (code, number) in asked.values().iter().zip(&numbers) {
+        let known = identity.and_then(|identity| state.tables.get(&identity));
+        let known = known.map(|table| Arc::clone(&table.numbers));
+        let mut asked = Vec::with_capacity(codes.len());
+        for code in codes {
+            match known.as_ref().map_or(UNKNOWN, |known| known[*code as usize]) {
+                UNKNOWN => asked.push(*code),
+                number => table[*code as usize] = number,
+            }
+        }
+        drop(known);
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let mut numbers = std::mem::take(&mut state.scratch);
+        let asked = UInt64Array::from(asked);
+        let interned = take(values, &asked, None).map_err(Into::into);
+        let interned = interned.and_then(|values| self.intern_locked(state, &values, &mut numbers));
+        if interned.is_ok() {
+            let mut known = identity.and_then(|identity| state.tables.get_mut(&identity));
+            let mut known = known.as_mut().map(|table| {
+                table.unknown -= asked.len();
+                Arc::make_mut(&mut table.numbers)
+            });
+            for (code, number) in asked.values().iter().zip(&numbers) {
+                table[*code as usize] = *number as u32;
+                if let Some(known) = &mut known {
                     known[*code as usize] = *number as u32;
                 }
             }
-            state.scratch = numbers;
-            interned?;
         }
-        for code in codes {
-            table[*code as usize] = known[*code as usize];
-        }
-        state.tables.insert(segment_index, known);
-        Ok(())
+        state.scratch = numbers;
+        interned
     }
 
     /// The values of some numbers.
@@ -129,5 +165,36 @@ impl KeyValues {
             Arc::clone(&state.pieces[0])
         };
         Ok(take(&all, &UInt32Array::from(numbers), None)?)
+    }
+}
+
+/// The values of text columns, by table and column, kept from query to query; those used last.
+///
+/// Values are told apart by what they are and dictionaries by their fingerprint, so what is kept never is wrong, whatever
+/// became of a table. Values that no segment has any more stay until their column's turn comes.
+#[derive(Default)]
+pub(crate) struct KeptKeyValues {
+    /// The least recently used first.
+    columns: Mutex<Vec<((String, FieldRef), Arc<KeyValues>)>>,
+}
+
+impl KeptKeyValues {
+    /// The values of a column of a table.
+    pub(super) fn get(&self, table: &str, field: &FieldRef) -> Result<Arc<KeyValues>> {
+        let mut columns = self.columns.lock();
+        let place = columns.iter().position(|((name, kept), _)| name == table && kept == field);
+        let (key, values) = match place {
+            Some(place) => columns.remove(place),
+            None => ((table.to_owned(), Arc::clone(field)), Arc::new(KeyValues::new(field)?)),
+        };
+        columns.push((key, Arc::clone(&values)));
+        let mut total: usize = columns.iter().map(|(_, values)| values.size()).sum();
+        while total > KEPT_BYTES_MAX && columns.len() > 1 {
+            total -= columns.remove(0).1.size();
+        }
+        if total > KEPT_BYTES_MAX {
+            columns.clear();
+        }
+        Ok(values)
     }
 }

@@ -31,6 +31,15 @@ pub(super) struct Key {
     pub(super) field: FieldRef,
 }
 
+impl Key {
+    /// The column of `schema` that the key is, if it is one of text.
+    pub(super) fn text_column<'a>(&self, schema: &'a Schema) -> Option<&'a FieldRef> {
+        let column = self.expr.downcast_ref::<ColumnExpr>()?.index();
+        let is_text = *self.field.data_type() == DataType::Utf8View;
+        schema.fields().get(column).filter(|field| is_text && field.data_type() == self.field.data_type())
+    }
+}
+
 /// One group key, for one segment.
 #[derive(Debug)]
 pub(super) enum SegmentKey {
@@ -55,7 +64,7 @@ pub(super) struct ByValue {
 }
 
 /// Equal identities, equal values by code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     Dictionary(u128, bool),
     Linear { base: i64, step: i64, count: u64, has_null: bool },

@@ -1,14 +1,13 @@
 //! The groups of all partitions, put together: a job for each part of the groups, done by whoever asks next.
 //!
 //! ```text
-//! partition 0: groups ─┐                   ┌─ job 0 ─▶ groups that no other job has
-//!              rows ───┤ by hash of key or │
-//! partition 1: groups ─┤ range of numbers  ├─ job 1
-//!              rows ───┘                   └─ …
+//! partition 0: groups ─┐                 ┌─ job 0 ─▶ groups that no other job has
+//!              rows ───┤ by hash of keys │
+//! partition 1: groups ─┤                 ├─ job 1
+//!              rows ───┘                 └─ …
 //! ```
 //!
-//! Few groups are one job. Many are a job for each hash partition, whose table fits into the cache; the groups of a
-//! single numbered key need no table, their numbers are places.
+//! Few groups are one job. Many are a job for each hash partition, whose table fits into the cache.
 
 use std::collections::BinaryHeap;
 use std::ops::Range;
@@ -74,8 +73,6 @@ pub(super) struct Merge {
     keys: Vec<Arc<KeyValues>>,
     shapes: Vec<Shape>,
     parts: Vec<(PartitionGroups, Division)>,
-    /// Groups of a job, where they are numbers.
-    numbers_per_job: Option<usize>,
     jobs: usize,
     next: AtomicUsize,
     /// What the parts take.
@@ -109,15 +106,13 @@ impl Merge {
         let total: usize = parts.iter().map(|part| part.present.len()).sum();
         let is_one = total <= ONE_JOB_GROUPS_MAX && parts.iter().all(|part| part.spread.is_none());
         let jobs = if is_one { 1 } else { PARTITIONS };
-        let numbers_per_job =
-            (shapes == [Shape::Number] && !is_one).then(|| keys[0].len().div_ceil(jobs).max(1));
         let parts = parts.into_iter().map(|part| {
-            let division = Division::new(&part, jobs, numbers_per_job);
+            let division = Division::new(&part, jobs);
             (part, division)
         });
         let parts = parts.collect();
         let next = AtomicUsize::new(0);
-        Self { fragment, keys, shapes, parts, numbers_per_job, jobs, next, _memory: memory }
+        Self { fragment, keys, shapes, parts, jobs, next, _memory: memory }
     }
 
     /// The next job, if there is one.
@@ -127,10 +122,7 @@ impl Merge {
 
     /// Does a job; `None` if it has no groups.
     pub(super) fn run(&self, job: usize, output: &Output) -> Result<Option<RecordBatch>> {
-        let mut groups = match self.numbers_per_job {
-            Some(per_job) => self.merge_numbered(job, per_job)?,
-            None => self.merge_hashed(job)?,
-        };
+        let mut groups = self.merge(job)?;
         let mut present: Vec<u32> =
             (0..groups.rows.len() as u32).filter(|group| groups.rows[*group as usize] > 0).collect();
         if let Output::Values(_, Some(top)) = output {
@@ -139,14 +131,7 @@ impl Merge {
         if present.is_empty() {
             return Ok(None);
         }
-        let words = match self.numbers_per_job {
-            Some(per_job) => {
-                let first = (job * per_job) as u32;
-                let numbers = present.iter().map(|group| first + group).collect();
-                vec![KeyWords { numbers, ..KeyWords::default() }]
-            }
-            None => groups.packed.words(&present),
-        };
+        let words = groups.packed.words(&present);
         let mut arrays = self.fragment.all_keys(key_arrays(&self.keys, &self.shapes, words)?)?;
         let schema = match output {
             Output::States => {
@@ -165,22 +150,7 @@ impl Merge {
         batch(schema, arrays, present.len()).map(Some)
     }
 
-    /// A job whose groups are numbers.
-    fn merge_numbered(&self, job: usize, per_job: usize) -> Result<JobGroups> {
-        let first = job * per_job;
-        let total = self.keys[0].len().saturating_sub(first).min(per_job);
-        let mut groups = JobGroups::new(&self.fragment, &self.shapes)?;
-        groups.resize(total);
-        for (part, division) in &self.parts {
-            let places = division.of(job);
-            let from: Vec<u32> = places.iter().map(|place| part.present[*place as usize]).collect();
-            let to: Vec<u32> = from.iter().map(|group| group - first as u32).collect();
-            groups.add(part, places, &from, &to)?;
-        }
-        Ok(groups)
-    }
-
-    fn merge_hashed(&self, job: usize) -> Result<JobGroups> {
+    fn merge(&self, job: usize) -> Result<JobGroups> {
         let mut groups = JobGroups::new(&self.fragment, &self.shapes)?;
         let mut scratch = SpreadScratch::default();
         let mut to = Vec::new();
@@ -264,14 +234,10 @@ impl JobGroups {
 }
 
 impl Division {
-    fn new(part: &PartitionGroups, jobs: usize, numbers_per_job: Option<usize>) -> Self {
+    fn new(part: &PartitionGroups, jobs: usize) -> Self {
         let total = part.present.len();
         if jobs == 1 {
             return Self { places: (0..total as u32).collect(), ends: vec![total] };
-        }
-        if let Some(per_job) = numbers_per_job {
-            let end = |job| part.present.partition_point(|group| (*group as usize) < (job + 1) * per_job);
-            return Self { places: (0..total as u32).collect(), ends: (0..jobs).map(end).collect() };
         }
         match Packed::new(&part.shapes).pack(&part.words) {
             PackedKeys::Narrow(keys) => Self::hashed(keys, jobs),

@@ -41,4 +41,5 @@ mod values;
 mod worker;
 
 pub(crate) use exec::SegmentAggregateExec;
+pub(crate) use key_values::KeptKeyValues;
 pub(crate) use merge_exec::SegmentMergeExec;

@@ -21,9 +21,8 @@ pub(super) struct Numbers {
     codes: Vec<u64>,
     found: Vec<u32>,
     /// The number of each code of the current segment, shifted left by `shift`; or [`UNKNOWN`].
-    table: Vec<u32>,
+    table: Arc<Vec<u32>>,
     shift: u32,
-    segment_index: usize,
     identity: Option<Identity>,
     may_be_unknown: bool,
 }
@@ -35,9 +34,8 @@ impl Numbers {
             scratch: Vec::new(),
             codes: Vec::new(),
             found: Vec::new(),
-            table: Vec::new(),
+            table: Arc::default(),
             shift: 0,
-            segment_index: usize::MAX,
             identity: None,
             may_be_unknown: false,
         }
@@ -59,25 +57,26 @@ impl Numbers {
     }
 
     /// Takes a segment's values by code; the few ones of a small dictionary are numbered at once.
-    pub(super) fn enter(
-        &mut self,
-        segment_index: usize,
-        values: &ArrayRef,
-        identity: Option<Identity>,
-    ) -> Result<()> {
-        self.segment_index = segment_index;
+    pub(super) fn enter(&mut self, values: &ArrayRef, identity: Option<Identity>) -> Result<()> {
         if identity.is_some() && identity == self.identity {
             return Ok(());
         }
         self.identity = None;
-        self.table.clear();
         self.may_be_unknown = values.len() > NUMBERED_AHEAD_MAX;
-        if self.may_be_unknown {
-            self.table.resize(values.len(), UNKNOWN);
-        } else {
+        if !self.may_be_unknown {
             self.values.intern(values, &mut self.scratch)?;
             let shift = self.shift;
-            self.table.extend(self.scratch.iter().map(|number| (*number as u32) << shift));
+            let table = Arc::make_mut(&mut self.table);
+            table.clear();
+            table.extend(self.scratch.iter().map(|number| (*number as u32) << shift));
+        } else if let Some(identity) = identity {
+            let (table, is_whole) = self.values.table(identity, values.len());
+            // Others may not see what is put in here. Shifted numbers are few.
+            self.table = if is_whole { table } else { Arc::new(table.to_vec()) };
+            self.may_be_unknown = !is_whole;
+            self.shift_from(0);
+        } else {
+            self.table = Arc::new(vec![UNKNOWN; values.len()]);
         }
         self.identity = identity;
         Ok(())
@@ -86,13 +85,21 @@ impl Numbers {
     /// Leaves the segment: the next one is entered anew, and its numbers are not shifted.
     pub(super) fn leave(&mut self) {
         (self.identity, self.shift) = (None, 0);
-        self.table.clear();
+        self.table = Arc::default();
     }
 
     /// From now on numbers come shifted left.
     pub(super) fn shift(&mut self, shift: u32) {
         let old = std::mem::replace(&mut self.shift, shift);
-        for number in self.table.iter_mut().filter(|number| **number != UNKNOWN) {
+        self.shift_from(old);
+    }
+
+    fn shift_from(&mut self, old: u32) {
+        let shift = self.shift;
+        if shift == old {
+            return;
+        }
+        for number in Arc::make_mut(&mut self.table).iter_mut().filter(|number| **number != UNKNOWN) {
             *number = (*number >> old) << shift;
         }
     }
@@ -131,7 +138,7 @@ impl Numbers {
         values: &ArrayRef,
     ) -> Result<()> {
         gather::plain(codes, rows, &mut self.codes);
-        let table = &mut self.table;
+        let table = Arc::make_mut(&mut self.table);
         self.codes.retain(|code| {
             let is_first = table[*code as usize] == UNKNOWN;
             if is_first {
@@ -140,9 +147,9 @@ impl Numbers {
             }
             is_first
         });
-        self.values.number_codes(self.segment_index, values, &self.codes, &mut self.table)?;
+        self.values.number_codes(self.identity, values, &self.codes, table)?;
         if self.shift > 0 {
-            self.codes.iter().for_each(|code| self.table[*code as usize] <<= self.shift);
+            self.codes.iter().for_each(|code| table[*code as usize] <<= self.shift);
         }
         Ok(())
     }

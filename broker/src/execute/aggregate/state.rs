@@ -210,7 +210,7 @@ impl PartitionState {
         if self.entered == Some(segment_index) {
             return Ok(true);
         }
-        let entered = self.grouping.enter(segment_index, &prepared.keys)?;
+        let entered = self.grouping.enter(&prepared.keys)?;
         self.entered = entered.then_some(segment_index);
         Ok(entered)
     }

@@ -52,6 +52,7 @@ fn catalog(table: Arc<LiveTable>, stats: &Arc<QueryStats>) -> Arc<QueryCatalog> 
         registry: Arc::default(),
         footers: FooterCache::new(1 << 20),
         residents: ResidentStore::open(config).unwrap(),
+        key_values: Arc::default(),
         options: ExecuteOptions::default(),
     };
     let stats = Arc::clone(stats);

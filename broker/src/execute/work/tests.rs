@@ -45,6 +45,7 @@ async fn table(rows: &[i64]) -> (Arc<Source>, Vec<SegmentPart>) {
         schema,
         readers: SegmentReaderFactory::new(store, root, FooterCache::new(1 << 20)),
         residents: ResidentStore::open(config).unwrap(),
+        key_values: Arc::default(),
         options: ExecuteOptions::default(),
         table,
     };
