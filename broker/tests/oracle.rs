@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -338,39 +337,4 @@ async fn system_tables_show_segments_and_partitions() {
     }
     let own = "SELECT state FROM system.queries WHERE sql LIKE '%system.queries%'";
     assert_eq!(answer(&world, own).await, ["running"]);
-}
-
-/// What was done when the client went away, and one morsel for each of the engine's two threads, is all that is done.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_is_dropped_does_one_more_morsel_per_thread_at_most() {
-    const MORSEL_ROWS: u64 = 16 * 8192;
-    let world = world(3, &[Form::Sealed, Form::Open], 150_000).await;
-    for sql in [
-        "SELECT count(*) FROM (SELECT \"rideId\" FROM orders WHERE amount % 7 = 8 LIMIT 5)",
-        "SELECT city, count(DISTINCT amount), sum(\"rideId\" % 7) FROM orders WHERE price > 0 GROUP BY city",
-    ] {
-        let mut is_cut_short = false;
-        // A run may be over before it is dropped.
-        for _ in 0..50 {
-            let answer = world.engine.run(request(sql)).await.unwrap();
-            let stats = Arc::clone(&answer.stats);
-            while QueryStats::get(&stats.rows_scanned) == 0 {
-                tokio::task::yield_now().await;
-            }
-            drop(answer);
-            let before = QueryStats::get(&stats.rows_scanned);
-            // system.queries remembers the query; nothing else that is left of it may.
-            while Arc::strong_count(&stats) > 2 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            let after = QueryStats::get(&stats.rows_scanned);
-            assert!(after - before <= 2 * MORSEL_ROWS, "{sql}: {} more rows", after - before);
-            if after < 600_000 {
-                is_cut_short = true;
-                break;
-            }
-        }
-        assert!(is_cut_short, "{sql}");
-        assert_eq!(world.engine.running(), 0);
-    }
 }

@@ -3,6 +3,8 @@ use std::pin::pin;
 
 use datafusion::common::tree_node::TreeNode;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, DynamicFilterPhysicalExpr, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
 use headwater_segment::budget::MemoryBudget;
@@ -89,6 +91,30 @@ async fn a_leaf_that_another_operator_starts_counts_in_the_metrics_of_that_opera
     }
     // A leaf in a kept plan would gather more with every run.
     assert_eq!(leaf.metrics().unwrap().iter().count(), 0);
+}
+
+/// Ten divided by 0 is an error.
+#[tokio::test]
+async fn a_condition_that_is_narrowed_asks_only_rows_that_the_others_leave() {
+    let catalog = catalog(table(10).await, &Arc::default());
+    let public = QueryCatalog::list(&catalog).unwrap().catalog(CATALOG).unwrap().schema(PUBLIC).unwrap();
+    let table = public.table("t").await.unwrap().unwrap();
+    let session = session(&catalog);
+    let leaf = table.scan(&session.state(), None, &[], None).await.unwrap();
+    let leaf = leaf.downcast_ref::<SegmentScanExec>().unwrap();
+    let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new("n", 0));
+    let binary = |left: &Arc<dyn PhysicalExpr>, operator, right: &Arc<dyn PhysicalExpr>| {
+        Arc::new(BinaryExpr::new(Arc::clone(left), operator, Arc::clone(right))) as Arc<dyn PhysicalExpr>
+    };
+    let dynamic = DynamicFilterPhysicalExpr::new(vec![Arc::clone(&column)], lit(true));
+    let quotient = binary(&lit(10_i64), Operator::Divide, &column);
+    dynamic.update(binary(&quotient, Operator::Gt, &lit(2_i64))).unwrap();
+    let not_0 = binary(&column, Operator::NotEq, &lit(0_i64));
+    let conjuncts: Vec<Arc<dyn PhysicalExpr>> = vec![not_0, Arc::new(dynamic)];
+    let scan = SegmentScanExec { conjuncts, ..leaf.fresh() };
+    let batches = scan.execute(0, session.task_ctx()).unwrap().collect::<Vec<_>>().await;
+    let rows = batches.into_iter().map(|batch| batch.unwrap().num_rows());
+    assert_eq!(rows.sum::<usize>(), 3);
 }
 
 /// A query is cancelled by dropping its tasks, which takes effect where they give way: so what is done after that is what
