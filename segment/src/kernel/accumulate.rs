@@ -1,7 +1,7 @@
 //! Values of a block's rows into accumulators, one per group.
 //!
-//! `groups` holds each row's group, a place in the accumulators; a row whose group is beyond them is a bug and panics, as
-//! slices do. `valid`, where given, holds 1 for the rows that count and 0 for the others.
+//! `groups` holds each row's group, a place in the accumulators; a row whose group is beyond them is a bug and, where
+//! groups are many, panics as slices do. `valid`, where given, holds 1 for the rows that count and 0 for the others.
 //!
 //! With few groups, neighbouring rows meet in the same accumulator, and each addition would wait for the one before it
 //! to leave the store buffer. So rows take turns between [`LANES`] copies of the accumulators, which are added up at the
@@ -35,13 +35,6 @@ fn count_few(groups: &[u32], counts: &mut [i64]) {
     }
     for (group, count) in counts.iter_mut().enumerate() {
         *count += lanes.iter().map(|lane| i64::from(lane[group])).sum::<i64>();
-    }
-}
-
-/// Adds `flags[r]` (0 or 1) to the group of each row r.
-pub fn count_flags(groups: &[u32], flags: &[u8], counts: &mut [i64]) {
-    for (group, flag) in groups.iter().zip(flags) {
-        counts[*group as usize] += i64::from(*flag);
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, UInt32Array, UInt64Array, new_empty_array};
-use arrow::compute::{concat, take};
+use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
+use arrow::compute::take;
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::error::Result;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
@@ -16,9 +16,8 @@ use parking_lot::Mutex;
 
 use super::keys::Identity;
 use super::numbers::UNKNOWN;
+use super::value_list::ValueList;
 
-/// Bytes of a value among those in the order of their numbers; long text is shared with the dictionaries.
-const VIEW_BYTES: usize = 16;
 /// Bytes of all values that are kept for later queries.
 const KEPT_BYTES_MAX: usize = 512 << 20;
 
@@ -34,8 +33,7 @@ pub(super) struct KeyValues {
 
 struct State {
     numbers: Box<dyn GroupValues>,
-    /// The values in the order of their numbers.
-    pieces: Vec<ArrayRef>,
+    values: ValueList,
     /// Of large dictionaries.
     tables: HashMap<Identity, Table>,
     scratch: Vec<usize>,
@@ -52,7 +50,8 @@ impl KeyValues {
     pub(super) fn new(field: &FieldRef) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
         let numbers = new_group_values(schema, &GroupOrdering::None)?;
-        let state = State { numbers, pieces: Vec::new(), tables: HashMap::new(), scratch: Vec::new() };
+        let state =
+            State { numbers, values: ValueList::default(), tables: HashMap::new(), scratch: Vec::new() };
         let (len, size) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Ok(Self { field: Arc::clone(field), state: Mutex::new(state), len, size })
     }
@@ -91,11 +90,15 @@ impl KeyValues {
                 *first = row as u32;
             }
         }
-        state.pieces.push(take(values, &UInt32Array::from(firsts), None)?);
+        state.values.push(take(values, &UInt32Array::from(firsts), None)?);
         self.len.store(after, Ordering::Release);
-        let tables: usize = state.tables.values().map(|table| table.numbers.len() * size_of::<u32>()).sum();
-        self.size.store(state.numbers.size() + after * VIEW_BYTES + tables, Ordering::Relaxed);
+        self.account(state);
         Ok(())
+    }
+
+    fn account(&self, state: &State) {
+        let tables: usize = state.tables.values().map(|table| table.numbers.len() * size_of::<u32>()).sum();
+        self.size.store(state.numbers.size() + state.values.size() + tables, Ordering::Relaxed);
     }
 
     /// The numbers of the codes of a dictionary with so many entries, as far as they are known, and whether they all are.
@@ -152,19 +155,13 @@ impl KeyValues {
 
     /// The values of some numbers.
     pub(super) fn values(&self, numbers: Vec<u32>) -> Result<ArrayRef> {
-        let all = {
+        let list = {
             let mut state = self.state.lock();
-            if state.pieces.len() != 1 {
-                let pieces: Vec<&dyn Array> = state.pieces.iter().map(AsRef::as_ref).collect();
-                let all = match pieces.is_empty() {
-                    true => new_empty_array(self.field.data_type()),
-                    false => concat(&pieces)?,
-                };
-                state.pieces = vec![all];
-            }
-            Arc::clone(&state.pieces[0])
+            state.values.settle()?;
+            self.account(&state);
+            state.values.clone()
         };
-        Ok(take(&all, &UInt32Array::from(numbers), None)?)
+        list.values(numbers, self.field.data_type())
     }
 }
 

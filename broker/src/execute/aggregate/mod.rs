@@ -6,11 +6,15 @@
 //! per query      plan       expressions over the table's columns              → Fragment
 //! per segment    fragment   filter, keys and arguments compiled to its codes  → Prepared
 //! per block      state      filter → selection → groups of its rows → accumulators
+//! many groups    spread     rows put aside by the hash of their keys, each partition grouped by itself in the end
 //! at the end     state      groups with rows → keys and states, as DataFusion's partial aggregate has them
+//!                merge      or the groups of all partitions put together → keys and values
 //! ```
 //!
-//! Each partition has groups of its own and pulls morsels until there are none. Groups may be handed out before the end
-//! (a segment's columns have another form, memory is short), so a group may come twice: the final aggregate merges them.
+//! Each partition has groups of its own and pulls morsels until there are none. What a number of a key means is the same
+//! for all, so in the end they merge their groups themselves ([`SegmentMergeExec`]), each hash partition by whoever is
+//! free. Groups may be handed out before the end (a segment's columns have another form, memory is short): then a group may
+//! come twice, and DataFusion's final aggregate merges the states.
 //!
 //! **Architecture Invariant:** what a row contributes is decided by expressions as SQL defines them; whether it is found
 //! by code, by arithmetic on whole blocks or by DataFusion's evaluation changes the speed only. No expression is
@@ -37,6 +41,7 @@ mod stock;
 mod table;
 #[cfg(test)]
 mod tests;
+mod value_list;
 mod values;
 mod worker;
 
