@@ -213,6 +213,14 @@ impl Accumulator {
         }
     }
 
+    /// Rows of the one group there is, whose extreme is known; none is NULL.
+    pub(super) fn add_extreme(&mut self, rows: RowGroups<'_>, value: i64, total: usize) {
+        if let Self::ExtremeInteger { kept, most, counted, .. } = self {
+            kept[0] = if *most { kept[0].max(value) } else { kept[0].min(value) };
+            counted.add(rows, None, total);
+        }
+    }
+
     /// Rows and their values. Overwrites values that are NULL.
     pub(super) fn add_integers(&mut self, rows: RowGroups<'_>, values: &mut Values<i64>, total: usize) {
         match self {

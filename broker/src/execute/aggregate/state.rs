@@ -416,6 +416,10 @@ impl Scratch {
                     accumulator.add_total(rows, sum, total);
                     return Ok(());
                 }
+                if let Some(value) = extreme_of_zone(integers, accumulator, input, rows) {
+                    accumulator.add_extreme(rows, value, total);
+                    return Ok(());
+                }
                 integers.read(input, batch, &mut self.program, &mut self.integers)?;
                 accumulator.add_integers(rows, &mut self.integers, total);
             }
@@ -455,4 +459,22 @@ fn sum_of_codes(
     }
     let codes = i128::from(gather::sum(codes, input.rows));
     Ok(Some(i128::from(base) * input.count as i128 + i128::from(step) * codes))
+}
+
+/// The extreme of a column of linear codes over a whole block of a single group, from the block's bounds.
+fn extreme_of_zone(
+    integers: &Integers,
+    accumulator: &Accumulator,
+    input: BlockRows<'_>,
+    rows: RowGroups<'_>,
+) -> Option<i64> {
+    let (true, None, Accumulator::ExtremeInteger { most, .. }, Integers::Program(program)) =
+        (rows.single, input.rows, accumulator, integers)
+    else {
+        return None;
+    };
+    let (position, base, step) = program.as_linear()?;
+    let (least, greatest) = input.segment.columns()[position].coded()?.zone(input.block)?;
+    let code = if *most { greatest } else { least };
+    i64::try_from(i128::from(base) + i128::from(step) * i128::from(code)).ok()
 }
