@@ -108,7 +108,7 @@ async fn each_group_comes_once_with_all_its_rows() {
     let total: i64 = (0..ROWS).map(|row| row % AMOUNTS).sum::<i64>() * PARTITIONS;
     let means = (0..AMOUNTS).sum::<i64>() as f64 / 2.0;
     let expected = format!("{AMOUNTS}|{}|2|4|{total}|{means:?}", ROWS * PARTITIONS);
-    assert_eq!(world.rows(of_groups).await, [expected.clone()]);
+    assert_eq!(world.rows(of_groups).await, [expected]);
     let riders = "SELECT count(*), sum(n), count(rider) FROM \
                   (SELECT rider, count(*) AS n FROM rides WHERE amount < 40000 GROUP BY rider)";
     // Those with an amount that ends in 9 have no rider; the other of the two amounts has.

@@ -172,22 +172,33 @@ impl KeyValues {
 #[derive(Default)]
 pub(crate) struct KeptKeyValues {
     /// The least recently used first.
-    columns: Mutex<Vec<((String, FieldRef), Arc<KeyValues>)>>,
+    columns: Mutex<Vec<KeptColumn>>,
+}
+
+struct KeptColumn {
+    table: String,
+    field: FieldRef,
+    values: Arc<KeyValues>,
 }
 
 impl KeptKeyValues {
     /// The values of a column of a table.
     pub(super) fn get(&self, table: &str, field: &FieldRef) -> Result<Arc<KeyValues>> {
         let mut columns = self.columns.lock();
-        let place = columns.iter().position(|((name, kept), _)| name == table && kept == field);
-        let (key, values) = match place {
+        let place = columns.iter().position(|kept| kept.table == table && kept.field == *field);
+        let column = match place {
             Some(place) => columns.remove(place),
-            None => ((table.to_owned(), Arc::clone(field)), Arc::new(KeyValues::new(field)?)),
+            None => KeptColumn {
+                table: table.to_owned(),
+                field: Arc::clone(field),
+                values: Arc::new(KeyValues::new(field)?),
+            },
         };
-        columns.push((key, Arc::clone(&values)));
-        let mut total: usize = columns.iter().map(|(_, values)| values.size()).sum();
+        let values = Arc::clone(&column.values);
+        columns.push(column);
+        let mut total: usize = columns.iter().map(|kept| kept.values.size()).sum();
         while total > KEPT_BYTES_MAX && columns.len() > 1 {
-            total -= columns.remove(0).1.size();
+            total -= columns.remove(0).values.size();
         }
         if total > KEPT_BYTES_MAX {
             columns.clear();
