@@ -53,7 +53,15 @@ impl Node {
         }
         let store = format!("file://{}", store.display());
         let child = command
-            .args(["start", "--listen", &format!("127.0.0.1:{port}"), "--store", &store])
+            .args([
+                "start",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--store",
+                &store,
+                "--set",
+                "query.result_bytes_max=0",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(directory.path().join("log"))?)

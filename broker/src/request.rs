@@ -55,6 +55,8 @@ pub struct QueryStats {
     pub segments_open: AtomicU64,
     /// Whether the plan was that of an earlier query with the same text.
     pub plan_kept: AtomicBool,
+    /// Sealed segments whose partial aggregates were kept from earlier queries.
+    pub segments_kept: AtomicU64,
 }
 
 impl QueryStats {

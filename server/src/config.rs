@@ -124,6 +124,8 @@ pub struct QueryConfig {
     pub spill_dir: PathBuf,
     /// Spilled bytes at most, all queries together.
     pub spill_bytes_max: u64,
+    /// Bytes of partial aggregates of sealed segments that are kept for later queries; 0: none are.
+    pub result_bytes_max: usize,
 }
 
 impl Default for QueryConfig {
@@ -141,6 +143,7 @@ impl Default for QueryConfig {
             queue_max: 1_000,
             spill_dir: PathBuf::new(),
             spill_bytes_max: 32 << 30,
+            result_bytes_max: 64 << 20,
         }
     }
 }
@@ -159,6 +162,7 @@ impl QueryConfig {
             queue_max: self.queue_max,
             spill_dir: (!self.spill_dir.as_os_str().is_empty()).then(|| self.spill_dir.clone()),
             spill_bytes_max: self.spill_bytes_max,
+            result_bytes_max: self.result_bytes_max,
             ..EngineConfig::default()
         }
     }

@@ -63,6 +63,7 @@ impl Headwater {
             memory_bytes_default: QUERY_MEMORY_BYTES,
             memory_bytes_max: QUERY_MEMORY_BYTES,
             deadline_default: DEADLINE,
+            result_bytes_max: 0,
             execute: ExecuteOptions { plans: false, ..ExecuteOptions::default() },
             ..EngineConfig::default()
         };

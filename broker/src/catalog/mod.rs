@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::engine::registry::Registry;
-use crate::execute::aggregate::KeptKeyValues;
+use crate::execute::aggregate::{KeptKeyValues, ResultCache};
 use crate::execute::options::ExecuteOptions;
 use crate::execute::source::Source;
 use crate::request::{QueryStats, TableCut};
@@ -53,6 +53,8 @@ pub(crate) struct CatalogSources {
     pub(crate) residents: Arc<ResidentStore>,
     /// Values of group keys.
     pub(crate) key_values: Arc<KeptKeyValues>,
+    /// Partial aggregates of sealed segments.
+    pub(crate) results: Arc<ResultCache>,
     /// How leaves execute.
     pub(crate) options: ExecuteOptions,
 }

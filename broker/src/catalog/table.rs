@@ -80,6 +80,7 @@ impl CutTable {
             readers,
             residents: Arc::clone(&shared.residents),
             key_values: Arc::clone(&shared.key_values),
+            results: Arc::clone(&shared.results),
             options: shared.options,
         };
         let taken_at_ms = chrono::Utc::now().timestamp_millis();

@@ -39,6 +39,8 @@ pub struct EngineConfig {
     pub resident_disk_bytes_max: u64,
     /// Most bytes of columns of sealed segments in memory or mapped into it, besides what running queries hold.
     pub resident_memory_bytes_max: u64,
+    /// Bytes of partial aggregates of sealed segments that are kept for later queries; 0: none are.
+    pub result_bytes_max: usize,
     /// Which operators and indexes execution may choose from.
     pub execute: ExecuteOptions,
 }
@@ -61,6 +63,7 @@ impl Default for EngineConfig {
             resident_dir: None,
             resident_disk_bytes_max: 100 << 30,
             resident_memory_bytes_max: 4 << 30,
+            result_bytes_max: 64 << 20,
             execute: ExecuteOptions::default(),
         }
     }

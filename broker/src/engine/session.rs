@@ -23,6 +23,7 @@ use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use super::set_comparison;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
+use crate::execute::aggregate::ResultCache;
 use crate::execute::options::ExecuteOptions;
 use crate::execute::rule::FuseAggregates;
 
@@ -78,6 +79,7 @@ impl Sessions {
                 footers: FooterCache::new(FOOTER_BYTES_MAX),
                 residents,
                 key_values: Arc::default(),
+                results: Arc::new(ResultCache::new(config.result_bytes_max)),
                 options: config.execute,
             }),
             functions,

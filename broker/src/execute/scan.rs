@@ -47,7 +47,7 @@ use super::filter::{Filter, SegmentFilter};
 use super::layout::{Layout, is_dynamic};
 use super::options::ExecuteOptions;
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
-use super::source::Source;
+use super::source::{SegmentPart, Source};
 use super::work::{Prepare, Shared, Work};
 use crate::catalog::{Pruner, QueryCatalog};
 use crate::request::QueryStats;
@@ -168,21 +168,23 @@ impl SegmentScanExec {
 
     /// Starts handing out the visible columns `columns` of the segments that this leaf reads in the query of `context`,
     /// and counts them in the query's statistics and in `metrics`, those of the operator that runs: this leaf may belong
-    /// to a plan that is kept and run many times.
+    /// to a plan that is kept and run many times. `choose` may take out segments whose rows it has otherwise.
     pub(crate) fn start<P>(
         &self,
         context: &TaskContext,
         columns: Vec<usize>,
         prepare: Prepare<P>,
         metrics: &ExecutionPlanMetricsSet,
+        choose: impl FnOnce(&mut Vec<SegmentPart>),
     ) -> Result<Work<P>> {
         let catalog = QueryCatalog::of(context)?;
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
-        let parts = table.parts(pruner, self.order.as_ref());
+        let mut parts = table.parts(pruner, self.order.as_ref());
         let (total, left) = (table.segments_total(), parts.len());
         MetricBuilder::new(metrics).global_counter("segments_scanned").add(left);
         MetricBuilder::new(metrics).global_counter("segments_pruned").add(total - left);
+        choose(&mut parts);
         Ok(Work::new(Arc::clone(&self.source), parts, columns, catalog.io().clone(), prepare))
     }
 
@@ -204,7 +206,7 @@ impl SegmentScanExec {
             }
             Ok(Some(compiled))
         });
-        let work = self.start(context, layout.loaded.clone(), prepare, &self.metrics)?;
+        let work = self.start(context, layout.loaded.clone(), prepare, &self.metrics, |_| ())?;
         Ok(ScanRun {
             work,
             layout,

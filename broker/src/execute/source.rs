@@ -15,7 +15,7 @@ use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
-use super::aggregate::KeptKeyValues;
+use super::aggregate::{KeptKeyValues, ResultCache};
 use super::options::ExecuteOptions;
 
 /// A table as a plan reads it.
@@ -34,6 +34,8 @@ pub(crate) struct Source {
     pub(crate) residents: Arc<ResidentStore>,
     /// Values of group keys, of all tables.
     pub(crate) key_values: Arc<KeptKeyValues>,
+    /// Partial aggregates of sealed segments, of all tables.
+    pub(crate) results: Arc<ResultCache>,
     /// How to execute.
     pub(crate) options: ExecuteOptions,
 }

@@ -345,6 +345,8 @@ pub(crate) fn aggregate(random: &mut StdRng, shape: &Shape, alias: &str) -> Stri
         _ if is_sum => format!("sum(‹{argument}›)"),
         (_, 0) => "count(*)".into(),
         (_, 1) => format!("count({name})"),
+        // -0 and 0 are one value or two, as the plan has it.
+        (ColumnType::Float | ColumnType::Double, 2) => format!("count(DISTINCT {name} + 0.0)"),
         (_, 2) => format!("count(DISTINCT {name})"),
         (ColumnType::Boolean, _) => {
             format!("{}({name})", ["bool_and", "bool_or"].choose(random).unwrap())

@@ -120,15 +120,18 @@ impl World {
 }
 
 impl Engine {
-    /// The answer, or the error as text; and whether the plan of an earlier run was used.
-    pub(crate) async fn run(&self, sql: &str) -> (Result<Vec<RecordBatch>, String>, bool) {
+    /// The answer, or the error as text; whether the plan of an earlier run was used; and in how many sealed segments its
+    /// partial aggregates.
+    pub(crate) async fn run(&self, sql: &str) -> (Result<Vec<RecordBatch>, String>, bool, u64) {
         let request = QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
         match self.engine.run(request).await {
             Ok(answer) => {
                 let is_kept = answer.stats.plan_kept.load(Ordering::Relaxed);
-                (batches(answer).await, is_kept)
+                let stats = Arc::clone(&answer.stats);
+                let batches = batches(answer).await;
+                (batches, is_kept, stats.segments_kept.load(Ordering::Relaxed))
             }
-            Err(error) => (Err(error.to_string()), false),
+            Err(error) => (Err(error.to_string()), false, 0),
         }
     }
 }

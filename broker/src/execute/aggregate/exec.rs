@@ -1,6 +1,7 @@
 //! The operator: an aggregate of a table's segments, as partial states.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::common::internal_datafusion_err;
@@ -12,19 +13,23 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, SchedulingType, apply_expression_roots,
 };
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::stream;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::fragment::Prepared;
 use super::key_values::KeyValues;
 use super::merging::Merging;
 use super::plan::Shape;
+use super::results::Fill;
 use super::worker::{Run, Worker};
 use crate::execute::scan::SegmentScanExec;
+use crate::execute::source::SegmentPart;
 use crate::execute::work::{Prepare, Shared};
 
 /// Filter, GROUP BY and aggregate functions over the segments of a table, in one pass over their codes.
@@ -101,11 +106,26 @@ impl SegmentAggregateExec {
         let fragment = Arc::new(fragment);
         let preparing = Arc::clone(&fragment);
         let prepare: Prepare<Prepared> = Box::new(move |segment| preparing.prepare(segment));
+        let (mut kept, mut missing) = (Vec::new(), Vec::new());
+        let key = self.shape.result_key()?;
+        let choose = |parts: &mut Vec<SegmentPart>| {
+            if let Some(key) = &key {
+                (kept, missing) = source.results.take(key, parts);
+            }
+        };
+        let work = self.shape.scan()?.start(context, columns.clone(), prepare, &self.metrics, choose)?;
+        MetricBuilder::new(&self.metrics).global_counter("segments_kept").add(kept.len());
+        let stats = SegmentScanExec::stats(context)?;
+        stats.segments_kept.fetch_add(kept.len() as u64, Ordering::Relaxed);
+        let fill = key.and_then(|key| Fill::new(&source, key, &fragment, &columns, missing));
         Ok(Run {
             fragment,
             keys,
-            work: self.shape.scan()?.start(context, columns, prepare, &self.metrics)?,
-            stats: SegmentScanExec::stats(context)?,
+            work,
+            kept: Mutex::new(kept),
+            fill: Mutex::new(fill),
+            runtime: Handle::try_current().ok(),
+            stats,
             example: OnceLock::new(),
         })
     }

@@ -169,6 +169,10 @@ impl Merging {
     }
 
     fn merge(&self, workers: &mut [Option<Worker>]) -> Result<Outcome> {
+        // A worker that no stream has run yet may have states of earlier queries.
+        if workers.iter().flatten().any(|worker| worker.state.has_emitted()) {
+            return Ok(Outcome::Apart);
+        }
         let mut shapes = workers.iter().flatten().filter_map(|worker| worker.state.shapes());
         if let Some(first) = shapes.next()
             && !shapes.all(|shapes| shapes == first)

@@ -20,9 +20,10 @@ use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
 use super::fragment::{Call, Fragment, KeyOutput, Kind};
 use super::keys::Key;
+use super::results::{AggregateKey, CallKey};
 use crate::execute::filter::Filter;
 use crate::execute::filter::columns::{column_indexes, with_columns};
-use crate::execute::layout::Layout;
+use crate::execute::layout::{Layout, is_dynamic};
 use crate::execute::scan::SegmentScanExec;
 
 type Expr = Arc<dyn PhysicalExpr>;
@@ -99,6 +100,30 @@ impl Shape {
             Some(scan) => Ok(scan),
             None => plan_err!("an aggregate of segments has no scan"),
         }
+    }
+
+    /// What its partial aggregates of a segment are kept by; `None` if they are not to be kept.
+    pub(super) fn result_key(&self) -> Result<Option<AggregateKey>> {
+        let scan = self.scan()?;
+        if scan.conjuncts().iter().any(is_dynamic) {
+            return Ok(None);
+        }
+        let source = scan.source();
+        let calls = self.calls.iter().map(|call| CallKey {
+            function: call.function.fun().clone(),
+            is_distinct: call.function.is_distinct(),
+            ignores_nulls: call.function.ignore_nulls(),
+            arguments: call.arguments.clone(),
+            filter: call.filter.clone(),
+        });
+        Ok(Some(AggregateKey {
+            schema: Arc::clone(&source.schema),
+            visible: Arc::clone(&source.visible_schema),
+            conjuncts: scan.conjuncts().to_vec(),
+            keys: self.keys.clone(),
+            calls: calls.collect(),
+            output: Arc::clone(&self.output),
+        }))
     }
 
     /// The fragment, and the visible columns that it reads, in the order of the fragment's schema.

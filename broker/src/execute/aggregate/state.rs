@@ -136,6 +136,11 @@ impl PartitionState {
         !self.emitted.is_empty()
     }
 
+    /// Hands out partial states that were found before.
+    pub(super) fn hand_out(&mut self, states: Vec<RecordBatch>) {
+        self.emitted.extend(states.into_iter().filter(|states| states.num_rows() > 0));
+    }
+
     /// The next batch of partial states, if there is one.
     pub(super) fn next_batch(&mut self) -> Option<RecordBatch> {
         self.emitted.pop_front()

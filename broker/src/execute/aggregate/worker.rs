@@ -11,10 +11,13 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder,
 };
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::fragment::{Fragment, Prepared};
 use super::key_values::KeyValues;
 use super::merge::PartitionGroups;
+use super::results::Fill;
 use super::state::PartitionState;
 use crate::execute::work::{Morsel, Work};
 use crate::request::QueryStats;
@@ -29,8 +32,21 @@ pub(super) struct Run {
     pub(super) keys: Vec<Arc<KeyValues>>,
     pub(super) work: Work<Prepared>,
     pub(super) stats: Arc<QueryStats>,
+    /// Partial states that earlier queries found; whoever starts first hands them out.
+    pub(super) kept: Mutex<Vec<RecordBatch>>,
+    /// What is to be kept of this query when it ends, and where.
+    pub(super) fill: Mutex<Option<Fill>>,
+    pub(super) runtime: Option<Handle>,
     /// How rows were grouped, and by which filter, in the first segment that was worked on: for EXPLAIN ANALYZE.
     pub(super) example: OnceLock<(&'static str, String)>,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let (Some(fill), Some(runtime)) = (self.fill.get_mut().take(), &self.runtime) {
+            fill.start(runtime);
+        }
+    }
 }
 
 /// See the module.
@@ -60,8 +76,10 @@ impl Worker {
         partition: usize,
     ) -> Result<Self> {
         let count = |name| MetricBuilder::new(metrics).counter(name, partition);
+        let mut state = PartitionState::new(Arc::clone(&run.fragment), run.keys.clone(), SPREAD_GROUPS)?;
+        state.hand_out(std::mem::take(&mut run.kept.lock()));
         Ok(Self {
-            state: PartitionState::new(Arc::clone(&run.fragment), run.keys.clone(), SPREAD_GROUPS)?,
+            state,
             run: Arc::clone(run),
             memory: MemoryConsumer::new("SegmentAggregateExec").register(context.memory_pool()),
             metrics: WorkerMetrics {

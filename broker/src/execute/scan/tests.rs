@@ -23,6 +23,7 @@ use ulid::Ulid;
 
 use super::*;
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC};
+use crate::execute::aggregate::ResultCache;
 use crate::execute::rule::FuseAggregates;
 
 /// A table `t` with a column `n` and `rows` open rows.
@@ -55,6 +56,7 @@ fn catalog(table: Arc<LiveTable>, stats: &Arc<QueryStats>) -> Arc<QueryCatalog> 
         footers: FooterCache::new(1 << 20),
         residents: ResidentStore::open(config).unwrap(),
         key_values: Arc::default(),
+        results: Arc::new(ResultCache::new(0)),
         options: ExecuteOptions::default(),
     };
     let stats = Arc::clone(stats);
@@ -86,7 +88,7 @@ async fn a_leaf_that_another_operator_starts_counts_in_the_metrics_of_that_opera
     for _ in 0..3 {
         let metrics = ExecutionPlanMetricsSet::new();
         let prepare: Prepare<()> = Box::new(|_| Ok(Some(())));
-        leaf.start(&session.task_ctx(), vec![0], prepare, &metrics).unwrap();
+        leaf.start(&session.task_ctx(), vec![0], prepare, &metrics, |_| ()).unwrap();
         assert_eq!(metrics.clone_inner().iter().count(), 2);
     }
     // A leaf in a kept plan would gather more with every run.

@@ -15,6 +15,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 
 use super::*;
+use crate::execute::aggregate::ResultCache;
 use crate::execute::options::ExecuteOptions;
 
 const SPEC: &str =
@@ -46,6 +47,7 @@ async fn table(rows: &[i64]) -> (Arc<Source>, Vec<SegmentPart>) {
         readers: SegmentReaderFactory::new(store, root, FooterCache::new(1 << 20)),
         residents: ResidentStore::open(config).unwrap(),
         key_values: Arc::default(),
+        results: Arc::new(ResultCache::new(0)),
         options: ExecuteOptions::default(),
         table,
     };
