@@ -1,8 +1,7 @@
 //! The indexes of a sealed segment, read entry by entry when one is asked for.
 //!
 //! Nothing is kept here: an entry is fetched by its byte range, verified, parsed and handed out. Whoever asks often keeps what it
-//! got, as the resident store keeps postings beside their column. Range indexes and bloom filters have no such place yet: no query
-//! asks for them.
+//! got, as the resident store keeps postings beside their column, and bloom filters by themselves.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -100,9 +99,15 @@ impl SegmentIndexes {
         self.parsed(column, entry.kind, RangeIndex::parse(&bytes, self.rows)).map(Some)
     }
 
-    /// Whether a column has a bloom filter.
-    pub fn has_bloom(&self, column: &str) -> bool {
-        self.chunk(column).is_some_and(|chunk| chunk.bloom_filter_offset().is_some())
+    /// How many bytes of the object the bloom filter of a column takes; `None` if it has none.
+    pub fn bloom_bytes(&self, column: &str) -> Option<u64> {
+        let range = bloom_range(self.chunk(column)?)?;
+        Some(range.end - range.start)
+    }
+
+    /// How many bytes of the object the values of a column take; 0 if the object is older than the column.
+    pub fn column_bytes(&self, column: &str) -> u64 {
+        self.chunk(column).and_then(|chunk| u64::try_from(chunk.compressed_size()).ok()).unwrap_or(0)
     }
 
     /// Whether any row may hold `value`. True without a bloom filter, and for a value of another type than the column's.
@@ -181,12 +186,19 @@ pub(super) fn bloom_range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
 }
 
 /// The bloom filter of a column.
+#[derive(Debug)]
 pub struct BloomFilter {
     filter: Sbbf,
     physical: Type,
 }
 
 impl BloomFilter {
+    /// Its memory, in bytes.
+    pub fn bytes(&self) -> u64 {
+        // A block is eight words of 32 bits.
+        self.filter.num_blocks() as u64 * 32
+    }
+
     /// Whether any row may hold `value`. True for a value of another type than the column's.
     pub fn might_contain(&self, value: Probe<'_>) -> bool {
         match (value, self.physical) {

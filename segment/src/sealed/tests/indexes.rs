@@ -195,7 +195,7 @@ async fn columns_get_indexes_by_rule() {
     assert_eq!(kinds(&indexes, "rare"), [IndexKind::Inverted]);
     for column in ["noisy", "id", "text", "amount", "no such column"] {
         assert_eq!(kinds(&indexes, column), [], "{column}");
-        assert_eq!(indexes.has_bloom(column), column == "id", "{column}");
+        assert_eq!(indexes.bloom_bytes(column).is_some(), column == "id", "{column}");
     }
     let rows = read(&factory, &sealed.meta, &schema).await.unwrap();
     let id = rows.column(3).as_string_view().value(77_777).to_string();
@@ -223,7 +223,7 @@ async fn the_spec_overrules_the_rules() {
     let mut indexes = factory.indexes(Arc::new(sealed.meta.clone())).await.unwrap();
     assert_eq!(indexes.kinds("tenant"), []);
     assert_eq!(indexes.kinds("rare"), []);
-    assert!(!indexes.has_bloom("id") && indexes.has_bloom("noisy"));
+    assert!(indexes.bloom_bytes("id").is_none() && indexes.bloom_bytes("noisy").is_some());
     let ids = indexes.postings("id").await.unwrap().unwrap();
     assert_eq!(ids.order().count, 100_000);
     let noisy = indexes.postings("noisy").await.unwrap().unwrap();
