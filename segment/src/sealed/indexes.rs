@@ -6,13 +6,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::basic::Type;
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::footer::Footer;
-use super::index::{ColumnPostings, PostingsEntry, RangeIndex};
+use super::index::{ColumnPostings, PostingsEntry};
 use super::index_block::{IndexEntry, IndexKind};
 use super::meta::SegmentMeta;
 use super::reader::{SegmentReaderFactory, VerifiedReader};
@@ -89,16 +88,6 @@ impl SegmentIndexes {
         Ok(found)
     }
 
-    /// The range index of a column; `None` if it has none.
-    ///
-    /// # Errors
-    /// `Corrupt`, naming the object and the column, or `Store`.
-    pub async fn range(&mut self, column: &str) -> Result<Option<RangeIndex>> {
-        let Some(entry) = self.entry(column, IndexKind::Range) else { return Ok(None) };
-        let bytes = self.read(column, &entry).await?;
-        self.parsed(column, entry.kind, RangeIndex::parse(&bytes, self.rows)).map(Some)
-    }
-
     /// How many bytes of the object the bloom filter of a column takes; `None` if it has none.
     pub fn bloom_bytes(&self, column: &str) -> Option<u64> {
         let range = bloom_range(self.chunk(column)?)?;
@@ -155,12 +144,6 @@ impl SegmentIndexes {
         let number = self.column(column)?;
         let mut entries = self.footer.index.entries().iter();
         entries.find(|entry| entry.column == number && entry.kind == kind).cloned()
-    }
-
-    async fn read(&mut self, column: &str, entry: &IndexEntry) -> Result<Bytes> {
-        let bytes = self.reader.read(std::slice::from_ref(&entry.range)).await?.pop().unwrap_or_default();
-        self.check(column, entry, &bytes)?;
-        Ok(bytes)
     }
 
     fn check(&self, column: &str, entry: &IndexEntry, bytes: &[u8]) -> Result<()> {
