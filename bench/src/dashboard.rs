@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::contest::{Compare, Prepared, compare_answers, prepare_engines};
+use crate::contest::{Compare, Prepared, Wanted, compare_answers, prepare_engines};
 use crate::data::{Dataset, Kept, Random};
 use crate::engines::{Clients, EngineName, store_directory};
 use crate::node::Node;
@@ -84,8 +84,8 @@ pub fn run(arguments: &DashboardArguments) -> Result<()> {
     let root = arguments.kept.root()?;
     let dataset = arguments.kept.prepare(&Ssb::new(1))?;
     // Loaded in a process that then makes room for the node.
-    drop(prepare_engines(&dataset, &root, &[EngineName::Headwater], &[])?);
-    let mut peers = prepare_engines(&dataset, &root, &arguments.peers, &[])?;
+    drop(prepare_engines(&dataset, &root, Wanted::plain(&[EngineName::Headwater]))?);
+    let mut peers = prepare_engines(&dataset, &root, Wanted::plain(&arguments.peers))?;
     let store = store_directory(&dataset.directory.join(EngineName::Headwater.to_string()));
     let node = Node::start_over(&arguments.binary, &store)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -15,7 +15,7 @@ use reqwest::Method;
 use serde::Serialize;
 
 use crate::Result;
-use crate::contest::{geometric_mean, prepare_engines};
+use crate::contest::{Wanted, geometric_mean, prepare_engines};
 use crate::data::Kept;
 use crate::engines::{EngineName, store_directory};
 use crate::events::{PARTITIONS, TABLE, spec_text};
@@ -80,7 +80,7 @@ pub fn run(arguments: &LiveArguments) -> Result<()> {
     let machine = Machine::here();
     let root = arguments.kept.root()?;
     let dataset = arguments.kept.prepare(&Ssb::new(arguments.scale))?;
-    drop(prepare_engines(&dataset, &root, &[EngineName::Headwater], &[])?);
+    drop(prepare_engines(&dataset, &root, Wanted::plain(&[EngineName::Headwater]))?);
     let store = store_directory(&dataset.directory.join(EngineName::Headwater.to_string()));
     let topic = Topic::temporary(&arguments.kafka, &format!("headwater-bench-live-{}", std::process::id()))?;
     let node = Node::start_over(&arguments.binary, &store)?;

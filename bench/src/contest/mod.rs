@@ -22,7 +22,7 @@ use crate::engines::{Engine, EngineName};
 use crate::report::{Machine, Output, median, note};
 
 pub use answer::{Compare, compare as compare_answers};
-pub use prepare::{Prepared, prepare_engines};
+pub use prepare::{Prepared, Wanted, prepare_engines};
 
 pub(crate) use figures::geometric_mean;
 use figures::{Document, EngineFigures, QueryFigures};
@@ -70,6 +70,9 @@ pub struct ContestArguments {
     /// Engines that load the data again although they have it.
     #[arg(long, value_delimiter = ',', value_name = "ENGINE,...")]
     pub reload: Vec<EngineName>,
+    /// Headwater keeps the plans of queries, as its nodes do; the others plan each time.
+    #[arg(long)]
+    pub keep_plans: bool,
     /// Generate and load, and no more.
     #[arg(long)]
     pub load_only: bool,
@@ -100,8 +103,12 @@ impl Contest<'_> {
     /// If an engine fails, or if two engines disagree.
     pub fn run(&self, arguments: &ContestArguments) -> Result<()> {
         let machine = Machine::here();
-        let mut engines =
-            prepare_engines(self.dataset, &arguments.kept.root()?, &arguments.engines, &arguments.reload)?;
+        let wanted = Wanted {
+            names: &arguments.engines,
+            reload: &arguments.reload,
+            keeps_plans: arguments.keep_plans,
+        };
+        let mut engines = prepare_engines(self.dataset, &arguments.kept.root()?, wanted)?;
         if arguments.load_only {
             return Ok(());
         }

@@ -37,32 +37,51 @@ pub struct Prepared {
     pub loaded: Loaded,
 }
 
+/// Which engines, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The engines.
+    pub names: &'a [EngineName],
+    /// Those that load the data again although they have it.
+    pub reload: &'a [EngineName],
+    /// Whether Headwater keeps plans.
+    pub keeps_plans: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// Engines with the data that they have, planning every query.
+    pub fn plain(names: &'a [EngineName]) -> Self {
+        Self { names, reload: &[], keeps_plans: false }
+    }
+}
+
 /// The engines, one after the other, with their forms of the data set loaded and open. `root` is where the peers' environment
 /// lies; those of `reload` load although they have.
 ///
 /// # Errors
 /// If an engine cannot be had or cannot load.
-pub fn prepare_engines(
-    dataset: &Dataset,
-    root: &Path,
-    names: &[EngineName],
-    reload: &[EngineName],
-) -> Result<Vec<Prepared>> {
-    let python = match names.iter().any(|name| name.is_peer_process()) {
+pub fn prepare_engines(dataset: &Dataset, root: &Path, wanted: Wanted<'_>) -> Result<Vec<Prepared>> {
+    let python = match wanted.names.iter().any(|name| name.is_peer_process()) {
         true => Some(python::environment(root)?),
         false => None,
     };
     let mut engines = Vec::new();
-    for name in names {
-        engines.push(engine(*name, dataset, python.as_deref(), reload.contains(name))?);
+    for name in wanted.names {
+        engines.push(engine(*name, dataset, python.as_deref(), wanted)?);
     }
     Ok(engines)
 }
 
-fn engine(name: EngineName, dataset: &Dataset, python: Option<&Path>, reload: bool) -> Result<Prepared> {
+fn engine(
+    name: EngineName,
+    dataset: &Dataset,
+    python: Option<&Path>,
+    wanted: Wanted<'_>,
+) -> Result<Prepared> {
+    let reload = wanted.reload.contains(&name);
     let directory = dataset.directory.join(name.to_string());
     let record = directory.join("loaded.json");
-    let mut engine = Engine::start(name, python, dataset)?;
+    let mut engine = Engine::start(name, python, dataset, wanted.keeps_plans)?;
     let known: Option<Loaded> = fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let build = build(name, &std::env::current_exe()?)?;
     let known = known.filter(|known| !reload && known.version == engine.version() && known.build == build);

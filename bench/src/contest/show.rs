@@ -26,7 +26,7 @@ pub(super) fn list(values: &[f64]) -> String {
 /// The whole report.
 pub(super) fn document(document: &Document) -> String {
     let head = format!(
-        "{}, {} rows; hot, medians of {}; ms; {THREADS} threads each; from the text of a query, planned each time, to its \
+        "{}, {} rows; hot, medians of {}; ms; {THREADS} threads each; from the text of a query to its \
          whole answer in process.\n{}\n{}",
         document.benchmark,
         grouped(document.rows as f64),

@@ -1,5 +1,5 @@
 //! Headwater's query engine in process, over a table of sealed segments in a local store, as a data node opens it. But
-//! unlike a data node it keeps no plans: the other engines of a contest plan each time.
+//! unlike a data node it keeps no plans unless it is told to: the other engines of a contest plan each time.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -64,7 +64,7 @@ impl Headwater {
             memory_bytes_max: QUERY_MEMORY_BYTES,
             deadline_default: DEADLINE,
             result_bytes_max: 0,
-            execute: ExecuteOptions { plans: false, ..ExecuteOptions::default() },
+            execute: ExecuteOptions { plans: self.setup.keeps_plans, ..ExecuteOptions::default() },
             ..EngineConfig::default()
         };
         self.engine = Some(QueryEngine::new(config, Arc::new(tables))?);

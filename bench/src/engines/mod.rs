@@ -80,6 +80,8 @@ pub struct Setup {
     pub directory: PathBuf,
     /// Threads that it may use.
     pub threads: usize,
+    /// Whether Headwater keeps the plans of queries, as a node does.
+    pub keeps_plans: bool,
 }
 
 /// A request.

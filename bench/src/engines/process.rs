@@ -32,12 +32,18 @@ impl Engine {
     ///
     /// # Errors
     /// If the process cannot be run.
-    pub fn start(name: EngineName, python: Option<&Path>, dataset: &Dataset) -> Result<Self> {
+    pub fn start(
+        name: EngineName,
+        python: Option<&Path>,
+        dataset: &Dataset,
+        keeps_plans: bool,
+    ) -> Result<Self> {
         let setup = Setup {
             table: dataset.table.clone(),
             files: dataset.files.clone(),
             directory: dataset.directory.join(name.to_string()),
             threads: THREADS,
+            keeps_plans,
         };
         let (version, running) = Running::start(name, python, &setup)?;
         Ok(Self { name, python: python.map(Path::to_path_buf), setup, version, running })

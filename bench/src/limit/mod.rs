@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::contest::{Compare, compare_answers, prepare_engines};
+use crate::contest::{Compare, Wanted, compare_answers, prepare_engines};
 use crate::data::Kept;
 use crate::engines::{Engine, EngineName, THREADS};
 use crate::report::{Machine, Output, Table, median, note};
@@ -84,7 +84,7 @@ pub fn run(arguments: &LimitArguments) -> Result<()> {
     let root = arguments.kept.root()?;
     let ssb = Ssb::new(arguments.scale);
     let dataset = arguments.kept.prepare(&ssb)?;
-    let mut engines = prepare_engines(&dataset, &root, &[EngineName::Headwater], &[])?;
+    let mut engines = prepare_engines(&dataset, &root, Wanted::plain(&[EngineName::Headwater]))?;
     let engine = &mut engines.first_mut().ok_or("there is no engine")?.engine;
     note("making the codes");
     let columns = ssb.columns();

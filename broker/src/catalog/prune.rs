@@ -1,4 +1,5 @@
-//! Which sealed segments a query must read, and what is known without reading them: the log's column statistics.
+//! Which sealed segments a query must read, and what is known without reading them: the log's column statistics. What the
+//! filter demands of single values is passed on, for the bloom filters of segments that are about to be loaded.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -19,12 +20,14 @@ use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{ColumnStats, SegmentMeta, StatValue};
 
 use crate::execute::layout::is_dynamic;
+use crate::execute::probe::{Demand, demands};
 use crate::execute::source::Source;
 
-/// A filter as far as the log's statistics can decide it. Made once per plan, used at every cut.
+/// A filter as far as the log's statistics and bloom filters can decide it. Made once per plan, used at every cut.
 pub(crate) struct Pruner {
     /// None prunes nothing.
     predicate: Option<Arc<PruningPredicate>>,
+    demands: Arc<[Demand]>,
 }
 
 impl Pruner {
@@ -33,9 +36,16 @@ impl Pruner {
     pub(crate) fn new(source: &Source, conjuncts: &[Arc<dyn PhysicalExpr>]) -> Self {
         let fixed = conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();
         let schema = Arc::clone(&source.visible_schema);
-        let predicate = conjunction_opt(fixed)
-            .and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).build(filter));
-        Self { predicate }
+        let filter = conjunction_opt(fixed);
+        let demands = filter.as_ref().map(|filter| demands(source, filter)).unwrap_or_default();
+        let predicate =
+            filter.and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).build(filter));
+        Self { predicate, demands }
+    }
+
+    /// What bloom filters may be asked.
+    pub(crate) fn demands(&self) -> &Arc<[Demand]> {
+        &self.demands
     }
 
     /// The segments that may hold rows which pass.
@@ -144,6 +154,7 @@ impl PruningStatistics for LogStatistics<'_> {
         Some(Arc::new(self.segments.iter().map(|segment| Some(segment.rows)).collect::<UInt64Array>()))
     }
 
+    /// The log has no sets of values.
     fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         None
     }

@@ -17,7 +17,7 @@ pub enum Toggle {
 /// The choices of one engine.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct ExecuteOptions {
-    /// Inverted indexes instead of scans of codes.
+    /// Inverted indexes instead of scans of codes, and bloom filters before loads.
     pub indexes: Toggle,
     /// Whether aggregates are fused with scans where that is possible, or left to DataFusion.
     pub aggregate: bool,

@@ -106,7 +106,7 @@ impl PhysicalOptimizerRule for FuseAggregates {
 
 /// The plan with its final aggregates replaced; `is_placed` if something above depends on which partition a group is in.
 fn merging(node: Arc<dyn ExecutionPlan>, is_placed: bool) -> Result<Arc<dyn ExecutionPlan>> {
-    if !is_placed && let Some(merge) = merge_of(&node) {
+    if !is_placed && let Some(merge) = merge_of(&node)? {
         return Ok(Arc::new(merge));
     }
     let required = node.input_distribution_requirements();
@@ -129,8 +129,8 @@ fn merging(node: Arc<dyn ExecutionPlan>, is_placed: bool) -> Result<Arc<dyn Exec
 }
 
 /// The operator for a final aggregate with keys over a fused one.
-fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Option<SegmentMergeExec> {
-    let last = node.downcast_ref::<AggregateExec>()?;
+fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<SegmentMergeExec>> {
+    let Some(last) = node.downcast_ref::<AggregateExec>() else { return Ok(None) };
     let is_final = matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
         && last.group_expr().is_single()
         && !last.group_expr().expr().is_empty()
@@ -140,13 +140,13 @@ fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Option<SegmentMergeExec> {
         if input.downcast_ref::<SegmentAggregateExec>().is_some() {
             let same =
                 node.output_partitioning().partition_count() == input.output_partitioning().partition_count();
-            return (is_final && same).then(|| SegmentMergeExec::new(node, input));
+            return (is_final && same).then(|| SegmentMergeExec::new(node, input)).transpose();
         }
         let passes = input.downcast_ref::<RepartitionExec>().is_some()
             || input.downcast_ref::<CoalescePartitionsExec>().is_some();
         match input.children().as_slice() {
             [child] if passes => input = child,
-            _ => return None,
+            _ => return Ok(None),
         }
     }
 }

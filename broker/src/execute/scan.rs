@@ -46,6 +46,7 @@ use super::filter::columns::{column_indexes, with_columns};
 use super::filter::{Filter, SegmentFilter};
 use super::layout::{Layout, is_dynamic};
 use super::options::ExecuteOptions;
+use super::probe::Probes;
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::{SegmentPart, Source};
 use super::work::{Prepare, Shared, Work};
@@ -185,7 +186,8 @@ impl SegmentScanExec {
         MetricBuilder::new(metrics).global_counter("segments_scanned").add(left);
         MetricBuilder::new(metrics).global_counter("segments_pruned").add(total - left);
         choose(&mut parts);
-        Ok(Work::new(Arc::clone(&self.source), parts, columns, catalog.io().clone(), prepare))
+        let probes = Probes::new(pruner.demands(), self.source.options.indexes, metrics);
+        Ok(Work::new(Arc::clone(&self.source), parts, columns, probes, catalog.io().clone(), prepare))
     }
 
     /// The statistics of the query of `context`.

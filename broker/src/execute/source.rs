@@ -106,7 +106,7 @@ impl Source {
     }
 
     /// The places in the table's schema of visible columns.
-    fn full(&self, columns: &[usize]) -> Vec<usize> {
+    pub(super) fn full(&self, columns: &[usize]) -> Vec<usize> {
         columns.iter().map(|column| self.visible[*column]).collect()
     }
 }
@@ -143,6 +143,6 @@ fn open_columns(
     Ok(SegmentColumns::listed(ends.into(), columns))
 }
 
-fn segment_error(error: headwater_segment::SegmentError) -> DataFusionError {
+pub(super) fn segment_error(error: headwater_segment::SegmentError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! parts ──claim──▶ ready in memory? ──yes──▶ prepare ──▶ morsels of BLOCKS_PER_MORSEL blocks ──▶ whoever asks next
-//!                        └─no─▶ load (and the next ones ahead) ─┘
+//!                        └─no─▶ bloom filters ─may have rows─▶ load (and the next ones ahead) ─┘
+//!                                     └─have none─▶ nothing
 //! ```
 //!
 //! Invariants:
@@ -24,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::probe::Probes;
 use super::source::{SegmentPart, Source};
 
 /// Blocks of a morsel: 131,072 rows, about a millisecond of work.
@@ -39,6 +41,7 @@ pub(crate) struct Work<P> {
     source: Arc<Source>,
     parts: Vec<SegmentPart>,
     columns: Vec<usize>,
+    probes: Probes,
     prepare: Prepare<P>,
     /// Where loads run: not on the query threads.
     io: Handle,
@@ -70,8 +73,11 @@ struct State<P> {
     claimed: usize,
 }
 
+/// A segment's columns; `None` if its bloom filters say that it has no row for the operator.
+type Loaded = Option<Arc<SegmentColumns>>;
+
 /// A load on its own task; dropping it ends the task.
-struct Load(JoinHandle<Result<Arc<SegmentColumns>>>);
+struct Load(JoinHandle<Result<Loaded>>);
 
 impl Drop for Load {
     fn drop(&mut self) {
@@ -80,7 +86,7 @@ impl Drop for Load {
 }
 
 impl Load {
-    async fn wait(mut self) -> Result<Arc<SegmentColumns>> {
+    async fn wait(mut self) -> Result<Loaded> {
         (&mut self.0).await.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))?
     }
 }
@@ -114,17 +120,18 @@ impl<P> Drop for Claim<'_, P> {
 }
 
 impl<P> Work<P> {
-    /// The visible columns `columns` of `parts`, in their order; loads run on `io`.
+    /// The visible columns `columns` of `parts`, in their order; loads run on `io`, unless `probes` find them needless.
     pub(crate) fn new(
         source: Arc<Source>,
         parts: Vec<SegmentPart>,
         columns: Vec<usize>,
+        probes: Probes,
         io: Handle,
         prepare: Prepare<P>,
     ) -> Self {
         let unclaimed = (0..parts.len()).collect();
         let state = State { opened: VecDeque::new(), unclaimed, loads: Vec::new(), claimed: 0 };
-        Self { source, parts, columns, prepare, io, state: Mutex::new(state), changed: Notify::new() }
+        Self { source, parts, columns, probes, prepare, io, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// The next morsel; `None` when there is and will be none. Cancel by dropping: it gives way after every segment that
@@ -165,18 +172,10 @@ impl<P> Work<P> {
     /// Loads and prepares a part; whether it has morsels.
     async fn open(&self, mut claim: Claim<'_, P>) -> Result<bool> {
         let part = claim.part;
-        let ready = match claim.load {
-            Some(_) => None,
-            None => self.source.ready(&self.parts[part], &self.columns)?,
-        };
-        let segment = match ready {
-            Some(ready) => ready,
-            None => {
-                let load = claim.load.take().or_else(|| self.start_load(part));
-                self.load_ahead()?;
-                let load = load.ok_or_else(|| internal_datafusion_err!("open columns are always ready"))?;
-                load.wait().await?
-            }
+        let Some(segment) = self.segment(&mut claim).await? else {
+            self.probes.count_pruned();
+            claim.opened = true;
+            return Ok(false);
         };
         let prepared = (self.prepare)(&segment)?;
         claim.opened = true;
@@ -187,6 +186,37 @@ impl<P> Work<P> {
         Ok(true)
     }
 
+    async fn segment(&self, claim: &mut Claim<'_, P>) -> Result<Loaded> {
+        let part = claim.part;
+        if claim.load.is_none() {
+            if let Some(ready) = self.ready(part)? {
+                return Ok(Some(ready));
+            }
+            if self.is_known_absent(part) {
+                return Ok(None);
+            }
+        }
+        let load = claim.load.take().or_else(|| self.start_load(part));
+        self.load_ahead()?;
+        let load = load.ok_or_else(|| internal_datafusion_err!("open columns are always ready"))?;
+        load.wait().await
+    }
+
+    /// The columns of a part if they are in memory, and nothing is to be asked before.
+    fn ready(&self, part: usize) -> Result<Loaded> {
+        match &self.parts[part] {
+            SegmentPart::Sealed(_) if self.probes.are_forced() => Ok(None),
+            part => self.source.ready(part, &self.columns),
+        }
+    }
+
+    fn is_known_absent(&self, part: usize) -> bool {
+        match &self.parts[part] {
+            SegmentPart::Sealed(meta) => self.probes.is_known_absent(&self.source, meta),
+            SegmentPart::Open(_) => false,
+        }
+    }
+
     /// Starts loading the parts that come next, as far as they are not in memory.
     fn load_ahead(&self) -> Result<()> {
         let mut state = self.state.lock();
@@ -194,7 +224,7 @@ impl<P> Work<P> {
         for part in next {
             let is_loading = state.loads.iter().any(|(loading, _)| *loading == part);
             let is_sealed = matches!(self.parts[part], SegmentPart::Sealed(_));
-            if is_sealed && !is_loading && self.source.ready(&self.parts[part], &self.columns)?.is_none() {
+            if is_sealed && !is_loading && !self.is_known_absent(part) && self.ready(part)?.is_none() {
                 state.loads.extend(self.start_load(part).map(|load| (part, load)));
             }
         }
@@ -204,7 +234,13 @@ impl<P> Work<P> {
     fn start_load(&self, part: usize) -> Option<Load> {
         let SegmentPart::Sealed(meta) = &self.parts[part] else { return None };
         let (source, meta, columns) = (Arc::clone(&self.source), Arc::clone(meta), self.columns.clone());
-        Some(Load(self.io.spawn(async move { source.load(&meta, &columns).await })))
+        let probes = self.probes.clone();
+        Some(Load(self.io.spawn(async move {
+            match probes.is_absent(&source, &meta, &source.full(&columns)).await? {
+                true => Ok(None),
+                false => source.load(&meta, &columns).await.map(Some),
+            }
+        })))
     }
 }
 

@@ -7,13 +7,17 @@
 //!               └─ sealed object: byte ranges of the columns and of their indexes -> decode -> build -> write the file, map it
 //! ```
 //!
+//! Before that, the bloom filters of a segment may say that a query has no row in it (`filters`).
+//!
 //! A column is kept by the segment's ULID and its own name: its place may change when a table gains columns.
 //!
 //! **Architecture Invariant:** nothing here is not in the sealed object. A file that is damaged, of another version or gone
 //! is built again; a directory that cannot be written costs speed, never an answer. What a query holds stays alive
 //! whatever the budgets throw out.
 
+mod dir;
 mod file;
+mod filters;
 mod flight;
 mod indexed;
 mod load;
@@ -23,4 +27,5 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use filters::Wish;
 pub use store::{ResidentConfig, ResidentStore};

@@ -1,17 +1,16 @@
 //! What is resident: in memory, and in local files, each within its budget.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arrow::array::Array;
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use ulid::Ulid;
 
+use super::dir::{self, Dir, FILE_EXTENSION};
 use super::file::{self, Identity};
 use super::flight::{Flights, Join};
 use super::indexed::Indexed;
@@ -19,15 +18,11 @@ use super::load::{self, Wanted};
 use super::lru::Lru;
 use crate::column::{CodeStore, CodeValues, Codes, Column, PlainStore, SegmentColumns, build_column};
 use crate::schema::{self, ColumnType, TableSchema};
-use crate::sealed::{KeptColumn, PostingsEntry, SegmentMeta, SegmentReaderFactory};
+use crate::sealed::{BloomFilter, KeptColumn, PostingsEntry, SegmentMeta, SegmentReaderFactory};
 use crate::{Result, SegmentError};
 
 /// Segments whose objects are read at a time.
 const FETCHES_MAX: usize = 8;
-const FILE_EXTENSION: &str = "col";
-const TEMPORARY_EXTENSION: &str = "tmp";
-/// Held locked by the process that uses a directory.
-const LOCK_FILE: &str = "headwater-resident.lock";
 
 /// Where resident columns are kept, and how much of them.
 #[derive(Clone, Debug)]
@@ -36,31 +31,46 @@ pub struct ResidentConfig {
     pub dir: Option<PathBuf>,
     /// Most bytes of local files.
     pub disk_bytes_max: u64,
-    /// Most bytes of columns that are kept in memory or mapped into it; what running queries hold may come on top.
+    /// Most bytes of columns and bloom filters that are kept in memory or mapped into it; what running queries hold may come
+    /// on top.
     pub memory_bytes_max: u64,
 }
 
 /// A column of a segment: the segment, and a hash of the column's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    segment: Ulid,
-    column: u64,
+    pub(super) segment: Ulid,
+    pub(super) column: u64,
 }
 
 impl Key {
     fn new(segment: Ulid, name: &str) -> Self {
         // Fixed, because it names files.
-        let mut hasher = foldhash::quality::FixedState::with_seed(0x636f_6c75).build_hasher();
+        Self::seeded(segment, name, 0x636f_6c75)
+    }
+
+    /// Of a column's bloom filter, which has no file.
+    pub(super) fn of_filter(segment: Ulid, name: &str) -> Self {
+        Self::seeded(segment, name, 0x626c_6f6f)
+    }
+
+    fn seeded(segment: Ulid, name: &str, seed: u64) -> Self {
+        let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
         hasher.write(name.as_bytes());
         Self { segment, column: hasher.finish() }
     }
 }
 
-/// A column in memory. Its name and type are compared when it is taken, so that no hash needs to be trusted.
+/// What is in memory of a column. Its name and type are compared when it is taken, so that no hash needs to be trusted.
 struct Held {
     name: Box<str>,
     data_type: ColumnType,
-    column: Arc<Column>,
+    kept: Kept,
+}
+
+enum Kept {
+    Column(Arc<Column>),
+    Filter(Arc<BloomFilter>),
 }
 
 /// The resident columns of all tables of a process.
@@ -76,11 +86,6 @@ pub struct ResidentStore {
     decodes_max: usize,
 }
 
-struct Dir {
-    path: PathBuf,
-    _lock: File,
-}
-
 impl ResidentStore {
     /// Opens the store: finds the files that an earlier process left, and removes those that are no use.
     ///
@@ -88,7 +93,7 @@ impl ResidentStore {
     /// `Refused` if the directory cannot be used, or another process uses it.
     pub fn open(config: ResidentConfig) -> Result<Arc<Self>> {
         let decodes_max = std::thread::available_parallelism().map_or(2, usize::from);
-        let dir = config.dir.map(lock_dir).transpose()?;
+        let dir = config.dir.map(dir::lock).transpose()?;
         let store = Self {
             memory: RwLock::new(Lru::new(config.memory_bytes_max)),
             files: RwLock::new(Lru::new(config.disk_bytes_max)),
@@ -100,7 +105,7 @@ impl ResidentStore {
             dir,
         };
         if let Some(dir) = &store.dir {
-            let mut found = files_in(&dir.path);
+            let mut found = dir::files_in(&dir.path);
             found.sort_unstable_by_key(|(_, _, modified)| *modified);
             for (key, length, _) in found {
                 store.add_file(key, length);
@@ -253,7 +258,7 @@ impl ResidentStore {
             }
             Err(error) => {
                 tracing::warn!(%error, "a resident column is kept in memory only");
-                remove(&path);
+                dir::remove(&path);
             }
         }
     }
@@ -281,15 +286,44 @@ impl ResidentStore {
         let held = Held {
             name: schema_column.name.as_str().into(),
             data_type: schema_column.data_type.clone(),
-            column: Arc::clone(&column),
+            kept: Kept::Column(Arc::clone(&column)),
         };
+        self.hold(key, held, bytes);
+        column
+    }
+
+    fn hold(&self, key: Key, held: Held, bytes: u64) {
         let evicted = self.memory.write().insert(key, held, bytes);
         if !evicted.is_empty() {
             metrics::counter!("headwater_resident_evictions_total", "from" => "memory")
                 .increment(evicted.len() as u64);
         }
         self.report();
-        column
+    }
+
+    /// Keeps a bloom filter that was just read.
+    pub(super) fn keep_filter(&self, meta: &SegmentMeta, column: &schema::Column, filter: &Arc<BloomFilter>) {
+        let held = Held {
+            name: column.name.as_str().into(),
+            data_type: column.data_type.clone(),
+            kept: Kept::Filter(Arc::clone(filter)),
+        };
+        self.hold(Key::of_filter(meta.id, &column.name), held, filter.bytes());
+    }
+
+    /// The bloom filter of a column, if it is in memory.
+    pub(super) fn held_filter(
+        &self,
+        meta: &SegmentMeta,
+        column: &schema::Column,
+    ) -> Option<Arc<BloomFilter>> {
+        self.memory.read().get(Key::of_filter(meta.id, &column.name))?.filter_if(column)
+    }
+
+    /// Whether a column takes no read of its object: it is in memory, or in a local file.
+    pub(super) fn is_local(&self, meta: &SegmentMeta, column: &schema::Column) -> bool {
+        let key = Key::new(meta.id, &column.name);
+        self.has_file(key) || self.held(key, column).is_some()
     }
 
     /// Maps the file of a column; one that is damaged is removed.
@@ -342,7 +376,7 @@ impl ResidentStore {
 
     fn remove_file(&self, key: Key) {
         if let Some(path) = self.file_path(key) {
-            remove(&path);
+            dir::remove(&path);
         }
     }
 
@@ -385,9 +419,22 @@ impl std::fmt::Debug for ResidentStore {
 }
 
 impl Held {
+    fn is_of(&self, wanted: &schema::Column) -> bool {
+        *self.name == *wanted.name && self.data_type == wanted.data_type
+    }
+
     fn column_if(&self, wanted: &schema::Column) -> Option<Arc<Column>> {
-        let is_wanted = *self.name == *wanted.name && self.data_type == wanted.data_type;
-        is_wanted.then(|| Arc::clone(&self.column))
+        match &self.kept {
+            Kept::Column(column) if self.is_of(wanted) => Some(Arc::clone(column)),
+            _ => None,
+        }
+    }
+
+    fn filter_if(&self, wanted: &schema::Column) -> Option<Arc<BloomFilter>> {
+        match &self.kept {
+            Kept::Filter(filter) if self.is_of(wanted) => Some(Arc::clone(filter)),
+            _ => None,
+        }
     }
 }
 
@@ -396,7 +443,7 @@ pub(super) fn count_load(source: &'static str) {
     metrics::counter!("headwater_resident_columns_loaded_total", "source" => source).increment(1);
 }
 
-fn column_of(schema: &TableSchema, index: usize) -> Result<&schema::Column> {
+pub(super) fn column_of(schema: &TableSchema, index: usize) -> Result<&schema::Column> {
     schema.columns().get(index).ok_or_else(|| {
         SegmentError::Refused(format!("column {index} of a table with {}", schema.columns().len()))
     })
@@ -438,63 +485,4 @@ fn heap_bytes(column: &Column) -> u64 {
         }
     };
     bytes as u64
-}
-
-/// Makes the directory this process's own.
-fn lock_dir(path: PathBuf) -> Result<Dir> {
-    let refused = |error: &dyn std::fmt::Display| {
-        SegmentError::Refused(format!(
-            "the directory of resident columns {} cannot be used: {error}; give each process one of its own that it may write to",
-            path.display()
-        ))
-    };
-    let lock = fs::create_dir_all(&path).and_then(|()| File::create(path.join(LOCK_FILE)));
-    let lock = lock.map_err(|error| refused(&error))?;
-    lock.try_lock().map_err(|error| refused(&error))?;
-    Ok(Dir { path, _lock: lock })
-}
-
-/// The files of a directory that are of use, with length and age. Removes ours that are not, and leaves what is not ours.
-fn files_in(dir: &Path) -> Vec<(Key, u64, SystemTime)> {
-    let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-    let mut found = Vec::new();
-    for segment_dir in entries(dir) {
-        let Some(segment) = segment_dir.file_name().to_str().and_then(|name| Ulid::from_string(name).ok())
-        else {
-            continue;
-        };
-        for entry in entries(&segment_dir.path()) {
-            let path = entry.path();
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if !matches!(extension, Some(FILE_EXTENSION | TEMPORARY_EXTENSION)) {
-                continue;
-            }
-            let is_column = extension == Some(FILE_EXTENSION);
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_column);
-            let column = stem.and_then(|stem| u64::from_str_radix(stem, 16).ok());
-            let metadata = entry.metadata().ok();
-            match column.zip(metadata).filter(|(_, metadata)| file::is_current(&path, metadata.len())) {
-                Some((column, metadata)) => {
-                    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    found.push((Key { segment, column }, metadata.len(), modified));
-                }
-                None => remove(&path),
-            }
-        }
-        // Only if it is empty.
-        let _ = fs::remove_dir(segment_dir.path());
-    }
-    found
-}
-
-/// Removes a file, and its directory once that is empty.
-fn remove(path: &Path) {
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        tracing::warn!(path = %path.display(), %error, "a resident column could not be removed");
-    }
-    if let Some(dir) = path.parent() {
-        let _ = fs::remove_dir(dir);
-    }
 }

@@ -24,6 +24,7 @@ use crate::sealed::tests::spec;
 use crate::sealed::{FooterCache, SealRequest, SegmentMeta, SegmentReaderFactory, encode};
 use crate::spec::IndexSet;
 
+mod filters;
 mod indexes;
 
 const ROWS: usize = 20_000;

@@ -16,10 +16,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::PAGE_ROWS;
 use super::dictionary_chunk::{self, DictionaryColumn, EncodedChunk};
-use super::index::{
-    CodeCounts, ENTRY_BYTES_MAX, InvertedIndex, RangeIndex, SortedIndex, ValueOrder, listed_values,
-    range_keys,
-};
+use super::index::{CodeCounts, ENTRY_BYTES_MAX, InvertedIndex, SortedIndex, ValueOrder, listed_values};
 use super::index_block::IndexKind;
 use super::intern::Coded;
 use super::plain_chunk;
@@ -292,12 +289,6 @@ impl ColumnInput<'_> {
         let mut entries = Vec::new();
         if let Some((coded, codes)) = coded {
             entries.extend(self.posting_entry(coded, codes, chunk_bytes)?);
-        }
-        if self.indexes().is_some_and(|indexes| indexes.range)
-            && let Some(keys) = range_keys(self.data_type(), self.arrays)
-        {
-            let built = RangeIndex::build(&self.order.sorted(keys)).map_err(|what| self.failed(&what))?;
-            entries.extend(built.map(|bytes| (IndexKind::Range, bytes)));
         }
         entries.retain(|(_, bytes)| bytes.len() as u64 <= ENTRY_BYTES_MAX);
         Ok(entries)

@@ -169,7 +169,10 @@ fn write_columns(
         let column_entries: Vec<(IndexKind, Bytes)> =
             column_entries.into_iter().map(|(kind, bytes)| (kind, bytes.into())).collect();
         if let Some(arrays) = arrays {
-            let postings = column_entries.iter().find_map(|(kind, bytes)| PostingsEntry::of(*kind, bytes));
+            let entry =
+                |(kind, bytes): &(IndexKind, Bytes)| PostingsEntry { kind: *kind, bytes: bytes.clone() };
+            // A column has at most one: the sorted index makes the inverted one superfluous.
+            let postings = column_entries.first().map(entry);
             kept.push(KeptColumn { number, arrays, postings });
         }
         entries.extend(column_entries.into_iter().map(|(kind, bytes)| (number as u32, kind, bytes)));

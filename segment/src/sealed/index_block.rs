@@ -32,8 +32,6 @@ pub enum IndexKind {
     Inverted,
     /// For each distinct value the range of its rows.
     Sorted,
-    /// The rows of ranges of values.
-    Range,
 }
 
 impl IndexKind {
@@ -41,12 +39,11 @@ impl IndexKind {
         match self {
             Self::Inverted => 2,
             Self::Sorted => 3,
-            Self::Range => 4,
         }
     }
 
     pub(crate) fn of(number: u32) -> Option<Self> {
-        [Self::Inverted, Self::Sorted, Self::Range].into_iter().find(|kind| kind.number() == number)
+        [Self::Inverted, Self::Sorted].into_iter().find(|kind| kind.number() == number)
     }
 
     /// As a person calls it.
@@ -54,7 +51,6 @@ impl IndexKind {
         match self {
             Self::Inverted => "inverted",
             Self::Sorted => "sorted",
-            Self::Range => "range",
         }
     }
 }
@@ -265,7 +261,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_truncation_of_the_block_is_an_error() {
         let data = data(200_000);
-        let built = build(&data, &[entry(IndexKind::Inverted, 5..9), entry(IndexKind::Range, 9..200_000)]);
+        let built = build(&data, &[entry(IndexKind::Inverted, 5..9), entry(IndexKind::Sorted, 9..200_000)]);
         for position in 0..built.bytes.len() {
             for bit in 0..8 {
                 let mut bytes = built.bytes.clone();
@@ -295,7 +291,8 @@ mod tests {
     #[test]
     fn entries_outside_the_data_or_over_each_other_are_refused() {
         for (first, second) in [(0..5, 5..5), (0..3, 2..4), (3..4, 0..1), (u64::MAX - 1..u64::MAX, 0..0)] {
-            let built = build(b"data", &[entry(IndexKind::Sorted, first), entry(IndexKind::Range, second)]);
+            let built =
+                build(b"data", &[entry(IndexKind::Sorted, first), entry(IndexKind::Inverted, second)]);
             assert!(IndexBlock::parse(&built.bytes, built.head_crc32c, 4).is_err());
         }
     }

@@ -1,19 +1,17 @@
 //! The indexes of a sealed segment, read entry by entry when one is asked for.
 //!
 //! Nothing is kept here: an entry is fetched by its byte range, verified, parsed and handed out. Whoever asks often keeps what it
-//! got, as the resident store keeps postings beside their column. Range indexes and bloom filters have no such place yet: no query
-//! asks for them.
+//! got, as the resident store keeps postings beside their column, and bloom filters by themselves.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parquet::basic::Type;
 use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::footer::Footer;
-use super::index::{ColumnPostings, PostingsEntry, RangeIndex};
+use super::index::{ColumnPostings, PostingsEntry};
 use super::index_block::{IndexEntry, IndexKind};
 use super::meta::SegmentMeta;
 use super::reader::{SegmentReaderFactory, VerifiedReader};
@@ -90,19 +88,15 @@ impl SegmentIndexes {
         Ok(found)
     }
 
-    /// The range index of a column; `None` if it has none.
-    ///
-    /// # Errors
-    /// `Corrupt`, naming the object and the column, or `Store`.
-    pub async fn range(&mut self, column: &str) -> Result<Option<RangeIndex>> {
-        let Some(entry) = self.entry(column, IndexKind::Range) else { return Ok(None) };
-        let bytes = self.read(column, &entry).await?;
-        self.parsed(column, entry.kind, RangeIndex::parse(&bytes, self.rows)).map(Some)
+    /// How many bytes of the object the bloom filter of a column takes; `None` if it has none.
+    pub fn bloom_bytes(&self, column: &str) -> Option<u64> {
+        let range = bloom_range(self.chunk(column)?)?;
+        Some(range.end - range.start)
     }
 
-    /// Whether a column has a bloom filter.
-    pub fn has_bloom(&self, column: &str) -> bool {
-        self.chunk(column).is_some_and(|chunk| chunk.bloom_filter_offset().is_some())
+    /// How many bytes of the object the values of a column take; 0 if the object is older than the column.
+    pub fn column_bytes(&self, column: &str) -> u64 {
+        self.chunk(column).and_then(|chunk| u64::try_from(chunk.compressed_size()).ok()).unwrap_or(0)
     }
 
     /// Whether any row may hold `value`. True without a bloom filter, and for a value of another type than the column's.
@@ -152,12 +146,6 @@ impl SegmentIndexes {
         entries.find(|entry| entry.column == number && entry.kind == kind).cloned()
     }
 
-    async fn read(&mut self, column: &str, entry: &IndexEntry) -> Result<Bytes> {
-        let bytes = self.reader.read(std::slice::from_ref(&entry.range)).await?.pop().unwrap_or_default();
-        self.check(column, entry, &bytes)?;
-        Ok(bytes)
-    }
-
     fn check(&self, column: &str, entry: &IndexEntry, bytes: &[u8]) -> Result<()> {
         if crc32c::crc32c(bytes) == entry.crc32c {
             return Ok(());
@@ -181,12 +169,19 @@ pub(super) fn bloom_range(chunk: &ColumnChunkMetaData) -> Option<Range<u64>> {
 }
 
 /// The bloom filter of a column.
+#[derive(Debug)]
 pub struct BloomFilter {
     filter: Sbbf,
     physical: Type,
 }
 
 impl BloomFilter {
+    /// Its memory, in bytes.
+    pub fn bytes(&self) -> u64 {
+        // A block is eight words of 32 bits.
+        self.filter.num_blocks() as u64 * 32
+    }
+
     /// Whether any row may hold `value`. True for a value of another type than the column's.
     pub fn might_contain(&self, value: Probe<'_>) -> bool {
         match (value, self.physical) {

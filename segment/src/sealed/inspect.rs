@@ -13,7 +13,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaD
 use serde::Serialize;
 
 use super::footer::{KEY_FORMAT_VERSION, KEY_INDEX_CRC32C, KEY_INDEX_LENGTH, KEY_INDEX_OFFSET};
-use super::index::{ColumnPostings, InvertedIndex, RangeIndex, SortedIndex};
+use super::index::{ColumnPostings, InvertedIndex, SortedIndex};
 use super::index_block::{IndexBlock, IndexEntry, IndexKind};
 use super::indexes::bloom_range;
 use super::{FORMAT_VERSION, SEGMENT_ROWS_MAX, tail_mark};
@@ -69,11 +69,11 @@ pub struct ColumnReport {
 pub struct IndexReport {
     /// Column.
     pub column: String,
-    /// inverted, sorted, range or bloom.
+    /// inverted, sorted or bloom.
     pub kind: &'static str,
     /// Bytes in the file.
     pub bytes: u64,
-    /// Values, ranges or blocks that it knows; `None` if it is damaged.
+    /// Values or blocks that it knows; `None` if it is damaged.
     pub entries: Option<u64>,
     /// What is wrong with it; empty if nothing is.
     pub fault: String,
@@ -334,7 +334,7 @@ fn indexes(metadata: &ParquetMetaData, index: &IndexBlock, object: &Bytes, rows:
     reports.into_iter().map(|(_, report)| report).collect()
 }
 
-/// Reads an entry in full; how many values or ranges it knows.
+/// Reads an entry in full; how many values it knows.
 fn read_entry(entry: &IndexEntry, object: &Bytes, rows: u32) -> Result<u64, String> {
     // The directory was checked against the data's length, and that against the object's.
     let bytes = object.slice(entry.range.start as usize..entry.range.end as usize);
@@ -352,12 +352,5 @@ fn read_entry(entry: &IndexEntry, object: &Bytes, rows: u32) -> Result<u64, Stri
     match entry.kind {
         IndexKind::Inverted => InvertedIndex::parse(&bytes, rows).and_then(postings),
         IndexKind::Sorted => SortedIndex::parse(&bytes, rows).and_then(postings),
-        IndexKind::Range => {
-            let read = RangeIndex::parse(&bytes, rows)?;
-            match read.rows(i64::MIN, i64::MAX) {
-                Some(_) => Ok(read.bucket_count() as u64),
-                None => Err("a bitmap cannot be read".into()),
-            }
-        }
     }
 }

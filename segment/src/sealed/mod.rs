@@ -35,7 +35,7 @@ pub use dead_letters::{dead_letters_path, decode_dead_letters, encode_dead_lette
 pub use encode::{EncodedSegment, KeptColumn, SealRequest, encode};
 pub use footer::FooterCache;
 pub(crate) use index::PostingsEntry;
-pub use index::{ColumnPostings, RangeIndex, ValueOrder};
+pub use index::{ColumnPostings, ValueOrder};
 pub use index_block::IndexKind;
 pub use indexes::{BloomFilter, Probe, SegmentIndexes};
 pub use inspect::{ColumnReport, IndexReport, SegmentReport, Verdict, inspect};

@@ -1,4 +1,4 @@
-//! Which indexes a column's sealed segments have: `index: none`, or `index: [inverted, bloom, range]`.
+//! Which indexes a column's sealed segments have: `index: none`, or `index: [inverted, bloom]`.
 //!
 //! Whether an index fits its column's type is decided here, when the spec is read; the writer relies on it.
 
@@ -10,9 +10,9 @@ use super::faults::{Faults, Section, kind, quoted, suggestion, text};
 use crate::schema::ColumnType;
 
 /// Most digits of a DECIMAL whose unscaled values an index can hold (as 64-bit integers).
-pub const RANGE_DECIMAL_DIGITS_MAX: u8 = 18;
+const INDEXED_DECIMAL_DIGITS_MAX: u8 = 18;
 
-const NAMES: [&str; 3] = ["inverted", "bloom", "range"];
+const NAMES: [&str; 2] = ["inverted", "bloom"];
 
 /// The indexes that a spec names for a column, instead of those that the rules would choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,31 +21,33 @@ pub struct IndexSet {
     pub inverted: bool,
     /// Whether a value may be in a segment at all.
     pub bloom: bool,
-    /// The rows of ranges of values.
-    pub range: bool,
 }
 
 impl IndexSet {
-    fn flags(self) -> [(&'static str, bool); 3] {
-        let [inverted, bloom, range] = NAMES;
-        [(inverted, self.inverted), (bloom, self.bloom), (range, self.range)]
+    fn flags(self) -> [(&'static str, bool); 2] {
+        let [inverted, bloom] = NAMES;
+        [(inverted, self.inverted), (bloom, self.bloom)]
     }
 
     fn flag(&mut self, name: &str) -> Result<&mut bool, String> {
         match name {
             "inverted" => Ok(&mut self.inverted),
             "bloom" => Ok(&mut self.bloom),
-            "range" => Ok(&mut self.range),
+            // Specs of earlier versions name it.
+            "range" => {
+                Err("there is no range index any more: comparisons scan a column's codes faster than \
+                            they read one; leave it out"
+                    .into())
+            }
             other => Err(format!("{}: {}", quoted(other), suggestion(other, &NAMES))),
         }
     }
 
     /// Why an index does not fit a type; `None` if all do.
     fn misfit(self, data_type: &ColumnType) -> Option<String> {
-        let short_decimal = |digits: &u8| *digits <= RANGE_DECIMAL_DIGITS_MAX;
         let inverted = match data_type {
             ColumnType::Float | ColumnType::Double | ColumnType::Array(_) => false,
-            ColumnType::Decimal(digits, _) => short_decimal(digits),
+            ColumnType::Decimal(digits, _) => *digits <= INDEXED_DECIMAL_DIGITS_MAX,
             _ => true,
         };
         let bloom = match data_type {
@@ -53,12 +55,7 @@ impl IndexSet {
             ColumnType::TimestampMillis | ColumnType::TimestampMicros => true,
             other => other.is_bytes_like(),
         };
-        let range = match data_type {
-            ColumnType::Boolean | ColumnType::Array(_) => false,
-            ColumnType::Decimal(digits, _) => short_decimal(digits),
-            other => !other.is_bytes_like(),
-        };
-        let fits = [inverted, bloom, range];
+        let fits = [inverted, bloom];
         let (name, _) = self.flags().into_iter().zip(fits).find(|((_, on), fits)| *on && !fits)?.0;
         Some(format!("{data_type} has no {name} index"))
     }
@@ -110,8 +107,7 @@ fn read_names(value: &Value, path: &str, faults: &mut Faults) -> Option<IndexSet
             return None;
         }
         other => {
-            faults
-                .add(path, format!("must be none or a list of inverted, bloom, range, not {}", kind(other)));
+            faults.add(path, format!("must be none or a list of inverted, bloom, not {}", kind(other)));
             return None;
         }
     };
@@ -144,9 +140,9 @@ mod tests {
         assert_eq!(index(""), None);
         assert_eq!(index(", index: null"), None);
         assert_eq!(index(", index: none"), Some(IndexSet::default()));
-        let two = IndexSet { inverted: true, range: true, ..IndexSet::default() };
-        assert_eq!(index(", index: [range, inverted]"), Some(two));
-        for text in ["", ", index: none", ", index: [bloom]", ", index: [inverted, bloom, range]"] {
+        let two = IndexSet { inverted: true, bloom: true };
+        assert_eq!(index(", index: [bloom, inverted]"), Some(two));
+        for text in ["", ", index: none", ", index: [bloom]", ", index: [inverted, bloom]"] {
             let spec = spec(text).unwrap();
             assert_eq!(parse_spec(&spec.to_json()).unwrap(), spec);
             assert_eq!(parse_spec(&spec.to_yaml()).unwrap(), spec);
@@ -164,6 +160,7 @@ mod tests {
             (", index: [inverted, invertd]", "columns[0].index[1]: \"invertd\": did you mean inverted?"),
             (", index: [bloom, bloom]", "columns[0].index[1]: \"bloom\" is named twice"),
             (", index: [[]]", "columns[0].index[0]:"),
+            (", index: [bloom, range]", "columns[0].index[1]: there is no range index any more"),
         ];
         for (text, expected) in cases {
             assert!(fault(text).starts_with(expected), "{}", fault(text));
@@ -176,11 +173,8 @@ mod tests {
             ("DOUBLE", "inverted"),
             ("FLOAT", "bloom"),
             ("BOOLEAN", "bloom"),
-            ("BOOLEAN", "range"),
-            ("STRING", "range"),
-            ("UUID", "range"),
             ("'ARRAY<LONG>'", "inverted"),
-            ("'DECIMAL(19,2)'", "range"),
+            ("'DECIMAL(19,2)'", "inverted"),
             ("'DECIMAL(9,2)'", "bloom"),
         ];
         let parse = |data_type: &str, index: &str| {
@@ -195,12 +189,9 @@ mod tests {
                 "{error}"
             );
         }
-        for (data_type, index) in [
-            ("BOOLEAN", "inverted"),
-            ("DOUBLE", "range"),
-            ("BYTES", "bloom"),
-            ("'DECIMAL(18,2)'", "inverted, range"),
-        ] {
+        for (data_type, index) in
+            [("BOOLEAN", "inverted"), ("BYTES", "bloom"), ("'DECIMAL(18,2)'", "inverted")]
+        {
             assert!(parse(data_type, index).is_ok(), "{data_type} {index}");
         }
     }

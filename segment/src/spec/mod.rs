@@ -26,7 +26,7 @@ mod stream;
 mod tests;
 mod units;
 
-pub use index::{IndexSet, RANGE_DECIMAL_DIGITS_MAX};
+pub use index::IndexSet;
 pub use names::{NAME_BYTES_MAX, check_column_name, check_table_name};
 pub use parse::{COLUMNS_MAX, parse_spec};
 pub use path::{FieldPath, PathStep};

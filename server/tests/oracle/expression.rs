@@ -328,9 +328,14 @@ pub(crate) fn aggregate(random: &mut StdRng, shape: &Shape, alias: &str) -> Stri
     let column = shape.scalar(random);
     let name = column.of(alias);
     let is_small_decimal = matches!(column.data_type, ColumnType::Decimal(precision, _) if precision <= 28);
-    // Over groups DataFusion's MIN and MAX of NaN and of zeros with and without sign depend on the order of the rows.
+    // Over groups DataFusion's MIN and MAX of NaN and of zeros with and without sign depend on the order of the rows, and
+    // those of nothing but the infinity that they begin beyond are the last double before it.
     let bounded = match column.data_type {
-        ColumnType::Float | ColumnType::Double => format!("nullif({name} + 0.0, CAST('NaN' AS DOUBLE))"),
+        ColumnType::Float | ColumnType::Double => {
+            ["NaN", "Infinity", "-Infinity"].iter().fold(format!("{name} + 0.0"), |value, left_out| {
+                format!("nullif({value}, CAST('{left_out}' AS DOUBLE))")
+            })
+        }
         _ => name.clone(),
     };
     let is_integer = matches!(column.data_type, ColumnType::Int | ColumnType::Long);

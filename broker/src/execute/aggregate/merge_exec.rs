@@ -39,6 +39,20 @@ pub(crate) struct SegmentMergeExec {
     shared: Shared<Execution>,
 }
 
+/// A final aggregate over another partial one.
+fn with_leaf(
+    last: &Arc<dyn ExecutionPlan>,
+    leaf: impl Fn(&Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let plan = Arc::clone(last).transform_up(|node| {
+        Ok(match node.downcast_ref::<SegmentAggregateExec>() {
+            Some(_) => Transformed::yes(leaf(&node)?),
+            None => Transformed::no(node),
+        })
+    });
+    plan.data()
+}
+
 /// What the partitions share during one execution.
 struct Execution {
     merging: Arc<Merging>,
@@ -49,7 +63,7 @@ struct Execution {
 
 impl SegmentMergeExec {
     /// In place of a final aggregate over `partial`, which has keys.
-    pub(crate) fn new(last: &Arc<dyn ExecutionPlan>, partial: &Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn new(last: &Arc<dyn ExecutionPlan>, partial: &Arc<dyn ExecutionPlan>) -> Result<Self> {
         let partitions = partial.output_partitioning().partition_count();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(last.schema()),
@@ -57,14 +71,16 @@ impl SegmentMergeExec {
             EmissionType::Final,
             Boundedness::Bounded,
         );
-        Self {
-            replaced: Arc::clone(last),
+        // With a leaf of its own, which never runs: one that does would keep its last run for as long as the plan is kept.
+        let replaced = with_leaf(last, |leaf| Arc::clone(leaf).reset_state())?;
+        Ok(Self {
+            replaced,
             partial: Arc::clone(partial),
             top: None,
             properties: Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)),
             metrics: ExecutionPlanMetricsSet::new(),
             shared: Shared::default(),
-        }
+        })
     }
 
     /// This operator, where only the first `fetch` groups in the order of the produced column `column` are wanted, and
@@ -102,13 +118,11 @@ impl Execution {
         if let Some(plan) = apart.as_ref() {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::clone(&self.replaced).transform_up(|node| {
-            Ok(match node.downcast_ref::<SegmentAggregateExec>() {
-                Some(partial) => Transformed::yes(Arc::new(partial.resumed(Arc::clone(&self.merging))) as _),
-                None => Transformed::no(node),
-            })
-        });
-        Ok(Arc::clone(apart.insert(plan.data()?)))
+        let plan = with_leaf(&self.replaced, |leaf| match leaf.downcast_ref::<SegmentAggregateExec>() {
+            Some(partial) => Ok(Arc::new(partial.resumed(Arc::clone(&self.merging)))),
+            None => Ok(Arc::clone(leaf)),
+        })?;
+        Ok(Arc::clone(apart.insert(plan)))
     }
 
     /// Groups the rows of `partition`, and tells how to go on.

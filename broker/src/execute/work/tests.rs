@@ -55,7 +55,7 @@ async fn table(rows: &[i64]) -> (Arc<Source>, Vec<SegmentPart>) {
 }
 
 fn work(source: &Arc<Source>, parts: Vec<SegmentPart>, prepare: Prepare<()>) -> Work<()> {
-    Work::new(Arc::clone(source), parts, vec![0], Handle::current(), prepare)
+    Work::new(Arc::clone(source), parts, vec![0], Probes::none(), Handle::current(), prepare)
 }
 
 /// The blocks of each part, as they were handed out.

@@ -102,7 +102,7 @@ pub(in crate::sealed) fn listed_values(data_type: &ColumnType, values: &ArrayRef
 }
 
 /// Values as physical integers, if that is what they are.
-pub(super) fn physical_integers(data_type: &ColumnType, values: &ArrayRef) -> Option<Vec<Option<i64>>> {
+fn physical_integers(data_type: &ColumnType, values: &ArrayRef) -> Option<Vec<Option<i64>>> {
     fn of<T: ArrowPrimitiveType>(values: &ArrayRef, integer: impl Fn(T::Native) -> i64) -> Vec<Option<i64>> {
         values.as_primitive::<T>().iter().map(|value| value.map(&integer)).collect()
     }

@@ -13,18 +13,11 @@ pub(crate) struct PostingsEntry {
 }
 
 impl PostingsEntry {
-    /// An entry of this kind, if it holds postings.
-    pub(in crate::sealed) fn of(kind: IndexKind, bytes: &Bytes) -> Option<Self> {
-        let has_postings = matches!(kind, IndexKind::Sorted | IndexKind::Inverted);
-        has_postings.then(|| Self { kind, bytes: bytes.clone() })
-    }
-
     /// The postings of a segment of `row_count` rows. Bitmaps stay in [`bytes`](Self::bytes).
     pub(crate) fn parse(&self, row_count: u32) -> Result<ColumnPostings, String> {
         match self.kind {
             IndexKind::Sorted => SortedIndex::parse(&self.bytes, row_count),
             IndexKind::Inverted => InvertedIndex::parse(&self.bytes, row_count),
-            IndexKind::Range => Err("a range index has no postings".into()),
         }
     }
 }

@@ -6,7 +6,6 @@
 mod codes;
 mod entry;
 mod inverted;
-mod range;
 mod sorted;
 #[cfg(test)]
 mod tests;
@@ -19,8 +18,6 @@ pub use codes::ValueOrder;
 pub(super) use codes::{CodeCounts, listed_values};
 pub(crate) use entry::PostingsEntry;
 pub(super) use inverted::InvertedIndex;
-pub use range::RangeIndex;
-pub(super) use range::range_keys;
 pub(super) use sorted::SortedIndex;
 
 use crate::column::{CodeValues, CodedColumn, Postings};

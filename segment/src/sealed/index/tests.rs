@@ -125,43 +125,6 @@ proptest! {
     }
 
     #[test]
-    fn a_range_index_brackets_the_truth(
-        keys in prop::collection::vec(
-            prop::option::of(prop_oneof![-5_i64..5, any::<i64>(), Just(i64::MIN), Just(i64::MAX)]), 1..400),
-        bounds in (prop_oneof![-6_i64..6, any::<i64>()], prop_oneof![-6_i64..6, any::<i64>()]),
-    ) {
-        let Some(built) = RangeIndex::build(&keys).unwrap() else {
-            prop_assert!(keys.iter().all(Option::is_none));
-            return Ok(());
-        };
-        let read = RangeIndex::parse(&built.into(), keys.len() as u32).unwrap();
-        for (min, max) in [bounds, (bounds.1, bounds.0), (i64::MIN, i64::MAX)] {
-            let truth: RoaringBitmap = (0_u32..)
-                .zip(&keys)
-                .filter(|(_, key)| key.is_some_and(|key| (min..=max).contains(&key)))
-                .map(|(row, _)| row)
-                .collect();
-            let (certain, possible) = read.rows(min, max).unwrap();
-            prop_assert!(certain.is_subset(&truth));
-            prop_assert!(truth.is_subset(&(&certain | &possible)));
-            prop_assert_eq!(read.counts(min, max), (certain.len(), possible.len()));
-        }
-    }
-
-    #[test]
-    fn float_keys_ascend_as_sql_does(left in any::<f64>(), right in any::<f64>()) {
-        let expected = match (left.is_nan(), right.is_nan()) {
-            (true, true) => std::cmp::Ordering::Equal,
-            (true, false) => std::cmp::Ordering::Greater,
-            (false, true) => std::cmp::Ordering::Less,
-            (false, false) => left.partial_cmp(&right).unwrap(),
-        };
-        prop_assert_eq!(RangeIndex::float_key(left).cmp(&RangeIndex::float_key(right)), expected);
-        prop_assert_eq!(RangeIndex::float_key(-0.0), RangeIndex::float_key(0.0));
-        prop_assert!(RangeIndex::float_key(-f64::NAN) > RangeIndex::float_key(f64::INFINITY));
-    }
-
-    #[test]
     fn bytes_of_no_index_are_harmless(bytes in prop::collection::vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..200)) {
         let bytes = Bytes::from(bytes);
         for rows in [1, 3, u32::MAX] {
@@ -170,9 +133,6 @@ proptest! {
             }
             if let Ok(read) = SortedIndex::parse(&bytes, rows) {
                 check_harmless(&read, rows);
-            }
-            if let Ok(read) = RangeIndex::parse(&bytes, rows) {
-                read.rows(i64::MIN, i64::MAX);
             }
         }
     }
@@ -192,16 +152,6 @@ fn damaged_entries_are_errors_or_harmless() {
     for bytes in mutations(&SortedIndex::build(&order(7, false, None), &counts)) {
         if let Ok(read) = SortedIndex::parse(&bytes, rows) {
             check_harmless(&read, rows);
-        }
-    }
-    let keys: Vec<Option<i64>> = (0..4000).map(|row| (row % 11 != 0).then_some(row * 37 % 1000)).collect();
-    for bytes in mutations(&RangeIndex::build(&keys).unwrap().unwrap()) {
-        if let Ok(read) = RangeIndex::parse(&bytes, 4000) {
-            for (min, max) in [(i64::MIN, i64::MAX), (3, 500)] {
-                if let Some((certain, possible)) = read.rows(min, max) {
-                    assert!((certain | possible).max().is_none_or(|last| last < 4000));
-                }
-            }
         }
     }
 }

@@ -24,8 +24,7 @@ async fn a_report_names_everything() {
         report.indexes.iter().filter(|index| index.column == column).map(|index| index.kind).collect()
     };
     assert_eq!(kinds("flag"), ["sorted"]);
-    assert_eq!(kinds("small"), ["inverted", "range", "bloom"]);
-    assert_eq!(kinds("amount"), ["range"]);
+    assert_eq!(kinds("small"), ["inverted", "bloom"]);
     assert!(report.keys.contains(&("headwater.partition".into(), "2".into())));
     assert_eq!(report.parts.len(), 3);
     assert!(report.parts[0].detail.contains(&format!("{:08x}", sealed.meta.tail_crc32c)));
