@@ -85,9 +85,6 @@ impl QueryEngine {
             .worker_threads(config.threads.max(1))
             .thread_name("headwater-query")
             .thread_stack_size(THREAD_STACK_BYTES)
-            // A turn is a morsel, about a millisecond. What ends a query comes by the global queue and should not wait
-            // for dozens of them.
-            .global_queue_interval(4)
             .enable_all()
             .build()
             .map_err(|error| internal("the query threads did not start", &error))?;

@@ -131,9 +131,26 @@ pub(super) fn read_metadata(origin: &str, metadata: &Metadata) -> Result<(TableS
             "{origin}: the Delta table has no {SPEC_KEY} in its configuration; Headwater did not create it"
         )));
     };
-    let spec =
-        parse_spec(text).map_err(|error| SegmentError::Corrupt(format!("{origin}: {SPEC_KEY}: {error}")))?;
+    let spec = parse_spec(&without_range(text))
+        .map_err(|error| SegmentError::Corrupt(format!("{origin}: {SPEC_KEY}: {error}")))?;
     Ok((spec, configuration.get(DROPPED_KEY).is_some_and(|dropped| dropped == "true")))
+}
+
+/// A stored spec without the range indexes that earlier versions had: a table that names one opens as before.
+fn without_range(text: &str) -> String {
+    let Ok(mut spec) = serde_json::from_str::<serde_json::Value>(text) else { return text.to_owned() };
+    let columns = spec.get_mut("columns").and_then(serde_json::Value::as_array_mut);
+    for column in columns.into_iter().flatten().filter_map(serde_json::Value::as_object_mut) {
+        let Some(indexes) = column.get_mut("index").and_then(serde_json::Value::as_array_mut) else {
+            continue;
+        };
+        indexes.retain(|index| index != "range");
+        if indexes.is_empty() {
+            // Then the data decide.
+            column.remove("index");
+        }
+    }
+    spec.to_string()
 }
 
 fn delta_schema(schema: &TableSchema) -> std::result::Result<StructType, String> {
@@ -223,4 +240,26 @@ pub(super) fn remove(path: &str, size_bytes: u64, at_ms: i64) -> Action {
 
 fn internal(table: &str, error: serde_json::Error) -> SegmentError {
     SegmentError::Refused(format!("table {table}: a log entry could not be written as JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_range_index_is_left_out() {
+        let stored = |index: &str| {
+            format!(
+                r#"{{"name":"t","columns":[{{"name":"a","type":"LONG"{index}}}],"stream":{{"brokers":["k:1"],"topic":"t"}}}}"#
+            )
+        };
+        for (with, without) in [
+            (r#","index":["range"]"#, ""),
+            (r#","index":["range","bloom"]"#, r#","index":["bloom"]"#),
+            (r#","index":["inverted"]"#, r#","index":["inverted"]"#),
+        ] {
+            let read = parse_spec(&without_range(&stored(with))).unwrap();
+            assert_eq!(read, parse_spec(&stored(without)).unwrap());
+        }
+    }
 }

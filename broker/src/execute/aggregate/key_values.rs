@@ -101,6 +101,25 @@ impl KeyValues {
         self.size.store(state.numbers.size() + state.values.size() + tables, Ordering::Relaxed);
     }
 
+    /// The numbers of all codes of a small dictionary.
+    pub(super) fn whole_table(&self, identity: Option<Identity>, values: &ArrayRef) -> Result<Arc<Vec<u32>>> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let known = identity.and_then(|identity| state.tables.get(&identity));
+        if let Some(table) = known.filter(|table| table.unknown == 0) {
+            return Ok(Arc::clone(&table.numbers));
+        }
+        let mut scratch = std::mem::take(&mut state.scratch);
+        let interned = self.intern_locked(state, values, &mut scratch);
+        let numbers = Arc::new(scratch.iter().map(|number| *number as u32).collect());
+        state.scratch = scratch;
+        interned?;
+        if let Some(identity) = identity {
+            state.tables.insert(identity, Table { numbers: Arc::clone(&numbers), unknown: 0 });
+        }
+        Ok(numbers)
+    }
+
     /// The numbers of the codes of a dictionary with so many entries, as far as they are known, and whether they all are.
     pub(super) fn table(&self, identity: Identity, entries: usize) -> (Arc<Vec<u32>>, bool) {
         let mut state = self.state.lock();

@@ -64,11 +64,8 @@ impl Numbers {
         self.identity = None;
         self.may_be_unknown = values.len() > NUMBERED_AHEAD_MAX;
         if !self.may_be_unknown {
-            self.values.intern(values, &mut self.scratch)?;
-            let shift = self.shift;
-            let table = Arc::make_mut(&mut self.table);
-            table.clear();
-            table.extend(self.scratch.iter().map(|number| (*number as u32) << shift));
+            self.table = self.values.whole_table(identity, values)?;
+            self.shift_from(0);
         } else if let Some(identity) = identity {
             let (table, is_whole) = self.values.table(identity, values.len());
             // Others may not see what is put in here. Shifted numbers are few.
