@@ -213,3 +213,27 @@ async fn many_at_once_do_not_share_state() {
         assert_eq!(run.await.unwrap(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_kept_plan_holds_nothing_of_a_run() {
+    let mut world = world().await;
+    world.append(0..1000);
+    for sql in [
+        "SELECT max(amount) FROM orders WHERE amount < 9",
+        "SELECT amount % 3, count(*) FROM orders GROUP BY 1",
+        "SELECT city, count(*) FROM orders GROUP BY city",
+    ] {
+        for run in 0..3 {
+            let (rows, stats) = world.ask(QueryRequest { sql: sql.into(), ..QueryRequest::default() }).await;
+            assert!(!rows.is_empty());
+            // Ours, and that of the query's entry, which may outlive the answer; operators and their runs have one each.
+            for _ in 0..500 {
+                if Arc::strong_count(&stats) <= 2 {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+            assert!(Arc::strong_count(&stats) <= 2, "run {run} of {sql}");
+        }
+    }
+}

@@ -20,12 +20,19 @@ def ids(first, last):
 
 def check_tiling(node, table):
     """Invariant 1: sealed ranges and recorded gaps tile every partition from its first to its committed offset."""
-    ranges = node.sql(
-        "SELECT partition, from_offset, to_offset FROM system.segments WHERE table_name = $1 AND state = 'sealed' "
-        "UNION ALL SELECT partition, from_offset, to_offset FROM system.gaps WHERE table_name = $1 ORDER BY 1, 2",
-        parameters=[table],
-    ).rows
-    for number, partition in node.partitions(table).items():
+    # Segments are sealed meanwhile: both are read again until nothing was committed in between.
+    while True:
+        partitions = node.partitions(table)
+        ranges = node.sql(
+            "SELECT partition, from_offset, to_offset FROM system.segments WHERE table_name = $1 AND state = 'sealed' "
+            "UNION ALL SELECT partition, from_offset, to_offset FROM system.gaps WHERE table_name = $1 ORDER BY 1, 2",
+            parameters=[table],
+        ).rows
+        if {number: partition["committed_offset"] for number, partition in partitions.items()} == {
+            number: partition["committed_offset"] for number, partition in node.partitions(table).items()
+        }:
+            break
+    for number, partition in partitions.items():
         at = partition["first_offset"]
         for start, end in [row[1:] for row in ranges if row[0] == number]:
             assert start == at, f"partition {number}: {ranges}"
