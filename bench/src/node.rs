@@ -24,7 +24,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts `binary` over an empty store and waits until it answers. The environment's `HEADWATER_*` is not passed on.
+    /// Starts `binary` over an empty store and waits until it answers. The environment's `HEADWATER_*` is not passed on. It keeps
+    /// no results of earlier queries: benchmarks ask the same again.
     ///
     /// # Errors
     /// If the binary cannot be run or does not answer; the message holds the end of its log.

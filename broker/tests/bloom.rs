@@ -3,7 +3,8 @@
 // The helpers of a test are tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,11 +18,9 @@ use futures::stream::BoxStream;
 use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
 use headwater_broker::request::QueryRequest;
 use headwater_segment::budget::MemoryBudget;
-use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{Change, Commit, TableLog};
+use headwater_segment::live::Tables;
 use headwater_segment::mutable::{MutableSegment, SegmentWriter};
-use headwater_segment::sealed::{SealRequest, SegmentMeta, encode};
-use headwater_segment::spec::parse_spec;
+use headwater_segment::sealed::SegmentMeta;
 use headwater_segment::value::{RowSink, Value};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -32,7 +31,6 @@ use object_store::{
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use ulid::Ulid;
 
 /// A store that counts the bytes which are read from it.
 #[derive(Debug, Default)]
@@ -110,21 +108,16 @@ const ROOT: &str = "tables/t";
 impl World {
     /// Segments of so many rows each, the last one open; `put` sets the columns of the row at an offset.
     async fn new(spec: &str, segments: &[i64], mut put: impl FnMut(&mut SegmentWriter, i64)) -> Self {
-        let spec = parse_spec(spec).unwrap();
         let store = Arc::new(Counting::default());
         let dynamic: Arc<dyn ObjectStore> = Arc::clone(&store) as _;
-        let log = TableLog::create(Arc::clone(&dynamic), ROOT.into(), &spec).await.unwrap();
-        let commit = |change| Commit { id: Ulid::new(), at_ms: 1_700_000_000_000, change };
-        let starts = BTreeMap::from([(0, 0)]);
-        log.commit(&commit(Change::FirstStart { epoch: 0, starts, topic_id: None })).await.unwrap();
-        let table = LiveTable::new(log, dynamic, ROOT.into());
-        let schema = table.schema();
+        let root = Path::from(ROOT);
+        let table = common::table(&dynamic, spec, &root, 1).await;
         let mut metas = Vec::new();
         let mut from = 0;
         let mut open = None;
         for (number, rows) in segments.iter().enumerate() {
             let budget = MemoryBudget::new(1 << 30);
-            let (mut writer, segment) = MutableSegment::create(Arc::clone(&schema), 0, from, budget);
+            let (mut writer, segment) = MutableSegment::create(table.schema(), 0, from, budget);
             let to = from + rows;
             for offset in from..to {
                 put(&mut writer, offset);
@@ -136,27 +129,8 @@ impl World {
                 open = Some(writer);
                 break;
             }
-            let columns: Vec<usize> = (0..schema.columns().len()).collect();
-            let request = SealRequest {
-                schema: &schema,
-                table: "t",
-                partition: 0,
-                from,
-                to,
-                id: Ulid::new(),
-                dead_letters: 0,
-                rows: segment
-                    .batches(0..segment.visible_rows(), &columns)
-                    .map(|rows| rows.unwrap())
-                    .collect(),
-                keep: Vec::new(),
-            };
-            let sealed = encode(request).unwrap();
-            store.put(&sealed.meta.location(&ROOT.into()), sealed.bytes.into()).await.unwrap();
-            let meta = Arc::new(sealed.meta);
-            metas.push(Arc::clone(&meta));
-            let change = Change::Segment { epoch: 0, meta, schema: Arc::clone(&schema) };
-            table.adopt(table.log().commit(&commit(change)).await.unwrap(), None);
+            let rows = common::rows(&segment, &table);
+            metas.push(common::seal(&table, (store.as_ref(), &root), (0, from, to), rows).await);
             from = to;
         }
         let tables = Tables::default();

@@ -4,25 +4,20 @@
 // The helpers of a test are tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+mod common;
+
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use headwater_broker::QueryError;
 use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
 use headwater_broker::request::QueryRequest;
 use headwater_segment::budget::MemoryBudget;
-use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{Change, Commit, TableLog};
+use headwater_segment::live::Tables;
 use headwater_segment::mutable::{MutableSegment, SegmentWriter};
-use headwater_segment::spec::parse_spec;
 use headwater_segment::value::{RowSink, Value};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::path::Path;
-use ulid::Ulid;
 
 const SPEC: &str = "{name: rides, columns: [{name: rider, type: STRING}, {name: amount, type: LONG}, \
                     {name: fare, type: DOUBLE}], stream: {brokers: 'localhost:9092', topic: rides}}";
@@ -39,14 +34,8 @@ struct World {
 }
 
 async fn world() -> World {
-    let spec = parse_spec(SPEC).unwrap();
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let root = Path::from("tables/rides");
-    let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
-    let starts: BTreeMap<i32, i64> = (0..PARTITIONS as i32).map(|partition| (partition, 0)).collect();
-    let change = Change::FirstStart { epoch: 0, starts, topic_id: None };
-    log.commit(&Commit { id: Ulid::new(), at_ms: 0, change }).await.unwrap();
-    let table = LiveTable::new(log, store, root);
+    let table = common::table(&store, SPEC, &"tables/rides".into(), PARTITIONS as i32).await;
     let mut writers = Vec::new();
     for partition in 0..PARTITIONS as i32 {
         let budget = MemoryBudget::new(1 << 30);
@@ -77,7 +66,7 @@ impl World {
         let mut answer = self.engine.run(request).await?;
         let mut rows = Vec::new();
         while let Some(batch) = answer.stream.next().await {
-            rows.extend(lines(&batch.map_err(|error| error_of(&error))?));
+            rows.extend(common::lines(&batch.map_err(|error| error_of(&error))?));
         }
         Ok(rows)
     }
@@ -85,14 +74,6 @@ impl World {
     async fn rows(&self, sql: &str) -> Vec<String> {
         self.ask(sql, None).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
-}
-
-fn lines(batch: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::default().with_null("NULL");
-    let columns: Vec<_> =
-        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-    let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
-    (0..batch.num_rows()).map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,11 +3,12 @@
 // The helpers of a test are tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
@@ -16,17 +17,13 @@ use headwater_broker::request::{QueryAnswer, QueryRequest, QueryStats};
 use headwater_broker::{QueryError, QueryErrorKind};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{Change, Commit, LogSnapshot, TableLog};
 use headwater_segment::mutable::{MutableSegment, SegmentWriter};
-use headwater_segment::sealed::{SealRequest, encode};
-use headwater_segment::spec::parse_spec;
 use headwater_segment::value::{RowSink, Value};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use ulid::Ulid;
 
 const SPEC: &str = "
 name: orders
@@ -70,25 +67,12 @@ fn put_row(writer: &mut SegmentWriter, random: &mut StdRng, offset: i64) {
     writer.finish_row(offset, Some(1_700_000_000_000 + offset), Some(b"key"), None);
 }
 
-fn all_rows(segment: &MutableSegment, columns: usize) -> Vec<RecordBatch> {
-    let columns: Vec<usize> = (0..columns).collect();
-    segment.batches(0..segment.visible_rows(), &columns).map(Result::unwrap).collect()
-}
-
-async fn commit(log: &TableLog, change: Change) -> Arc<LogSnapshot> {
-    log.commit(&Commit { id: Ulid::new(), at_ms: 1_700_000_000_000, change }).await.unwrap()
-}
-
 /// Two partitions, each made of the same stretches of `stretch_rows` rows.
 async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
     let mut random = StdRng::seed_from_u64(seed);
-    let spec = parse_spec(SPEC).unwrap();
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let root = Path::from("tables/orders");
-    let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
-    let starts = BTreeMap::from([(0, 0), (1, 0)]);
-    commit(&log, Change::FirstStart { epoch: 0, starts, topic_id: None }).await;
-    let table = LiveTable::new(log, Arc::clone(&store), root.clone());
+    let table = common::table(&store, SPEC, &root, 2).await;
     let schema = table.schema();
     let budget = MemoryBudget::new(1 << 30);
     let mut rows = Vec::new();
@@ -102,25 +86,11 @@ async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
                 put_row(&mut writer, &mut random, offset);
             }
             writer.publish(from + stretch_rows);
-            let batches = all_rows(&segment, schema.columns().len());
+            let batches = common::rows(&segment, &table);
             rows.extend(batches.clone());
             if *form == Form::Sealed {
-                let request = SealRequest {
-                    schema: &schema,
-                    table: "orders",
-                    partition,
-                    from,
-                    to: from + stretch_rows,
-                    id: Ulid::new(),
-                    dead_letters: 0,
-                    rows: batches,
-                    keep: Vec::new(),
-                };
-                let sealed = encode(request).unwrap();
-                store.put(&sealed.meta.location(&root), sealed.bytes.into()).await.unwrap();
-                let meta = Arc::new(sealed.meta);
-                let change = Change::Segment { epoch: 0, meta, schema: Arc::clone(&schema) };
-                table.adopt(commit(table.log(), change).await, None);
+                let stretch = (partition, from, from + stretch_rows);
+                common::seal(&table, (store.as_ref(), &root), stretch, batches).await;
             } else {
                 table.open_segment(segment);
                 writers.push(writer);
@@ -153,17 +123,7 @@ async fn answer(world: &World, sql: &str) -> Vec<String> {
 
 /// The answer's rows as text, sorted: order is a matter of ORDER BY, which the queries test through window functions.
 fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let options = FormatOptions::default().with_null("NULL");
-    let mut lines = Vec::new();
-    for batch in batches {
-        let columns: Vec<_> =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-        for row in 0..batch.num_rows() {
-            lines.push(
-                columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|"),
-            );
-        }
-    }
+    let mut lines: Vec<String> = batches.iter().flat_map(common::lines).collect();
     lines.sort();
     lines
 }

@@ -3,26 +3,22 @@
 // The helpers of a test are tests.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
 use headwater_broker::request::{QueryRequest, QueryStats};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{Change, Commit, TableLog};
 use headwater_segment::mutable::{MutableSegment, SegmentWriter};
-use headwater_segment::spec::parse_spec;
 use headwater_segment::value::{RowSink, Value};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::path::Path;
 use serde_json::json;
-use ulid::Ulid;
 
 const CITIES: [&str; 4] = ["Oslo", "Bergen", "Hamar", "Voss"];
 
@@ -40,13 +36,8 @@ async fn open_table(second: &str) -> (Arc<LiveTable>, SegmentWriter) {
         "{{name: orders, columns: [{{name: city, type: STRING}}, {{name: {second}, type: LONG}}], \
          stream: {{brokers: 'localhost:9092', topic: orders}}}}"
     );
-    let spec = parse_spec(&spec).unwrap();
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let root = Path::from("tables/orders");
-    let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
-    let change = Change::FirstStart { epoch: 0, starts: BTreeMap::from([(0, 0)]), topic_id: None };
-    log.commit(&Commit { id: Ulid::new(), at_ms: 0, change }).await.unwrap();
-    let table = LiveTable::new(log, store, root);
+    let table = common::table(&store, &spec, &"tables/orders".into(), 1).await;
     let (writer, segment) = MutableSegment::create(table.schema(), 0, 0, MemoryBudget::new(1 << 30));
     table.open_segment(segment);
     (table, writer)
@@ -78,7 +69,7 @@ impl World {
         let stats = Arc::clone(&answer.stats);
         let mut rows = Vec::new();
         while let Some(batch) = answer.stream.next().await {
-            rows.extend(lines(&batch.unwrap_or_else(|error| panic!("{sql}: {}", error_of(&error)))));
+            rows.extend(common::lines(&batch.unwrap_or_else(|error| panic!("{sql}: {}", error_of(&error)))));
         }
         (rows, stats)
     }
@@ -93,14 +84,6 @@ impl World {
         assert!(stats.plan_kept.load(Ordering::Relaxed), "a new plan was made: {sql}");
         rows
     }
-}
-
-fn lines(batch: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::default().with_null("NULL");
-    let columns: Vec<_> =
-        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
-    let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
-    (0..batch.num_rows()).map(line).collect()
 }
 
 #[tokio::test]
@@ -226,6 +209,7 @@ async fn a_kept_plan_holds_nothing_of_a_run() {
         for run in 0..3 {
             let (rows, stats) = world.ask(QueryRequest { sql: sql.into(), ..QueryRequest::default() }).await;
             assert!(!rows.is_empty());
+            assert_eq!(stats.plan_kept.load(Ordering::Relaxed), run > 0, "run {run} of {sql}");
             // Ours, and that of the query's entry, which may outlive the answer; operators and their runs have one each.
             for _ in 0..500 {
                 if Arc::strong_count(&stats) <= 2 {

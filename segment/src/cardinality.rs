@@ -2,7 +2,8 @@
 //!
 //! Among m values that are spread evenly over N rows, N / m rows each, n of the rows miss any one of them with a chance of about
 //! (1 - n / N)^(N / m), so that they show m * (1 - (1 - n / N)^(N / m)) of them (Yao 1977; for n far below N that is
-//! m * (1 - e^(-n / m))). Values of uneven weight show fewer. So a column that shows more than that is taken to have more than
+//! m * (1 - e^(-n / m))). Values of uneven weight show fewer. NULLs count among the N rows, but not among the n that were seen, so
+//! that a column with many of them is given up later, or not before its end. So a column that shows more than that is taken to have more than
 //! m values, and can be given up at a small part of its rows.
 //!
 //! The part is taken from all over the column: where rows are sorted, or the stream changes, the first ones are not like the others.
@@ -56,17 +57,21 @@ pub(crate) fn spread(lengths: impl Iterator<Item = usize>) -> Vec<(usize, Range<
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// Distinct values among the first `seen` of rows that are drawn, with repetition, from `values` values.
-    fn drawn(values: u64, seen: u64) -> usize {
-        let place = |row: u64| {
-            let mixed = (row + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    /// Values that are drawn evenly, with repetition, from `values` of them.
+    pub(crate) fn drawn(values: usize) -> impl Iterator<Item = i64> {
+        (1_u64..).map(move |row| {
+            let mixed = row.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) >> 16
-        };
-        (0..seen).map(|row| place(row) % values).collect::<std::collections::HashSet<_>>().len()
+            let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) >> 16;
+            (mixed % values as u64) as i64
+        })
+    }
+
+    fn distinct(values: usize, seen: usize) -> usize {
+        drawn(values).take(seen).collect::<std::collections::HashSet<_>>().len()
     }
 
     #[test]
@@ -74,8 +79,7 @@ mod tests {
         for rows in [1_000_000, 10_000_000] {
             let limit = Limit { distinct_max: rows / 3, judged_rows: Some(rows) };
             let is_reached = |values: usize| {
-                [32_768, 65_536, 131_072]
-                    .map(|seen| limit.is_reached(drawn(values as u64, seen as u64), seen, 8))
+                [32_768, 65_536, 131_072].map(|seen| limit.is_reached(distinct(values, seen), seen, 8))
             };
             for values in [1, 1_000, 20_000, 25_000, 100_000, rows / 4] {
                 assert_eq!(is_reached(values), [false; 3], "{values} of {rows}");

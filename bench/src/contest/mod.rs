@@ -125,6 +125,10 @@ impl Contest<'_> {
         if arguments.cold {
             time_cold(&queries, &mut engines, &mut figures)?;
         }
+        let plans = match arguments.keep_plans {
+            true => "Headwater keeps the plan of a text, as its nodes do; the others plan each time.",
+            false => "Every engine plans each time.",
+        };
         let document = Document {
             benchmark: self.title.into(),
             machine,
@@ -132,7 +136,7 @@ impl Contest<'_> {
             runs: arguments.runs,
             engines: of_engines,
             queries: figures,
-            notes: self.notes.iter().cloned().chain([show::compared(&queries)]).collect(),
+            notes: self.notes.iter().cloned().chain([plans.into(), show::compared(&queries)]).collect(),
         };
         arguments.output.publish(show::document(&document), &document)
     }

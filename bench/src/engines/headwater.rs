@@ -13,6 +13,7 @@ use arrow::datatypes::DataType;
 use futures::{StreamExt, TryStreamExt};
 use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, error_of};
 use headwater_broker::request::QueryRequest;
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::{LiveTable, Tables};
 use headwater_segment::log::{self, Change, Commit, TableLog};
 use headwater_segment::schema::TableSchema;
@@ -125,7 +126,7 @@ async fn store_table(
 }
 
 async fn commit(log: &TableLog, change: Change) -> Result<()> {
-    let at_ms = chrono::Utc::now().timestamp_millis();
+    let at_ms = now_ms();
     log.commit(&Commit { id: Ulid::new(), at_ms, change }).await?;
     Ok(())
 }

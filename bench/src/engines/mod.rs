@@ -12,7 +12,8 @@
 //!
 //! The whole answer, in process, is what each engine hands out fastest: Arrow batches for Headwater and DataFusion, Python
 //! values for DuckDB (`fetchall`), blocks of its native format for ClickHouse. Rows of JSON are made of it after the clock has stopped.
-//! Every engine parses and plans each time, and none answers from the result of an earlier query.
+//! Every engine parses and plans each time, but for Headwater where it is told to keep plans; none answers from the result of
+//! an earlier query.
 
 mod datafusion;
 mod headwater;

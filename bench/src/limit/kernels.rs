@@ -1,7 +1,7 @@
 //! The bare loops: what the machine can do with the codes when nothing else is in the way.
 //!
-//! Each is written so that the compiler vectorises its filter. Those that filter read memory about as fast as a plain sum of
-//! one column does.
+//! Filters are written so that the compiler vectorises them. The loops of Q2.1 and Q4.1 read memory about as fast as a plain
+//! sum of one column does.
 
 /// Columns of a stretch of rows of one year, all of one length.
 #[derive(Clone, Copy)]

@@ -153,9 +153,9 @@ fn loops(columns: &Columns) -> Vec<Loop> {
 }
 
 fn measure(one: &Loop, columns: &Columns, engine: &mut Engine, runs: u32) -> Result<Measured> {
-    // Every group's sum is of positive numbers: one that is zero has no rows.
     let chunks = chunks(&columns.year, one.rows.clone());
     let sums = sums(one, columns, &chunks);
+    // Every group's sum is of positive numbers: one that is zero has no rows.
     let groups = sums.iter().enumerate().filter(|(_, sum)| **sum != 0);
     let answer: Vec<Vec<Value>> = groups.map(|(group, sum)| (one.answer)(group, *sum)).collect();
     compare_answers(&Compare::Rows, &answer, &engine.query(&one.sql)?.rows)

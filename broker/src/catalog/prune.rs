@@ -36,10 +36,10 @@ impl Pruner {
     pub(crate) fn new(source: &Source, conjuncts: &[Arc<dyn PhysicalExpr>]) -> Self {
         let fixed = conjuncts.iter().filter(|conjunct| !is_dynamic(conjunct)).cloned();
         let schema = Arc::clone(&source.visible_schema);
-        let filter = conjunction_opt(fixed);
-        let demands = filter.as_ref().map(|filter| demands(source, filter)).unwrap_or_default();
-        let predicate =
-            filter.and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).build(filter));
+        let predicate = conjunction_opt(fixed)
+            .and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).build(filter));
+        let guarantees = predicate.as_ref().map_or(&[][..], |predicate| predicate.literal_guarantees());
+        let demands = demands(source, guarantees);
         Self { predicate, demands }
     }
 

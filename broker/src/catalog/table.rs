@@ -14,6 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use headwater_segment::clock::now_ms;
 use headwater_segment::live::{LiveTable, TableRead};
 use headwater_segment::sealed::SegmentReaderFactory;
 
@@ -83,7 +84,7 @@ impl CutTable {
             results: Arc::clone(&shared.results),
             options: shared.options,
         };
-        let taken_at_ms = chrono::Utc::now().timestamp_millis();
+        let taken_at_ms = now_ms();
         Self {
             source: Arc::new(source),
             read,
@@ -206,10 +207,11 @@ impl TableProvider for CutTable {
         let conjuncts = conjuncts.collect::<Result<Vec<_>, _>>()?;
         let projection: Vec<usize> = projection
             .map_or_else(|| (0..self.source.visible.len()).collect(), |projection| projection.clone());
-        let estimate = self.estimate(&Pruner::new(&self.source, &conjuncts), &projection);
+        let pruner = Pruner::new(&self.source, &conjuncts);
+        let estimate = self.estimate(&pruner, &projection);
         let partitions = state.config().target_partitions();
         let source = Arc::clone(&self.source);
-        Ok(Arc::new(SegmentScanExec::new(source, conjuncts, projection, limit, estimate, partitions)))
+        Ok(Arc::new(SegmentScanExec::new(source, conjuncts, pruner, projection, limit, estimate, partitions)))
     }
 }
 

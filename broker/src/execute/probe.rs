@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{Guarantee, LiteralGuarantee};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use headwater_segment::resident::Wish;
@@ -46,9 +45,9 @@ impl Demand {
     }
 }
 
-/// What `filter`, over the visible columns of `source`, demands.
-pub(crate) fn demands(source: &Source, filter: &Arc<dyn PhysicalExpr>) -> Arc<[Demand]> {
-    LiteralGuarantee::analyze(filter).iter().filter_map(|guarantee| demand(source, guarantee)).collect()
+/// What a filter over the visible columns of `source` demands that guarantees this.
+pub(crate) fn demands(source: &Source, guarantees: &[LiteralGuarantee]) -> Arc<[Demand]> {
+    guarantees.iter().filter_map(|guarantee| demand(source, guarantee)).collect()
 }
 
 fn demand(source: &Source, guarantee: &LiteralGuarantee) -> Option<Demand> {

@@ -135,12 +135,15 @@ fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<SegmentMergeExec>> {
         && last.group_expr().is_single()
         && !last.group_expr().expr().is_empty()
         && last.limit_options().is_none();
+    if !is_final {
+        return Ok(None);
+    }
     let mut input = last.input();
     loop {
         if input.downcast_ref::<SegmentAggregateExec>().is_some() {
             let same =
                 node.output_partitioning().partition_count() == input.output_partitioning().partition_count();
-            return (is_final && same).then(|| SegmentMergeExec::new(node, input)).transpose();
+            return same.then(|| SegmentMergeExec::new(node, input)).transpose();
         }
         let passes = input.downcast_ref::<RepartitionExec>().is_some()
             || input.downcast_ref::<CoalescePartitionsExec>().is_some();

@@ -122,11 +122,12 @@ impl ScanRun {
 }
 
 impl SegmentScanExec {
-    /// Visible columns `projection` of all rows that pass `conjuncts` (over the visible columns), at most `limit`, in
-    /// `partitions` partitions.
+    /// Visible columns `projection` of all rows that pass `conjuncts` (over the visible columns), of which `pruner` was made,
+    /// at most `limit`, in `partitions` partitions.
     pub(crate) fn new(
         source: Arc<Source>,
         conjuncts: Vec<Arc<dyn PhysicalExpr>>,
+        pruner: Pruner,
         projection: Vec<usize>,
         limit: Option<usize>,
         estimate: Estimate,
@@ -140,7 +141,7 @@ impl SegmentScanExec {
             limit,
             order: None,
             estimate: Arc::new(estimate),
-            pruner: Arc::default(),
+            pruner: Arc::new(OnceLock::from(pruner)),
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
             shared: Shared::default(),

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use super::store::{ResidentStore, column_of};
-use crate::schema::TableSchema;
+use crate::schema::{Column, TableSchema};
 use crate::sealed::{BloomFilter, Probe, SegmentMeta, SegmentReaderFactory};
 use crate::{Result, SegmentError};
 
@@ -53,7 +53,7 @@ impl ResidentStore {
         let column = column_of(schema, wish.column)?;
         let filter = match self.held_filter(meta, column) {
             Some(filter) => Some(filter),
-            None => match self.read_filter(readers, schema, meta, wish.column, load).await {
+            None => match self.read_filter(readers, schema, meta, column, load).await {
                 Err(error @ SegmentError::Store { .. }) => {
                     tracing::warn!(segment = %meta.id, column = column.name, %error, "loaded without its bloom filter");
                     None
@@ -69,10 +69,9 @@ impl ResidentStore {
         readers: &SegmentReaderFactory,
         schema: &TableSchema,
         meta: &Arc<SegmentMeta>,
-        column: usize,
+        column: &Column,
         load: Option<&[usize]>,
     ) -> Result<Option<Arc<BloomFilter>>> {
-        let column = column_of(schema, column)?;
         let load = load.map(|load| load.iter().map(|index| column_of(schema, *index)));
         let load = load.map(|load| load.collect::<Result<Vec<_>>>()).transpose()?;
         let remote = load.map(|load| load.into_iter().filter(|column| !self.is_local(meta, column)));
@@ -81,6 +80,10 @@ impl ResidentStore {
             return Ok(None);
         }
         let _turn = self.fetch_turn().await;
+        // Another query may have read it while this one waited.
+        if let Some(filter) = self.held_filter(meta, column) {
+            return Ok(Some(filter));
+        }
         let mut indexes = readers.indexes(Arc::clone(meta)).await?;
         let Some(filter_bytes) = indexes.bloom_bytes(&column.name) else { return Ok(None) };
         if let Some(remote) = remote {

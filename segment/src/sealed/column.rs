@@ -170,12 +170,12 @@ impl ColumnInput<'_> {
         self.schema.indexes(self.number)
     }
 
-    /// Writes the column's chunk. Returns its index entries and, if they are to be kept, its values in their sealed order.
+    /// Writes the column's chunk. Returns its index entry, if it has one, and, if they are to be kept, its values in their sealed order.
     pub(super) fn write<W: Write + Send>(
         mut self,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
         is_kept: bool,
-    ) -> Result<(Vec<Entry>, Option<Vec<ArrayRef>>)> {
+    ) -> Result<(Option<Entry>, Option<Vec<ArrayRef>>)> {
         let mut coded = self.coded.take();
         let codes = coded.as_mut().map(|coded| self.order.sorted(std::mem::take(&mut coded.codes)));
         let coded = coded.as_ref().zip(codes.as_deref());
@@ -191,7 +191,11 @@ impl ColumnInput<'_> {
             Chunk::Plain(chunk) => chunk.append_to_row_group(row_group)?,
         }
         let kept = is_kept.then(|| self.sorted_arrays(coded)).transpose()?;
-        Ok((self.entries(coded, chunk_bytes)?, kept))
+        let entry = match coded {
+            Some((coded, codes)) => self.posting_entry(coded, codes, chunk_bytes)?,
+            None => None,
+        };
+        Ok((entry.filter(|(_, bytes)| bytes.len() as u64 <= ENTRY_BYTES_MAX), kept))
     }
 
     /// The values in their sealed order: text and bytes as the dictionary that they have already.
@@ -283,15 +287,6 @@ impl ColumnInput<'_> {
             values += (array.len() - array.null_count()) as u64;
         }
         values > 0 && bytes / values <= BLOOM_TEXT_BYTES_MAX
-    }
-
-    fn entries(&self, coded: Option<(&Coded, &[u32])>, chunk_bytes: usize) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        if let Some((coded, codes)) = coded {
-            entries.extend(self.posting_entry(coded, codes, chunk_bytes)?);
-        }
-        entries.retain(|(_, bytes)| bytes.len() as u64 <= ENTRY_BYTES_MAX);
-        Ok(entries)
     }
 
     /// The sorted index if the column has one, else the inverted index.

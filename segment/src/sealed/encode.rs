@@ -165,17 +165,13 @@ fn write_columns(
             has_nan: statistics.has_nan,
             order: &order,
         };
-        let (column_entries, arrays) = input.write(&mut row_group, request.keep.contains(&number))?;
-        let column_entries: Vec<(IndexKind, Bytes)> =
-            column_entries.into_iter().map(|(kind, bytes)| (kind, bytes.into())).collect();
+        let (entry, arrays) = input.write(&mut row_group, request.keep.contains(&number))?;
+        let entry = entry.map(|(kind, bytes)| (kind, Bytes::from(bytes)));
         if let Some(arrays) = arrays {
-            let entry =
-                |(kind, bytes): &(IndexKind, Bytes)| PostingsEntry { kind: *kind, bytes: bytes.clone() };
-            // A column has at most one: the sorted index makes the inverted one superfluous.
-            let postings = column_entries.first().map(entry);
+            let postings = entry.clone().map(|(kind, bytes)| PostingsEntry { kind, bytes });
             kept.push(KeptColumn { number, arrays, postings });
         }
-        entries.extend(column_entries.into_iter().map(|(kind, bytes)| (number as u32, kind, bytes)));
+        entries.extend(entry.map(|(kind, bytes)| (number as u32, kind, bytes)));
         collected.push(statistics);
     }
     row_group.close()?;

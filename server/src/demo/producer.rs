@@ -3,8 +3,9 @@
 use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use headwater_segment::clock::now_ms;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -98,11 +99,6 @@ fn send(producer: &ThreadedProducer<Deliveries>, topic: &str, event: &Event) -> 
         Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Ok(false),
         Err((error, _)) => Err(error),
     }
-}
-
-fn now_ms() -> i64 {
-    let elapsed = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis());
-    i64::try_from(elapsed).unwrap_or(i64::MAX)
 }
 
 /// How many events are due: the integral of the rate over time, less what was sent.

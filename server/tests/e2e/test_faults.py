@@ -18,20 +18,24 @@ def ids(first, last):
     return [{"id": number} for number in range(first, last)]
 
 
+def committed_offsets(partitions):
+    return {number: partition["committed_offset"] for number, partition in partitions.items()}
+
+
 def check_tiling(node, table):
     """Invariant 1: sealed ranges and recorded gaps tile every partition from its first to its committed offset."""
     # Segments are sealed meanwhile: both are read again until nothing was committed in between.
-    while True:
+    for _ in range(100):
         partitions = node.partitions(table)
         ranges = node.sql(
             "SELECT partition, from_offset, to_offset FROM system.segments WHERE table_name = $1 AND state = 'sealed' "
             "UNION ALL SELECT partition, from_offset, to_offset FROM system.gaps WHERE table_name = $1 ORDER BY 1, 2",
             parameters=[table],
         ).rows
-        if {number: partition["committed_offset"] for number, partition in partitions.items()} == {
-            number: partition["committed_offset"] for number, partition in node.partitions(table).items()
-        }:
+        if committed_offsets(partitions) == committed_offsets(node.partitions(table)):
             break
+    else:
+        raise AssertionError(f"{table} commits all the time")
     for number, partition in partitions.items():
         at = partition["first_offset"]
         for start, end in [row[1:] for row in ranges if row[0] == number]:

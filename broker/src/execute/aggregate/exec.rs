@@ -74,10 +74,14 @@ impl SegmentAggregateExec {
         }
     }
 
+    /// This operator, as if it had never run.
+    pub(super) fn unstarted(&self) -> Self {
+        Self::fresh(Arc::clone(&self.shape), Arc::clone(&self.properties))
+    }
+
     /// This operator, handing out the partial states of an execution that has begun.
     pub(super) fn resumed(&self, merging: Arc<Merging>) -> Self {
-        let fresh = Self::fresh(Arc::clone(&self.shape), Arc::clone(&self.properties));
-        Self { merging: Some(merging), ..fresh }
+        Self { merging: Some(merging), ..self.unstarted() }
     }
 
     /// A worker for a partition of an execution.
@@ -107,7 +111,7 @@ impl SegmentAggregateExec {
         let preparing = Arc::clone(&fragment);
         let prepare: Prepare<Prepared> = Box::new(move |segment| preparing.prepare(segment));
         let (mut kept, mut missing) = (Vec::new(), Vec::new());
-        let key = self.shape.result_key()?;
+        let key = if source.results.keeps() { self.shape.result_key()? } else { None };
         let choose = |parts: &mut Vec<SegmentPart>| {
             if let Some(key) = &key {
                 (kept, missing) = source.results.take(key, parts);
@@ -188,7 +192,7 @@ impl ExecutionPlan for SegmentAggregateExec {
     }
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self::fresh(Arc::clone(&self.shape), Arc::clone(&self.properties))))
+        Ok(Arc::new(self.unstarted()))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

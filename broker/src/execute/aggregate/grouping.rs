@@ -207,10 +207,10 @@ impl Grouping {
         }
     }
 
-    /// If groups are hashed by keys of a fixed size: how many groups there are.
-    pub(super) fn hashed_groups(&self) -> Option<usize> {
+    /// The groups, if they are hashed by keys of a fixed size.
+    pub(super) fn hashed(&self) -> Option<&Packed> {
         match &self.mode {
-            Mode::Hashed(packed) if packed.is_one_stage() => Some(packed.len()),
+            Mode::Hashed(packed) if packed.is_one_stage() => Some(packed),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
 use arrow::compute::take;
 use arrow::datatypes::{FieldRef, Schema};
+use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -34,8 +35,9 @@ pub(super) struct KeyValues {
 struct State {
     numbers: Box<dyn GroupValues>,
     values: ValueList,
-    /// Of large dictionaries.
+    /// By dictionary.
     tables: HashMap<Identity, Table>,
+    tables_size: usize,
     scratch: Vec<usize>,
 }
 
@@ -46,12 +48,24 @@ struct Table {
     unknown: usize,
 }
 
+impl State {
+    fn insert(&mut self, identity: Identity, numbers: Arc<Vec<u32>>, unknown: usize) {
+        self.tables_size += numbers.len() * size_of::<u32>();
+        self.tables.insert(identity, Table { numbers, unknown });
+    }
+}
+
 impl KeyValues {
     pub(super) fn new(field: &FieldRef) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
         let numbers = new_group_values(schema, &GroupOrdering::None)?;
-        let state =
-            State { numbers, values: ValueList::default(), tables: HashMap::new(), scratch: Vec::new() };
+        let state = State {
+            numbers,
+            values: ValueList::default(),
+            tables: HashMap::new(),
+            tables_size: 0,
+            scratch: Vec::new(),
+        };
         let (len, size) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Ok(Self { field: Arc::clone(field), state: Mutex::new(state), len, size })
     }
@@ -97,8 +111,8 @@ impl KeyValues {
     }
 
     fn account(&self, state: &State) {
-        let tables: usize = state.tables.values().map(|table| table.numbers.len() * size_of::<u32>()).sum();
-        self.size.store(state.numbers.size() + state.values.size() + tables, Ordering::Relaxed);
+        let size = state.numbers.size() + state.values.size() + state.tables_size;
+        self.size.store(size, Ordering::Relaxed);
     }
 
     /// The numbers of all codes of a small dictionary.
@@ -115,7 +129,8 @@ impl KeyValues {
         state.scratch = scratch;
         interned?;
         if let Some(identity) = identity {
-            state.tables.insert(identity, Table { numbers: Arc::clone(&numbers), unknown: 0 });
+            state.insert(identity, Arc::clone(&numbers), 0);
+            self.account(state);
         }
         Ok(numbers)
     }
@@ -123,9 +138,13 @@ impl KeyValues {
     /// The numbers of the codes of a dictionary with so many entries, as far as they are known, and whether they all are.
     pub(super) fn table(&self, identity: Identity, entries: usize) -> (Arc<Vec<u32>>, bool) {
         let mut state = self.state.lock();
-        let new = || Table { numbers: Arc::new(vec![UNKNOWN; entries]), unknown: entries };
-        let table = state.tables.entry(identity).or_insert_with(new);
-        (Arc::clone(&table.numbers), table.unknown == 0)
+        if let Some(table) = state.tables.get(&identity) {
+            return (Arc::clone(&table.numbers), table.unknown == 0);
+        }
+        let numbers = Arc::new(vec![UNKNOWN; entries]);
+        state.insert(identity, Arc::clone(&numbers), entries);
+        self.account(&state);
+        (numbers, entries == 0)
     }
 
     /// Puts the numbers of some codes of a dictionary into `table`; `values` has the value of each code.
@@ -177,6 +196,12 @@ impl KeyValues {
         let list = {
             let mut state = self.state.lock();
             state.values.settle()?;
+            if state.values.len() != state.numbers.len() {
+                return internal_err!(
+                    "the values of {} are out of step with their numbers",
+                    self.field.name()
+                );
+            }
             self.account(&state);
             state.values.clone()
         };

@@ -165,7 +165,7 @@ impl Merge {
             }
             if let Some(spread) = &part.spread {
                 let JobGroups { packed, rows, accumulators } = &mut groups;
-                spread.group(job, packed, rows, accumulators, &mut scratch);
+                spread.group(job, packed, rows, accumulators, &mut scratch)?;
             }
         }
         groups.resize(groups.packed.len());

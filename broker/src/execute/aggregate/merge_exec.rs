@@ -42,11 +42,11 @@ pub(crate) struct SegmentMergeExec {
 /// A final aggregate over another partial one.
 fn with_leaf(
     last: &Arc<dyn ExecutionPlan>,
-    leaf: impl Fn(&Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+    leaf: impl Fn(&SegmentAggregateExec) -> SegmentAggregateExec,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let plan = Arc::clone(last).transform_up(|node| {
         Ok(match node.downcast_ref::<SegmentAggregateExec>() {
-            Some(_) => Transformed::yes(leaf(&node)?),
+            Some(partial) => Transformed::yes(Arc::new(leaf(partial)) as _),
             None => Transformed::no(node),
         })
     });
@@ -72,7 +72,7 @@ impl SegmentMergeExec {
             Boundedness::Bounded,
         );
         // With a leaf of its own, which never runs: one that does would keep its last run for as long as the plan is kept.
-        let replaced = with_leaf(last, |leaf| Arc::clone(leaf).reset_state())?;
+        let replaced = with_leaf(last, SegmentAggregateExec::unstarted)?;
         Ok(Self {
             replaced,
             partial: Arc::clone(partial),
@@ -118,10 +118,7 @@ impl Execution {
         if let Some(plan) = apart.as_ref() {
             return Ok(Arc::clone(plan));
         }
-        let plan = with_leaf(&self.replaced, |leaf| match leaf.downcast_ref::<SegmentAggregateExec>() {
-            Some(partial) => Ok(Arc::new(partial.resumed(Arc::clone(&self.merging)))),
-            None => Ok(Arc::clone(leaf)),
-        })?;
+        let plan = with_leaf(&self.replaced, |partial| partial.resumed(Arc::clone(&self.merging)))?;
         Ok(Arc::clone(apart.insert(plan)))
     }
 

@@ -8,7 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 
 use super::accumulator::{Accumulator, Counted, WideSums};
-use super::program::overflow;
+use super::program::{overflow, unlike};
 use super::values::integer_array;
 
 /// The accumulators of one function in one partition that is done.
@@ -91,7 +91,7 @@ impl Accumulator {
                 counted.merge(other, moved, total);
             }
             // All partitions run the same functions.
-            _ => {}
+            _ => return Err(unlike()),
         }
         Ok(())
     }

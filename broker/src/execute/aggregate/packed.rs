@@ -4,6 +4,7 @@ use arrow::array::ArrayRef;
 use datafusion::error::Result;
 
 use super::keys::Shape;
+use super::program::unlike;
 use super::table::{PackedKey, Table};
 use super::values::{Values, integer_array};
 
@@ -150,13 +151,18 @@ impl Packed {
     }
 
     /// The group of each packed key, where all keys are packed into one.
-    pub(super) fn find_packed(&mut self, keys: PackedKeys<&[u64], &[u128]>, groups: &mut Vec<u32>) {
+    pub(super) fn find_packed(
+        &mut self,
+        keys: PackedKeys<&[u64], &[u128]>,
+        groups: &mut Vec<u32>,
+    ) -> Result<()> {
         match (&mut self.stages[0], keys) {
             (Stage::Narrow(stage), PackedKeys::Narrow(keys)) => stage.table.find(keys, groups),
             (Stage::Wide(stage), PackedKeys::Wide(keys)) => stage.table.find(keys, groups),
             // Keys of the same shapes are packed alike.
-            _ => groups.clear(),
+            _ => return Err(unlike()),
         }
+        Ok(())
     }
 
     /// The words of the keys of some groups.

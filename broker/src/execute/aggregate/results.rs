@@ -120,15 +120,17 @@ impl ResultCache {
         Self { bytes_max, state: Mutex::default(), is_filling: AtomicBool::new(false) }
     }
 
+    /// Whether anything is kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.bytes_max > 0
+    }
+
     /// Takes out the parts whose partial states are kept, and hands these out; and the segments to keep after the query.
     pub(super) fn take(
         &self,
         key: &AggregateKey,
         parts: &mut Vec<SegmentPart>,
     ) -> (Vec<RecordBatch>, Vec<Arc<SegmentMeta>>) {
-        if self.bytes_max == 0 {
-            return Default::default();
-        }
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.uses += 1;

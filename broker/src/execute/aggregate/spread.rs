@@ -3,8 +3,11 @@
 
 use std::ops::Range;
 
+use datafusion::error::Result;
+
 use super::accumulator::{Accumulator, RowGroups};
 use super::packed::{Packed, PackedKeys};
+use super::program::unlike;
 use super::table::{PARTITION_BITS, PackedKey};
 use super::values::Values;
 
@@ -74,7 +77,7 @@ impl Spread {
     }
 
     /// Puts the keys of a block's rows aside; the functions' values have to follow.
-    pub(super) fn add_keys(&mut self, keys: PackedKeys<&[u64], &[u128]>) {
+    pub(super) fn add_keys(&mut self, keys: PackedKeys<&[u64], &[u128]>) -> Result<()> {
         match (&mut self.keys, keys) {
             (PackedKeys::Narrow(parts), PackedKeys::Narrow(keys)) => {
                 self.order.sort(keys);
@@ -85,8 +88,9 @@ impl Spread {
                 self.order.scatter(keys, parts);
             }
             // Keys of the same shapes are packed alike.
-            _ => {}
+            _ => return Err(unlike()),
         }
+        Ok(())
     }
 
     /// Whether the block's rows have a value.
@@ -141,11 +145,11 @@ impl Spread {
         rows: &mut Vec<i64>,
         accumulators: &mut [Accumulator],
         scratch: &mut SpreadScratch,
-    ) {
+    ) -> Result<()> {
         let total = self.keys.rows(partition);
         for start in (0..total).step_by(CHUNK_ROWS) {
             let chunk = start..total.min(start + CHUNK_ROWS);
-            packed.find_packed(self.keys.slice(partition, chunk.clone()), &mut scratch.groups);
+            packed.find_packed(self.keys.slice(partition, chunk.clone()), &mut scratch.groups)?;
             let groups = packed.len();
             rows.resize(groups, 0);
             let chunk_groups = RowGroups { groups: &scratch.groups, single: false };
@@ -167,6 +171,7 @@ impl Spread {
                 }
             }
         }
+        Ok(())
     }
 }
 

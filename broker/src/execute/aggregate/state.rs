@@ -15,7 +15,6 @@ use super::grouping::{Grouping, key_arrays};
 use super::key_values::KeyValues;
 use super::keys::Shape;
 use super::merge::{Merge, Output, PartitionGroups, batch};
-use super::packed::Packed;
 use super::program::{BlockRows, ProgramScratch, unlike};
 use super::spread::Spread;
 use super::values::Values;
@@ -327,11 +326,10 @@ impl PartitionState {
         batch: Option<&RecordBatch>,
     ) -> Result<bool> {
         if self.spread.is_none()
-            && self.grouping.hashed_groups().is_some_and(|groups| groups > self.spread_after)
+            && let Some(packed) = self.grouping.hashed().filter(|packed| packed.len() > self.spread_after)
             && prepared.calls.iter().all(|call| call.filter.is_none())
-            && let Some(shapes) = self.grouping.shapes()
         {
-            self.spread = Spread::new(&Packed::new(shapes), &self.accumulators);
+            self.spread = Spread::new(packed, &self.accumulators);
         }
         if self.spread.is_none() {
             return Ok(false);
@@ -343,7 +341,7 @@ impl PartitionState {
         let Some(spread) = &mut self.spread else { return Ok(false) };
         let input = block_rows(segment, block, &mut self.selection);
         let packed = self.grouping.pack_rows(&prepared.keys, input, batch, &mut self.scratch.program)?;
-        spread.add_keys(packed);
+        spread.add_keys(packed)?;
         for (call, prepared) in prepared.calls.iter().enumerate() {
             self.scratch.spread((call, prepared), spread, input, batch)?;
         }

@@ -24,6 +24,11 @@ impl ValueList {
         self.pieces.push(values);
     }
 
+    /// Values so far.
+    pub(super) fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.len()).sum()
+    }
+
     /// Bytes of memory, without text that dictionaries own.
     pub(super) fn size(&self) -> usize {
         self.pieces[..self.whole].iter().map(|piece| piece.get_array_memory_size()).sum()

@@ -1,11 +1,12 @@
 //! The answer document of `/query/sql`.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use headwater_segment::clock::now_ms;
 use serde_json::{Map, Value, json};
 
 use crate::QueryError;
@@ -124,6 +125,5 @@ fn statistics_of(
 
 /// The time of the newest row of the stalest table, in milliseconds since the epoch; 0 if unknown.
 fn newest_row_ms(facts: &AnswerFacts) -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    facts.freshness_ms().map_or(0, |freshness_ms| now - freshness_ms)
+    facts.freshness_ms().map_or(0, |freshness_ms| now_ms() - freshness_ms)
 }

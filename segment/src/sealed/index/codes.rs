@@ -97,17 +97,12 @@ impl CodeCounts {
 
 /// The distinct values, of which none is NULL, as physical integers, if that is what they are.
 pub(in crate::sealed) fn listed_values(data_type: &ColumnType, values: &ArrayRef) -> Option<Arc<[i64]>> {
-    debug_assert_eq!(values.null_count(), 0);
-    Some(physical_integers(data_type, values)?.into_iter().flatten().collect())
-}
-
-/// Values as physical integers, if that is what they are.
-fn physical_integers(data_type: &ColumnType, values: &ArrayRef) -> Option<Vec<Option<i64>>> {
-    fn of<T: ArrowPrimitiveType>(values: &ArrayRef, integer: impl Fn(T::Native) -> i64) -> Vec<Option<i64>> {
-        values.as_primitive::<T>().iter().map(|value| value.map(&integer)).collect()
+    fn of<T: ArrowPrimitiveType>(values: &ArrayRef, integer: impl Fn(T::Native) -> i64) -> Arc<[i64]> {
+        values.as_primitive::<T>().values().iter().copied().map(integer).collect()
     }
+    debug_assert_eq!(values.null_count(), 0);
     Some(match data_type {
-        ColumnType::Boolean => values.as_boolean().iter().map(|value| value.map(i64::from)).collect(),
+        ColumnType::Boolean => values.as_boolean().values().iter().map(i64::from).collect(),
         ColumnType::Int => of::<Int32Type>(values, i64::from),
         ColumnType::Date => of::<Date32Type>(values, i64::from),
         ColumnType::Long => of::<Int64Type>(values, |value| value),
