@@ -147,8 +147,7 @@ impl QueryTask {
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
         let catalog = self.catalog(&prepared.stream_columns);
-        let state =
-            self.sessions.session(self.limits.memory_bytes, &catalog).map_err(|error| error_of(&error))?;
+        let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
@@ -161,7 +160,8 @@ impl QueryTask {
             kept.map_err(explained)?.into_iter().for_each(|kept| plans.put(key.clone(), kept));
         }
         let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
-        Ok(Planned { plan, context: state.task_ctx(), cuts: catalog.cuts() })
+        let context = self.sessions.context(self.limits.memory_bytes, &catalog);
+        Ok(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() })
     }
 
     /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.

@@ -87,23 +87,18 @@ impl Sessions {
         })
     }
 
-    /// A session with its own memory budget and its own catalog, whose tables stay at one cut.
-    pub(super) fn session(
-        &self,
-        memory_bytes: u64,
-        catalog: &Arc<QueryCatalog>,
-    ) -> Result<SessionState, DataFusionError> {
-        let mut state = SessionStateBuilder::new_from_existing(self.base.clone())
-            .with_config(self.config(catalog))
-            .with_runtime_env(self.environment(memory_bytes))
-            .with_catalog_list(QueryCatalog::list(catalog)?)
-            .build();
+    /// What plans one query: a session with its own catalog, whose tables stay at one cut.
+    pub(super) fn planner(&self, catalog: &Arc<QueryCatalog>) -> Result<SessionState, DataFusionError> {
+        // A clone: a builder would register some 400 functions anew, a seventh of the time that planning takes.
+        let mut state = self.base.clone();
+        state.config_mut().set_extension(Arc::clone(catalog));
+        state.register_catalog_list(QueryCatalog::list(catalog)?);
         // Fixes the time that now() answers with.
         state.mark_start_execution();
         Ok(state)
     }
 
-    /// What a plan that was made before needs to run: a session's configuration and budget without its planner.
+    /// What one query runs in: a configuration and a memory budget, without the planner's functions.
     pub(super) fn context(&self, memory_bytes: u64, catalog: &Arc<QueryCatalog>) -> TaskContext {
         TaskContext::new(
             None,

@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 use datafusion::common::exec_err;
 use datafusion::error::Result;
-use headwater_segment::column::{SegmentColumns, select};
+use headwater_segment::column::{CodeSlice, SegmentColumns, select};
 use roaring::RoaringBitmap;
 
 use super::code_set::CodeSet;
@@ -17,8 +17,8 @@ use crate::execute::options::ExecuteOptions;
 use crate::execute::project::materialise;
 use crate::execute::selection::{MASK_WORDS, Mask, Selection, true_bits};
 
-/// If less than this part of a block's rows is left, their codes are read one by one.
-const FEW: usize = 16;
+/// Bytes of codes that are compared with a range in the time in which the code of one row is read by its number.
+const BYTES_PER_ROW: usize = 128;
 /// More ranges than this are searched for each row's code, instead of scanning the block for each.
 const RANGES_MANY: usize = 16;
 
@@ -239,7 +239,7 @@ fn narrow_by_codes(step: &CodeStep, block: usize, scratch: &mut FilterScratch, r
     let Some(column) = step.column.coded() else { return };
     let codes = column.codes(block);
     let many_ranges = matches!(&step.set, CodeSet::Ranges(ranges) if ranges.len() > RANGES_MANY);
-    if rows.count() < rows.rows() / FEW || many_ranges {
+    if rows.count() < few_rows(&step.set, codes) || many_ranges {
         match &step.set {
             CodeSet::Bits(bits) => {
                 select::set_mask_at(codes, rows.indices(), bits.members(), &mut scratch.mask);
@@ -261,6 +261,23 @@ fn narrow_by_codes(step: &CodeStep, block: usize, scratch: &mut FilterScratch, r
         }
     }
     rows.keep(&scratch.mask);
+}
+
+/// If fewer rows of a block are left, their codes are read one by one.
+fn few_rows(set: &CodeSet, codes: CodeSlice<'_>) -> usize {
+    let (rows, width) = match codes {
+        CodeSlice::U8(codes) => (codes.len(), 1),
+        CodeSlice::U16(codes) => (codes.len(), 2),
+        CodeSlice::U32(codes) => (codes.len(), 4),
+        CodeSlice::U64(codes) => (codes.len(), 8),
+    };
+    let comparisons = match (set, codes) {
+        (CodeSet::Ranges(ranges), _) => ranges.len(),
+        (CodeSet::Bits(_), CodeSlice::U8(_)) => 2,
+        // The bit of each row's code is looked up.
+        (CodeSet::Bits(_), _) => 8,
+    };
+    rows * width * comparisons / BYTES_PER_ROW
 }
 
 fn narrow_by_rows(
