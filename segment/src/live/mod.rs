@@ -28,10 +28,12 @@ use crate::spec::TableSpec;
 
 mod dead_letters;
 mod progress;
+mod ranges;
 mod tables;
 
 pub use dead_letters::DEAD_LETTERS_MAX;
 pub use progress::{BatchProgress, PartitionProgress, PartitionStage, ProgressSnapshot};
+pub use ranges::{OffsetRange, Piece, Refusal, resolve};
 pub use tables::Tables;
 
 /// The mutable segments of one partition, oldest first; the last one is open, the others are being sealed.

@@ -51,7 +51,7 @@ mod table_log;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decide::{Change, Commit};
 pub use maintenance::{list_tables, self_test, table_root};

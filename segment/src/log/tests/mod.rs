@@ -33,7 +33,7 @@ fn spec_with(columns: &str) -> TableSpec {
     .unwrap()
 }
 
-fn spec() -> TableSpec {
+pub(crate) fn spec() -> TableSpec {
     spec_with("{name: id, type: LONG, nullable: false}, {name: city, type: STRING}")
 }
 
@@ -41,7 +41,7 @@ fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())
 }
 
-fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
+pub(crate) fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
     let id = Ulid::new();
     let columns = TableSchema::new(spec).columns().len();
     Arc::new(SegmentMeta {
