@@ -111,6 +111,17 @@ impl QueryCatalog {
         })
     }
 
+    /// The table of a fragment that another node has sent, with the visible columns `names`.
+    ///
+    /// # Errors
+    /// If there is no such table here.
+    pub(crate) fn source_of(&self, name: &str, names: &BTreeSet<String>) -> Result<Arc<Source>, DataFusionError> {
+        let table = self.table_with(name, names);
+        let table = table.ok_or_else(|| exec_datafusion_err!("there is no table {name} on this node"))?;
+        table.set_scanned();
+        Ok(Arc::clone(table.source()))
+    }
+
     /// Counters of the query.
     pub(crate) fn stats(&self) -> &Arc<QueryStats> {
         &self.stats
@@ -144,13 +155,17 @@ impl QueryCatalog {
     }
 
     fn table(&self, name: &str) -> Option<Arc<CutTable>> {
+        self.table_with(name, &self.stream_columns)
+    }
+
+    fn table_with(&self, name: &str, stream_columns: &BTreeSet<String>) -> Option<Arc<CutTable>> {
         let mut taken = self.taken.lock();
         if let Some(table) = taken.get(name) {
             return Some(Arc::clone(table));
         }
         let live = self.sources.tables.get(name)?;
         let stats = Arc::clone(&self.stats);
-        let table = CutTable::take(live, &self.sources, &self.stream_columns, self.sealed_only, stats);
+        let table = CutTable::take(live, &self.sources, stream_columns, self.sealed_only, stats);
         let table = Arc::new(table);
         taken.insert(name.to_owned(), Arc::clone(&table));
         Some(table)

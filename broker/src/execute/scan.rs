@@ -51,6 +51,7 @@ use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::{SegmentPart, Source};
 use super::work::{Prepare, Shared, Work};
 use crate::catalog::{Pruner, QueryCatalog};
+use crate::cluster::assignment::Assignment;
 use crate::request::QueryStats;
 
 /// What was known of the table when the plan was made: estimates.
@@ -84,6 +85,8 @@ pub(crate) struct SegmentScanExec {
     projection: Vec<usize>,
     limit: Option<usize>,
     order: Option<SegmentOrder>,
+    /// What to read; `None`: all that the query's cut has.
+    assignment: Option<Arc<Assignment>>,
     estimate: Arc<Estimate>,
     pruner: Arc<OnceLock<Pruner>>,
     properties: Arc<PlanProperties>,
@@ -140,12 +143,46 @@ impl SegmentScanExec {
             projection,
             limit,
             order: None,
+            assignment: None,
             estimate: Arc::new(estimate),
             pruner: Arc::new(OnceLock::from(pruner)),
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
             shared: Shared::default(),
         }
+    }
+
+    /// A scan of what another node has assigned to this one.
+    pub(crate) fn assigned(
+        source: Arc<Source>,
+        conjuncts: Vec<Arc<dyn PhysicalExpr>>,
+        projection: Vec<usize>,
+        limit: Option<usize>,
+        order: Option<SegmentOrder>,
+        partitions: usize,
+        assignment: Assignment,
+    ) -> Self {
+        let pruner = Pruner::new(&source, &conjuncts);
+        let segments = assignment.sealed.len() + assignment.open.len();
+        let columns = vec![ColumnStatistics::new_unknown(); source.visible.len()];
+        let estimate = Estimate { segments_total: segments, segments, rows: 0, columns };
+        let scan = Self::new(source, conjuncts, pruner, projection, limit, estimate, partitions);
+        Self { order, assignment: Some(Arc::new(assignment)), ..scan }
+    }
+
+    /// This scan, of which only `assignment` is to be read.
+    pub(crate) fn with_assignment(&self, assignment: Assignment) -> Self {
+        Self { assignment: Some(Arc::new(assignment)), ..self.fresh() }
+    }
+
+    /// What is to be read of the query's cut; `None`: all of it.
+    pub(crate) fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_deref()
+    }
+
+    /// Which segments are wanted first.
+    pub(crate) fn order(&self) -> Option<&SegmentOrder> {
+        self.order.as_ref()
     }
 
     /// What it reads.
@@ -182,8 +219,11 @@ impl SegmentScanExec {
         let catalog = QueryCatalog::of(context)?;
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
-        let mut parts = table.parts(pruner, self.order.as_ref());
-        let (total, left) = (table.segments_total(), parts.len());
+        let mut parts = match &self.assignment {
+            None => table.parts(pruner, self.order.as_ref()),
+            Some(assignment) => assignment.parts(&self.source.table)?,
+        };
+        let (total, left) = (table.segments_total().max(parts.len()), parts.len());
         MetricBuilder::new(metrics).global_counter("segments_scanned").add(left);
         MetricBuilder::new(metrics).global_counter("segments_pruned").add(total - left);
         choose(&mut parts);
@@ -228,6 +268,7 @@ impl SegmentScanExec {
             projection: self.projection.clone(),
             limit: self.limit,
             order: self.order.clone(),
+            assignment: self.assignment.clone(),
             estimate: Arc::clone(&self.estimate),
             pruner: Arc::clone(&self.pruner),
             properties: Arc::clone(&self.properties),

@@ -33,7 +33,7 @@ mod tables;
 
 pub use dead_letters::DEAD_LETTERS_MAX;
 pub use progress::{BatchProgress, PartitionProgress, PartitionStage, ProgressSnapshot};
-pub use ranges::{OffsetRange, Piece, Refusal, resolve};
+pub use ranges::{OffsetRange, Piece, Refusal};
 pub use tables::Tables;
 
 /// The mutable segments of one partition, oldest first; the last one is open, the others are being sealed.
@@ -237,6 +237,16 @@ impl LiveTable {
     /// The mutable segments of a partition, oldest first.
     pub fn segments(&self, partition: i32) -> Vec<Arc<MutableSegment>> {
         self.state.load().partitions.get(&partition).cloned().unwrap_or_default()
+    }
+
+    /// The rows of `range` as this process has them, whatever versions of the log it and the asking process know.
+    ///
+    /// # Errors
+    /// If it does not have all of them.
+    pub fn resolve(&self, range: &OffsetRange) -> Result<Vec<Piece>, Refusal> {
+        let state = self.state.load();
+        let mutable = state.partitions.get(&range.partition).map_or(&[][..], Vec::as_slice);
+        ranges::resolve(&state.log, mutable, range)
     }
 
     fn change(&self, edit: impl FnOnce(&mut TableState)) {

@@ -82,7 +82,7 @@ impl fmt::Display for Refusal {
 ///
 /// # Errors
 /// As [`Refusal`] says.
-pub fn resolve(
+pub(super) fn resolve(
     log: &LogSnapshot,
     mutable: &[Arc<MutableSegment>],
     range: &OffsetRange,
@@ -106,7 +106,7 @@ pub fn resolve(
                 pieces.push(Piece::Open(OpenSlice { segment: Arc::clone(segment), rows, sealing }));
             }
             reached = end;
-        } else if let Some(segment) = sealed_at(log, range.partition, reached) {
+        } else if let Some(segment) = log.segment_at(range.epoch, range.partition, reached) {
             let end = range.to.min(segment.to);
             let is_whole = segment.from == reached && segment.to == end;
             let offsets = (!is_whole).then_some(reached..end);
@@ -124,25 +124,6 @@ pub fn resolve(
         }
     }
     Ok(pieces)
-}
-
-/// The sealed segment of the present epoch that holds an offset.
-fn sealed_at(log: &LogSnapshot, partition: i32, offset: i64) -> Option<&Arc<SegmentMeta>> {
-    let key = |segment: &SegmentMeta, epoch: u32| (segment.partition, epoch, segment.from);
-    // Ordered by partition, then epoch, then offset: the last one that does not begin behind it.
-    let wanted = (partition, log.stream.epoch, offset);
-    let (mut low, mut high) = (0, log.segments.len());
-    while low < high {
-        let middle = low.midpoint(high);
-        match key(&log.segments[middle], log.segment_epochs[middle]) <= wanted {
-            true => low = middle + 1,
-            false => high = middle,
-        }
-    }
-    let last = low.checked_sub(1)?;
-    let segment = &log.segments[last];
-    let is_own = segment.partition == partition && log.segment_epochs[last] == log.stream.epoch;
-    (is_own && offset < segment.to).then_some(segment)
 }
 
 /// The end of the recorded gap that an offset lies in.

@@ -33,6 +33,25 @@ impl LogSnapshot {
         self.stream.partitions.get(&partition).map(|state| state.committed)
     }
 
+    /// The sealed segment that holds an offset of a partition in an epoch.
+    pub fn segment_at(&self, epoch: u32, partition: i32, offset: i64) -> Option<&Arc<SegmentMeta>> {
+        // The last one that does not begin behind the offset.
+        let (mut low, mut high) = (0, self.segments.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let segment = &self.segments[middle];
+            let begins = (segment.partition, self.segment_epochs[middle], segment.from);
+            match begins <= (partition, epoch, offset) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        let last = low.checked_sub(1)?;
+        let segment = &self.segments[last];
+        let is_of = segment.partition == partition && self.segment_epochs[last] == epoch;
+        (is_of && offset < segment.to).then_some(segment)
+    }
+
     /// Whether the table may get `spec` instead of its present one.
     ///
     /// # Errors

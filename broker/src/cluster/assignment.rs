@@ -1,0 +1,83 @@
+//! What of a table one node is to read for one query.
+//!
+//! Names only: segments by their identity and place, open rows by their offsets. The node finds them in its own log, of whatever
+//! version, and in its own memory.
+//!
+//! Invariant: a node reads all of its assignment, or fails and says what is missing.
+
+use datafusion::common::exec_datafusion_err;
+use datafusion::error::{DataFusionError, Result};
+use headwater_segment::live::{LiveTable, OffsetRange, Piece};
+use ulid::Ulid;
+
+use crate::execute::source::SegmentPart;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    /// Sealed segments.
+    pub(crate) sealed: Vec<SealedRef>,
+    /// Offsets that the query's log version does not cover.
+    pub(crate) open: Vec<OffsetRange>,
+}
+
+/// A sealed segment by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SealedRef {
+    /// Identity.
+    pub(crate) id: Ulid,
+    /// The epoch of its offsets.
+    pub(crate) epoch: u32,
+    /// Kafka partition.
+    pub(crate) partition: i32,
+    /// First offset.
+    pub(crate) from: i64,
+}
+
+impl Assignment {
+    /// What this node has of it.
+    ///
+    /// # Errors
+    /// If something is not here; the message names it.
+    pub(crate) fn parts(&self, table: &LiveTable) -> Result<Vec<SegmentPart>> {
+        let mut parts = Vec::with_capacity(self.open.len() + self.sealed.len());
+        for range in &self.open {
+            for piece in table.resolve(range).map_err(|refusal| missing_range(table, range, &refusal))? {
+                parts.push(match piece {
+                    Piece::Open(slice) => SegmentPart::Open(slice),
+                    Piece::Sealed { segment, offsets: None } => SegmentPart::Sealed(segment),
+                    Piece::Sealed { segment, offsets: Some(offsets) } => {
+                        let why = format!("offsets {} to {} are sealed in {}", offsets.start, offsets.end, segment.id);
+                        return Err(missing_range(table, range, &why));
+                    }
+                });
+            }
+        }
+        let log = table.snapshot();
+        for wanted in &self.sealed {
+            let found = log.segment_at(wanted.epoch, wanted.partition, wanted.from);
+            let found = found.filter(|segment| segment.id == wanted.id);
+            let segment = found.ok_or_else(|| {
+                exec_datafusion_err!(
+                    "table {}: segment {} is not in version {} of its log",
+                    table.name(),
+                    wanted.id,
+                    log.version
+                )
+            })?;
+            parts.push(SegmentPart::Sealed(segment.clone()));
+        }
+        Ok(parts)
+    }
+}
+
+fn missing_range(table: &LiveTable, range: &OffsetRange, why: &dyn std::fmt::Display) -> DataFusionError {
+    exec_datafusion_err!(
+        "table {}, partition {}, offsets {} to {} of epoch {}: {why}",
+        table.name(),
+        range.partition,
+        range.from,
+        range.to,
+        range.epoch
+    )
+}
