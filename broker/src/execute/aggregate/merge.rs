@@ -123,15 +123,18 @@ impl Merge {
     /// Does a job; `None` if it has no groups.
     pub(super) fn run(&self, job: usize, output: &Output) -> Result<Option<RecordBatch>> {
         let mut groups = self.merge(job)?;
-        let mut present: Vec<u32> =
-            (0..groups.rows.len() as u32).filter(|group| groups.rows[*group as usize] > 0).collect();
+        let all = 0..groups.rows.len() as u32;
+        let mut present: Vec<u32> = match self.is_single() {
+            true => all.collect(),
+            false => all.filter(|group| groups.rows[*group as usize] > 0).collect(),
+        };
         if let Output::Values(_, Some(top)) = output {
             groups.keep_top(*top, &mut present)?;
         }
         if present.is_empty() {
             return Ok(None);
         }
-        let words = groups.packed.words(&present);
+        let words = if self.is_single() { Vec::new() } else { groups.packed.words(&present) };
         let mut arrays = self.fragment.all_keys(key_arrays(&self.keys, &self.shapes, words)?)?;
         let schema = match output {
             Output::States => {
@@ -150,6 +153,11 @@ impl Merge {
         batch(schema, arrays, present.len()).map(Some)
     }
 
+    /// Whether there is just one group, with or without rows.
+    fn is_single(&self) -> bool {
+        self.fragment.keys.is_empty()
+    }
+
     fn merge(&self, job: usize) -> Result<JobGroups> {
         let mut groups = JobGroups::new(&self.fragment, &self.shapes)?;
         let mut scratch = SpreadScratch::default();
@@ -159,8 +167,13 @@ impl Merge {
             if !places.is_empty() {
                 let from: Vec<u32> = places.iter().map(|place| part.present[*place as usize]).collect();
                 let words: Vec<KeyWords> = part.words.iter().map(|words| words.gather(places)).collect();
-                groups.packed.find(&words, &mut to);
-                groups.resize(groups.packed.len());
+                if self.is_single() {
+                    to = vec![0];
+                    groups.resize(1);
+                } else {
+                    groups.packed.find(&words, &mut to);
+                    groups.resize(groups.packed.len());
+                }
                 groups.add(part, places, &from, &to)?;
             }
             if let Some(spread) = &part.spread {
@@ -168,7 +181,9 @@ impl Merge {
                 spread.group(job, packed, rows, accumulators, &mut scratch)?;
             }
         }
-        groups.resize(groups.packed.len());
+        if !self.is_single() {
+            groups.resize(groups.packed.len());
+        }
         Ok(groups)
     }
 }

@@ -22,6 +22,7 @@
 
 mod accumulator;
 mod argument;
+mod distinct;
 mod exec;
 mod fragment;
 mod grouping;
@@ -33,6 +34,7 @@ mod merging;
 mod numbers;
 mod outcome;
 mod packed;
+mod pairs;
 mod plan;
 mod program;
 mod results;

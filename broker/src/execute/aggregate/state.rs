@@ -10,6 +10,7 @@ use headwater_segment::column::{BLOCK_ROWS, SegmentColumns, gather};
 
 use super::accumulator::{Accumulator, RowGroups, count, grow};
 use super::argument::{Integers, evaluate};
+use super::distinct::{ArgumentNumbers, Distinct};
 use super::fragment::{Fragment, Input, Prepared, SegmentCall};
 use super::grouping::{Grouping, key_arrays};
 use super::key_values::KeyValues;
@@ -48,12 +49,14 @@ pub(super) struct PartitionState {
     pub(super) rows_selected: usize,
 }
 
-/// Memory that functions reuse.
+/// What functions read, in memory that they reuse.
 struct Scratch {
     program: ProgramScratch,
     integers: Values<i64>,
     floats: Values<f64>,
     valid: Vec<u8>,
+    /// By function; of those whose argument is numbered.
+    numbers: Vec<Option<ArgumentNumbers>>,
 }
 
 impl PartitionState {
@@ -64,6 +67,9 @@ impl PartitionState {
         keys: Vec<Arc<KeyValues>>,
         spread_after: usize,
     ) -> Result<Self> {
+        let calls = fragment.calls.iter();
+        let numbers = calls.map(|call| call.numbered.as_deref().map(ArgumentNumbers::new).transpose());
+        let numbers = numbers.collect::<Result<_>>()?;
         let mut state = Self {
             grouping: Grouping::new(&keys),
             keys,
@@ -84,6 +90,7 @@ impl PartitionState {
                 integers: Values::default(),
                 floats: Values::default(),
                 valid: Vec::new(),
+                numbers,
             },
             blocks_read: 0,
             rows_selected: 0,
@@ -117,7 +124,8 @@ impl PartitionState {
     pub(super) fn size(&self) -> usize {
         let accumulators: usize = self.accumulators.iter().map(Accumulator::size).sum();
         let spread = self.spread.as_ref().map_or(0, Spread::size);
-        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators + spread
+        let numbers: usize = self.scratch.numbers.iter().flatten().map(ArgumentNumbers::size).sum();
+        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators + spread + numbers
     }
 
     /// How rows are grouped now, for people.
@@ -198,9 +206,10 @@ impl PartitionState {
         count(rows, &mut self.rows);
         let input = block_rows(segment, block, &mut self.selection);
         let mut sub_selected = false;
-        for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
+        let calls = prepared.calls.iter().zip(&mut self.accumulators).enumerate();
+        for (index, (call, accumulator)) in calls {
             if call.filter.is_none() {
-                self.scratch.add(call, accumulator, input, rows, batch.as_ref(), total)?;
+                self.scratch.add((index, call), accumulator, input, rows, batch.as_ref(), total)?;
             }
             sub_selected |= call.filter.is_some();
         }
@@ -215,6 +224,11 @@ impl PartitionState {
             return Ok(true);
         }
         let entered = self.grouping.enter(&prepared.keys)?;
+        for (call, numbers) in prepared.calls.iter().zip(&mut self.scratch.numbers) {
+            if let (Input::Numbers(argument), Some(numbers)) = (&call.input, numbers) {
+                numbers.enter(argument)?;
+            }
+        }
         self.entered = entered.then_some(segment_index);
         Ok(entered)
     }
@@ -238,7 +252,8 @@ impl PartitionState {
         block: usize,
         total: usize,
     ) -> Result<()> {
-        for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
+        let calls = prepared.calls.iter().zip(&mut self.accumulators).enumerate();
+        for (index, (call, accumulator)) in calls {
             let Some(filter) = &call.filter else { continue };
             self.filtered.copy_from(&self.selection);
             filter.narrow(segment, block, &mut self.filter_scratch, &mut self.filtered)?;
@@ -254,7 +269,7 @@ impl PartitionState {
             let single = self.grouping.is_single();
             self.scratch.add_selected(
                 (segment, block, &mut self.filtered),
-                (prepared, call, accumulator),
+                (prepared, (index, call), accumulator),
                 RowGroups { groups: &self.filtered_groups, single },
                 total,
             )?;
@@ -304,9 +319,39 @@ impl PartitionState {
         all.filter(|group| self.rows[*group as usize] > 0).collect()
     }
 
-    /// The groups, for others to merge; `None` if there was no row. Starts anew.
+    /// Bytes that settling takes until it is done, at most.
+    pub(super) fn settle_bytes(&self) -> usize {
+        self.distinct().map(Distinct::settle_bytes).sum()
+    }
+
+    /// Makes the groups ready for a merge: no rows follow.
+    pub(super) fn settle(&mut self) {
+        for accumulator in &mut self.accumulators {
+            if let Accumulator::Distinct(distinct) = accumulator {
+                distinct.settle();
+            }
+        }
+    }
+
+    fn distinct(&self) -> impl Iterator<Item = &Distinct> {
+        self.accumulators.iter().filter_map(|accumulator| match accumulator {
+            Accumulator::Distinct(distinct) => Some(distinct),
+            _ => None,
+        })
+    }
+
+    /// Most distinct values that there may be, of all groups and functions.
+    pub(super) fn distinct_len_max(&self) -> usize {
+        self.distinct().map(Distinct::len_max).sum()
+    }
+
+    /// The groups, for others to merge; `None` if there are keys and there was no row. Starts anew.
     pub(super) fn take_groups(&mut self) -> Result<Option<PartitionGroups>> {
-        let Some(shapes) = self.grouping.shapes().map(<[Shape]>::to_vec) else { return Ok(None) };
+        let shapes = match self.grouping.shapes() {
+            Some(shapes) => shapes.to_vec(),
+            None if self.keys.is_empty() => Vec::new(),
+            None => return Ok(None),
+        };
         let present = self.present();
         let words = self.grouping.words(&present);
         let accumulators = std::mem::take(&mut self.accumulators).into_iter();
@@ -360,11 +405,11 @@ impl Scratch {
     fn add_selected(
         &mut self,
         (segment, block, selection): (&SegmentColumns, usize, &mut Selection),
-        (prepared, call, accumulator): (&Prepared, &SegmentCall, &mut Accumulator),
+        (prepared, call, accumulator): (&Prepared, (usize, &SegmentCall), &mut Accumulator),
         rows: RowGroups<'_>,
         total: usize,
     ) -> Result<()> {
-        let batch = if call.input.needs_rows() {
+        let batch = if call.1.input.needs_rows() {
             Some(materialise(segment, &prepared.positions, block, selection, &prepared.rows_schema)?)
         } else {
             None
@@ -393,6 +438,11 @@ impl Scratch {
                 floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
                 spread.add_floats(index, &self.floats);
             }
+            Input::Numbers(argument) => {
+                let numbers = self.numbers[index].as_mut().ok_or_else(unlike)?;
+                numbers.read(argument, input, batch, &mut self.integers)?;
+                spread.add_integers(index, &self.integers);
+            }
             // Not where functions need the rows themselves.
             Input::Rows(_) => {}
         }
@@ -402,7 +452,7 @@ impl Scratch {
     /// Adds rows to the accumulators of one function.
     fn add(
         &mut self,
-        call: &SegmentCall,
+        (index, call): (usize, &SegmentCall),
         accumulator: &mut Accumulator,
         input: BlockRows<'_>,
         rows: RowGroups<'_>,
@@ -429,6 +479,11 @@ impl Scratch {
             Input::Floats(floats) => {
                 floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
                 accumulator.add_floats(rows, &self.floats, total);
+            }
+            Input::Numbers(argument) => {
+                let numbers = self.numbers[index].as_mut().ok_or_else(unlike)?;
+                numbers.read(argument, input, batch, &mut self.integers)?;
+                accumulator.add_integers(rows, &mut self.integers, total);
             }
             Input::Rows(exprs) => {
                 let arguments = exprs.iter().map(|expr| evaluate(expr, batch)).collect::<Result<Vec<_>>>()?;
