@@ -210,7 +210,10 @@ impl Distinct {
     }
 
     /// Calls `each` with a group's values, each once.
-    fn of(&self, group: usize, scratch: &mut Set<Alone>, each: impl FnMut(&[i64])) {
+    fn of(&self, group: usize, scratch: &mut Set<Alone>, mut each: impl FnMut(&[i64])) {
+        if let (Some(own), []) = (&self.listed, self.others.as_slice()) {
+            return each(own.of(group));
+        }
         let own = self.listed.iter().map(|listed| listed.of(group));
         let others = self.others.iter().map(|other| {
             let group = other.groups.get(group).copied().unwrap_or(0);

@@ -6,6 +6,7 @@
 //! per query      plan       expressions over the table's columns              → Fragment
 //! per segment    fragment   filter, keys and arguments compiled to its codes  → Prepared
 //! per block      state      filter → selection → groups of its rows → accumulators
+//! distinct       distinct   (group, value) of the rows → a set of pairs
 //! many groups    spread     rows put aside by the hash of their keys, each partition grouped by itself in the end
 //! at the end     state      groups with rows → keys and states, as DataFusion's partial aggregate has them
 //!                merge      or the groups of all partitions put together → keys and values
@@ -37,6 +38,7 @@ mod packed;
 mod pairs;
 mod plan;
 mod program;
+mod reader;
 mod results;
 mod spread;
 mod state;

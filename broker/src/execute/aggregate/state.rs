@@ -6,19 +6,17 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::error::Result;
-use headwater_segment::column::{BLOCK_ROWS, SegmentColumns, gather};
+use headwater_segment::column::{BLOCK_ROWS, SegmentColumns};
 
 use super::accumulator::{Accumulator, RowGroups, count, grow};
-use super::argument::{Integers, evaluate};
-use super::distinct::{ArgumentNumbers, Distinct};
-use super::fragment::{Fragment, Input, Prepared, SegmentCall};
+use super::distinct::Distinct;
+use super::fragment::{Fragment, Prepared};
 use super::grouping::{Grouping, key_arrays};
 use super::key_values::KeyValues;
 use super::keys::Shape;
 use super::merge::{Merge, Output, PartitionGroups, batch};
-use super::program::{BlockRows, ProgramScratch, unlike};
+use super::reader::{Reader, block_rows};
 use super::spread::Spread;
-use super::values::Values;
 use crate::execute::filter::FilterScratch;
 use crate::execute::project::materialise;
 use crate::execute::selection::Selection;
@@ -43,20 +41,10 @@ pub(super) struct PartitionState {
     /// The rows that pass a function's FILTER too, and their groups.
     filtered: Selection,
     filtered_groups: Vec<u32>,
-    scratch: Scratch,
+    reader: Reader,
     /// What the partition has done, for metrics.
     pub(super) blocks_read: usize,
     pub(super) rows_selected: usize,
-}
-
-/// What functions read, in memory that they reuse.
-struct Scratch {
-    program: ProgramScratch,
-    integers: Values<i64>,
-    floats: Values<f64>,
-    valid: Vec<u8>,
-    /// By function; of those whose argument is numbered.
-    numbers: Vec<Option<ArgumentNumbers>>,
 }
 
 impl PartitionState {
@@ -67,9 +55,7 @@ impl PartitionState {
         keys: Vec<Arc<KeyValues>>,
         spread_after: usize,
     ) -> Result<Self> {
-        let calls = fragment.calls.iter();
-        let numbers = calls.map(|call| call.numbered.as_deref().map(ArgumentNumbers::new).transpose());
-        let numbers = numbers.collect::<Result<_>>()?;
+        let reader = Reader::new(&fragment)?;
         let mut state = Self {
             grouping: Grouping::new(&keys),
             keys,
@@ -85,13 +71,7 @@ impl PartitionState {
             groups: Vec::new(),
             filtered: Selection::new(),
             filtered_groups: Vec::new(),
-            scratch: Scratch {
-                program: ProgramScratch::default(),
-                integers: Values::default(),
-                floats: Values::default(),
-                valid: Vec::new(),
-                numbers,
-            },
+            reader,
             blocks_read: 0,
             rows_selected: 0,
         };
@@ -124,8 +104,11 @@ impl PartitionState {
     pub(super) fn size(&self) -> usize {
         let accumulators: usize = self.accumulators.iter().map(Accumulator::size).sum();
         let spread = self.spread.as_ref().map_or(0, Spread::size);
-        let numbers: usize = self.scratch.numbers.iter().flatten().map(ArgumentNumbers::size).sum();
-        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators + spread + numbers
+        self.grouping.size()
+            + self.rows.capacity() * size_of::<i64>()
+            + accumulators
+            + spread
+            + self.reader.size()
     }
 
     /// How rows are grouped now, for people.
@@ -209,7 +192,7 @@ impl PartitionState {
         let calls = prepared.calls.iter().zip(&mut self.accumulators).enumerate();
         for (index, (call, accumulator)) in calls {
             if call.filter.is_none() {
-                self.scratch.add((index, call), accumulator, input, rows, batch.as_ref(), total)?;
+                self.reader.add((index, call), accumulator, input, rows, batch.as_ref(), total)?;
             }
             sub_selected |= call.filter.is_some();
         }
@@ -224,11 +207,7 @@ impl PartitionState {
             return Ok(true);
         }
         let entered = self.grouping.enter(&prepared.keys)?;
-        for (call, numbers) in prepared.calls.iter().zip(&mut self.scratch.numbers) {
-            if let (Input::Numbers(argument), Some(numbers)) = (&call.input, numbers) {
-                numbers.enter(argument)?;
-            }
-        }
+        self.reader.enter(&prepared.calls)?;
         self.entered = entered.then_some(segment_index);
         Ok(entered)
     }
@@ -241,7 +220,7 @@ impl PartitionState {
         batch: Option<&RecordBatch>,
     ) -> Result<bool> {
         let input = block_rows(segment, block, &mut self.selection);
-        self.grouping.assign(&prepared.keys, input, batch, &mut self.scratch.program, &mut self.groups)
+        self.grouping.assign(&prepared.keys, input, batch, &mut self.reader.program, &mut self.groups)
     }
 
     /// The functions with a FILTER: each over the selected rows that pass it.
@@ -267,7 +246,7 @@ impl PartitionState {
             self.filtered_groups.clear();
             self.filtered_groups.extend(both.filter(|(row, _)| passes(**row)).map(|(_, group)| *group));
             let single = self.grouping.is_single();
-            self.scratch.add_selected(
+            self.reader.add_selected(
                 (segment, block, &mut self.filtered),
                 (prepared, (index, call), accumulator),
                 RowGroups { groups: &self.filtered_groups, single },
@@ -385,154 +364,11 @@ impl PartitionState {
         }
         let Some(spread) = &mut self.spread else { return Ok(false) };
         let input = block_rows(segment, block, &mut self.selection);
-        let packed = self.grouping.pack_rows(&prepared.keys, input, batch, &mut self.scratch.program)?;
+        let packed = self.grouping.pack_rows(&prepared.keys, input, batch, &mut self.reader.program)?;
         spread.add_keys(packed)?;
         for (call, prepared) in prepared.calls.iter().enumerate() {
-            self.scratch.spread((call, prepared), spread, input, batch)?;
+            self.reader.spread((call, prepared), spread, input, batch)?;
         }
         Ok(true)
     }
-}
-
-fn block_rows<'a>(segment: &'a SegmentColumns, block: usize, selection: &'a mut Selection) -> BlockRows<'a> {
-    let count = selection.count();
-    let rows = if selection.is_all() { None } else { Some(selection.indices()) };
-    BlockRows { segment, block, rows, count }
-}
-
-impl Scratch {
-    /// Adds the rows of a selection of its own, materialised if need be.
-    fn add_selected(
-        &mut self,
-        (segment, block, selection): (&SegmentColumns, usize, &mut Selection),
-        (prepared, call, accumulator): (&Prepared, (usize, &SegmentCall), &mut Accumulator),
-        rows: RowGroups<'_>,
-        total: usize,
-    ) -> Result<()> {
-        let batch = if call.1.input.needs_rows() {
-            Some(materialise(segment, &prepared.positions, block, selection, &prepared.rows_schema)?)
-        } else {
-            None
-        };
-        self.add(call, accumulator, block_rows(segment, block, selection), rows, batch.as_ref(), total)
-    }
-
-    /// Puts aside what one function is given.
-    fn spread(
-        &mut self,
-        (index, call): (usize, &SegmentCall),
-        spread: &mut Spread,
-        input: BlockRows<'_>,
-        batch: Option<&RecordBatch>,
-    ) -> Result<()> {
-        match &call.input {
-            Input::Presence(presence) => {
-                let has_null = presence.read(input, batch, &mut self.valid)?;
-                spread.add_presence(index, has_null.then_some(&self.valid[..]));
-            }
-            Input::Integers(integers) => {
-                integers.read(input, batch, &mut self.program, &mut self.integers)?;
-                spread.add_integers(index, &self.integers);
-            }
-            Input::Floats(floats) => {
-                floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
-                spread.add_floats(index, &self.floats);
-            }
-            Input::Numbers(argument) => {
-                let numbers = self.numbers[index].as_mut().ok_or_else(unlike)?;
-                numbers.read(argument, input, batch, &mut self.integers)?;
-                spread.add_integers(index, &self.integers);
-            }
-            // Not where functions need the rows themselves.
-            Input::Rows(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Adds rows to the accumulators of one function.
-    fn add(
-        &mut self,
-        (index, call): (usize, &SegmentCall),
-        accumulator: &mut Accumulator,
-        input: BlockRows<'_>,
-        rows: RowGroups<'_>,
-        batch: Option<&RecordBatch>,
-        total: usize,
-    ) -> Result<()> {
-        match &call.input {
-            Input::Presence(presence) => {
-                let has_null = presence.read(input, batch, &mut self.valid)?;
-                accumulator.add_rows(rows, has_null.then_some(&self.valid[..]), total);
-            }
-            Input::Integers(integers) => {
-                if let Some(sum) = sum_of_codes(integers, accumulator, input, rows)? {
-                    accumulator.add_total(rows, sum, total);
-                    return Ok(());
-                }
-                if let Some(value) = extreme_of_zone(integers, accumulator, input, rows) {
-                    accumulator.add_extreme(rows, value, total);
-                    return Ok(());
-                }
-                integers.read(input, batch, &mut self.program, &mut self.integers)?;
-                accumulator.add_integers(rows, &mut self.integers, total);
-            }
-            Input::Floats(floats) => {
-                floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
-                accumulator.add_floats(rows, &self.floats, total);
-            }
-            Input::Numbers(argument) => {
-                let numbers = self.numbers[index].as_mut().ok_or_else(unlike)?;
-                numbers.read(argument, input, batch, &mut self.integers)?;
-                accumulator.add_integers(rows, &mut self.integers, total);
-            }
-            Input::Rows(exprs) => {
-                let arguments = exprs.iter().map(|expr| evaluate(expr, batch)).collect::<Result<Vec<_>>>()?;
-                accumulator.add_arrays(rows, &arguments)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The sum of a column of linear codes over the rows of a single group, from the sum of the codes.
-fn sum_of_codes(
-    integers: &Integers,
-    accumulator: &Accumulator,
-    input: BlockRows<'_>,
-    rows: RowGroups<'_>,
-) -> Result<Option<i128>> {
-    let (
-        true,
-        Accumulator::SumIntegers { .. } | Accumulator::AverageIntegers { .. },
-        Integers::Program(program),
-    ) = (rows.single, accumulator, integers)
-    else {
-        return Ok(None);
-    };
-    let Some((position, base, step)) = program.as_linear() else { return Ok(None) };
-    let Some(coded) = input.segment.columns()[position].coded() else { return Err(unlike()) };
-    let codes = coded.codes(input.block);
-    if matches!(codes, headwater_segment::column::CodeSlice::U64(_)) {
-        return Ok(None);
-    }
-    let codes = i128::from(gather::sum(codes, input.rows));
-    Ok(Some(i128::from(base) * input.count as i128 + i128::from(step) * codes))
-}
-
-/// The extreme of a column of linear codes over a whole block of a single group, from the block's bounds.
-fn extreme_of_zone(
-    integers: &Integers,
-    accumulator: &Accumulator,
-    input: BlockRows<'_>,
-    rows: RowGroups<'_>,
-) -> Option<i64> {
-    let (true, None, Accumulator::ExtremeInteger { most, .. }, Integers::Program(program)) =
-        (rows.single, input.rows, accumulator, integers)
-    else {
-        return None;
-    };
-    let (position, base, step) = program.as_linear()?;
-    let (least, greatest) = input.segment.columns()[position].coded()?.zone(input.block)?;
-    let code = if *most { greatest } else { least };
-    i64::try_from(i128::from(base) + i128::from(step) * i128::from(code)).ok()
 }

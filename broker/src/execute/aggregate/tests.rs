@@ -331,7 +331,7 @@ const KEYS: [&str; 14] = [
     "price",
 ];
 
-const FUNCTIONS: [&str; 29] = [
+const FUNCTIONS: [&str; 27] = [
     "count(*)",
     "count(amount)",
     "count(city)",
@@ -353,10 +353,8 @@ const FUNCTIONS: [&str; 29] = [
     "count(DISTINCT city) FILTER (WHERE user > 0)",
     "count(DISTINCT user)",
     "count(DISTINCT amount) FILTER (WHERE paid)",
-    "count(DISTINCT year)",
-    "count(DISTINCT at)",
-    "count(DISTINCT url)",
-    "count(DISTINCT paid)",
+    "count(DISTINCT year), count(DISTINCT at)",
+    "count(DISTINCT url), count(DISTINCT paid)",
     "count(DISTINCT fee)",
     "count(DISTINCT price)",
     "count(DISTINCT upper(brand))",
