@@ -23,6 +23,7 @@
 //! - the same value is the same 64 bits in all workers of an execution, and different values are different bits;
 //! - after [`Distinct::settle`] no rows are added.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch};
@@ -39,7 +40,11 @@ use super::numbers::Numbers;
 use super::outcome::Moved;
 use super::pairs::{Alone, Listed, Narrow, PairSets, Set, Wide, union};
 use super::program::BlockRows;
+use super::spread::PARTITIONS;
 use super::values::{Values, integer_array};
+
+/// All partitions of the values.
+const ALL: Range<usize> = 0..PARTITIONS;
 
 /// An argument whose values are numbered.
 pub(super) struct Numbered {
@@ -209,30 +214,45 @@ impl Distinct {
         self.others.push(Other { listed: Arc::clone(listed), groups });
     }
 
-    /// Calls `each` with a group's values, each once.
-    fn of(&self, group: usize, scratch: &mut Set<Alone>, mut each: impl FnMut(&[i64])) {
-        if let (Some(own), []) = (&self.listed, self.others.as_slice()) {
-            return each(own.of(group));
+    /// Calls `each` with those of a group's values whose partition is one of `wanted`, each once.
+    fn of(&self, group: usize, wanted: &Range<usize>, scratch: &mut Set<Alone>, each: impl FnMut(&[i64])) {
+        let own = self.listed.as_ref().map_or(&[][..], |listed| listed.of(group));
+        if self.others.is_empty() {
+            return union(&mut [own], wanted, scratch, each);
         }
-        let own = self.listed.iter().map(|listed| listed.of(group));
         let others = self.others.iter().map(|other| {
             let group = other.groups.get(group).copied().unwrap_or(0);
             group.checked_sub(1).map_or(&[][..], |group| other.listed.of(group as usize))
         });
-        let mut lists: Vec<&[i64]> = own.chain(others).filter(|list| !list.is_empty()).collect();
-        union(&mut lists, scratch, each);
+        let lists = std::iter::once(own).chain(others).filter(|list| !list.is_empty());
+        union(&mut lists.collect::<Vec<_>>(), wanted, scratch, each);
+    }
+
+    /// Values that are listed, of all groups.
+    pub(super) fn listed_len(&self) -> usize {
+        self.listed.as_ref().map_or(0, |listed| listed.len())
+    }
+
+    /// How many values each group has, of those whose partition is one of `wanted`; all rows are listed.
+    pub(super) fn count(&self, wanted: &Range<usize>) -> Vec<i64> {
+        let mut scratch = Set::new();
+        let mut counts = vec![0; self.total];
+        for (group, count) in counts.iter_mut().enumerate() {
+            self.of(group, wanted, &mut scratch, |values| *count += values.len() as i64);
+        }
+        counts
+    }
+
+    /// Takes the number of values of each group.
+    pub(super) fn set_counts(&mut self, counts: Vec<i64>) {
+        self.counts = counts;
     }
 
     /// How many values each of the groups `present` has.
     pub(super) fn values(&mut self, present: &[u32]) -> ArrayRef {
         self.settle();
         if self.counts.is_empty() {
-            let mut scratch = Set::new();
-            let mut counts = vec![0; self.total];
-            for (group, count) in counts.iter_mut().enumerate() {
-                self.of(group, &mut scratch, |values| *count += values.len() as i64);
-            }
-            self.counts = counts;
+            self.counts = self.count(&ALL);
         }
         let counts = present.iter().map(|group| self.counts[*group as usize]);
         Arc::new(Int64Array::from_iter_values(counts))
@@ -244,7 +264,7 @@ impl Distinct {
         let (mut values, mut ends) = (Vec::new(), vec![0i32]);
         let mut scratch = Set::new();
         for group in present {
-            self.of(*group as usize, &mut scratch, |more| values.extend_from_slice(more));
+            self.of(*group as usize, &ALL, &mut scratch, |more| values.extend_from_slice(more));
             match i32::try_from(values.len()) {
                 Ok(end) => ends.push(end),
                 Err(_) => {

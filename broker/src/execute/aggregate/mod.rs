@@ -8,6 +8,7 @@
 //! per block      state      filter → selection → groups of its rows → accumulators
 //! distinct       distinct   (group, value) of the rows → a set of pairs
 //! many groups    spread     rows put aside by the hash of their keys, each partition grouped by itself in the end
+//! few groups     counting   the values of all partitions, share by share, by whoever asks next
 //! at the end     state      groups with rows → keys and states, as DataFusion's partial aggregate has them
 //!                merge      or the groups of all partitions put together → keys and values
 //! ```
@@ -23,6 +24,7 @@
 
 mod accumulator;
 mod argument;
+mod counting;
 mod distinct;
 mod exec;
 mod fragment;

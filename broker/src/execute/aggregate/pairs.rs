@@ -285,14 +285,37 @@ impl Listed {
         &self.values[Range { start, end: *end }]
     }
 
+    /// Values of all groups.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     /// Bytes of memory.
     pub(super) fn size(&self) -> usize {
         self.ends.capacity() * size_of::<usize>() + self.values.capacity() * size_of::<i64>()
     }
 }
 
-/// Calls `each` with the values of all lists, each once; the lists are as a [`Listed`] has them.
-pub(super) fn union(lists: &mut [&[i64]], scratch: &mut Set<Alone>, mut each: impl FnMut(&[i64])) {
+/// The values of a list whose partition is one of `wanted`; the list is as a [`Listed`] has it.
+fn within<'a>(list: &'a [i64], wanted: &Range<usize>) -> &'a [i64] {
+    if *wanted == (0..PARTITIONS) {
+        return list;
+    }
+    let start = list.partition_point(|value| partition(*value) < wanted.start);
+    let (_, list) = list.split_at(start);
+    let (list, _) = list.split_at(list.partition_point(|value| partition(*value) < wanted.end));
+    list
+}
+
+/// Calls `each` with those values of all lists whose partition is one of `wanted`, each once; the lists are as a [`Listed`]
+/// has them.
+pub(super) fn union(
+    lists: &mut [&[i64]],
+    wanted: &Range<usize>,
+    scratch: &mut Set<Alone>,
+    mut each: impl FnMut(&[i64]),
+) {
+    lists.iter_mut().for_each(|list| *list = within(list, wanted));
     let total: usize = lists.iter().map(|list| list.len()).sum();
     if let Some(only) = lists.iter().find(|list| list.len() == total) {
         return each(only);
@@ -312,7 +335,7 @@ pub(super) fn union(lists: &mut [&[i64]], scratch: &mut Set<Alone>, mut each: im
         return put(lists);
     }
     let mut same = Vec::with_capacity(lists.len());
-    for wanted in 0..PARTITIONS {
+    for wanted in wanted.clone() {
         same.clear();
         for list in lists.iter_mut() {
             let (head, rest) = list.split_at(list.partition_point(|value| partition(*value) <= wanted));
@@ -383,7 +406,16 @@ mod tests {
             for group in 0..GROUPS {
                 let mut slices: Vec<&[i64]> = lists.iter().map(|list| list.of(group as usize)).collect();
                 let mut found = Vec::new();
-                union(&mut slices, &mut Set::new(), |values| found.extend_from_slice(values));
+                for share in [0..1, 1..100, 100..PARTITIONS] {
+                    let mut slices = slices.clone();
+                    union(&mut slices, &share, &mut Set::new(), |values| found.extend_from_slice(values));
+                }
+                let mut at_once = Vec::new();
+                let all_partitions = 0..PARTITIONS;
+                union(&mut slices, &all_partitions, &mut Set::new(), |values| {
+                    at_once.extend_from_slice(values)
+                });
+                assert_eq!(at_once.len(), found.len());
                 let of_group = all.iter().filter(|(of, _)| *of == group);
                 let expected: BTreeSet<i64> = of_group.map(|(_, value)| *value).collect();
                 assert_eq!(found.len(), expected.len());
