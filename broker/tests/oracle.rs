@@ -151,6 +151,8 @@ const QUERIES: &[&str] = &[
     "SELECT min(price), max(price), min(\"rideId\"), max(\"rideId\") FROM orders",
     "SELECT city, count(*), sum(\"rideId\") FROM orders GROUP BY city",
     "SELECT \"$partition\", min(\"$offset\"), max(\"$offset\"), count(*) FROM orders GROUP BY 1",
+    "SELECT city, sum(\"rideId\"), count(*), avg(\"rideId\"), count(DISTINCT amount), count(DISTINCT at) FILTER (WHERE amount > 0) FROM orders GROUP BY city",
+    "SELECT count(*), avg(\"rideId\"), count(DISTINCT amount), count(DISTINCT city), count(DISTINCT \"rideId\") FROM orders",
     "SELECT \"$offset\", \"$key\", \"$timestamp\", price FROM orders WHERE \"$offset\" BETWEEN 30 AND 120",
     "SELECT * EXCLUDE (\"$partition\", \"$offset\", \"$timestamp\", \"$key\", \"$headers\") FROM orders WHERE city = 'Oslo'",
     "SELECT count(*) FROM orders WHERE city = 'Nowhere'",
