@@ -49,7 +49,7 @@ pub struct QueryStats {
     pub rows_total: AtomicU64,
     /// Segments of the tables at the cut (sealed and open).
     pub segments_total: AtomicU64,
-    /// Segments left after pruning.
+    /// Segments left after pruning: by zone maps when the query starts, by bloom filters as it comes to each.
     pub segments_scanned: AtomicU64,
     /// Open and sealing segments among those scanned.
     pub segments_open: AtomicU64,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
-use headwater_broker::request::QueryRequest;
+use headwater_broker::request::{QueryRequest, QueryStats};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::Tables;
 use headwater_segment::mutable::{MutableSegment, SegmentWriter};
@@ -221,6 +221,29 @@ async fn what_filters_deny_is_not_loaded() {
     let off = world.engine(Toggle::Off);
     assert_eq!(pruned(&off, &absent).await, None);
     assert_eq!(number(&off, &absent).await, Ok(0));
+}
+
+#[tokio::test]
+async fn what_filters_deny_counts_as_pruned() {
+    let world = keys(60_000).await;
+    for columns in ["count(*)", "n"] {
+        for (place, scanned) in [(-1, 1), (3, 2)] {
+            // One that has no columns in memory yet.
+            let engine = world.engine(Toggle::Auto);
+            let sql = format!("SELECT {columns} FROM t WHERE id = '{}'", key(place));
+            let answer =
+                engine.run(QueryRequest { sql: sql.clone(), ..QueryRequest::default() }).await.unwrap();
+            let stats = Arc::clone(&answer.stats);
+            answer.stream.map(|batch| assert!(batch.is_ok())).collect::<()>().await;
+            assert_eq!(QueryStats::get(&stats.segments_total), 3);
+            assert_eq!(QueryStats::get(&stats.segments_scanned), scanned, "{sql}");
+        }
+    }
+    let absent = format!("EXPLAIN ANALYZE SELECT n FROM t WHERE id = '{}'", key(-1));
+    let plan = answer(&world.engine(Toggle::Auto), &absent).await.unwrap();
+    for counter in ["segments_scanned=1", "segments_pruned=2", "segments_pruned_by_bloom=2"] {
+        assert!(plan.contains(counter), "{plan}");
+    }
 }
 
 #[tokio::test]

@@ -109,6 +109,80 @@ async fn each_group_comes_once_with_all_its_rows() {
     );
 }
 
+/// Distinct values beside other functions, which no rewrite of the query takes apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn distinct_values_are_counted_beside_other_functions() {
+    let world = world().await;
+    let by_rest = "SELECT amount % 7 AS k, sum(amount), count(*) AS c, avg(fare), count(DISTINCT amount) AS d, \
+                   count(DISTINCT rider) AS r FROM rides GROUP BY k";
+    let in_order = format!("{by_rest} ORDER BY c DESC LIMIT 10");
+    let plan = world.rows(&format!("EXPLAIN {in_order}")).await.join("\n");
+    let counted = "distinct=[count(DISTINCT rides.amount), count(DISTINCT rides.rider)]";
+    assert!(plan.contains("SegmentMergeExec: greatest 10") && plan.contains(counted), "{plan}");
+    assert!(!plan.contains("AggregateExec: mode=Final"), "{plan}");
+
+    let distinct = "SELECT a.k, d, r FROM \
+                    (SELECT k, count(*) AS d FROM (SELECT DISTINCT amount % 7 AS k, amount FROM rides) GROUP BY k) a JOIN \
+                    (SELECT k, count(rider) AS r FROM (SELECT DISTINCT amount % 7 AS k, rider FROM rides) GROUP BY k) b \
+                    ON a.k = b.k ORDER BY k";
+    let found = world.rows(&format!("SELECT k, d, r FROM ({by_rest}) ORDER BY k")).await;
+    assert_eq!(found, world.rows(distinct).await);
+    let first = world.rows(&format!("SELECT d FROM ({by_rest} ORDER BY d DESC, k LIMIT 1)")).await;
+    assert_eq!(first, ["12858"]);
+
+    let of_riders = "SELECT count(*), sum(n), sum(d), sum(e) FROM (SELECT rider, count(*) AS n, avg(fare), \
+                     count(DISTINCT amount) AS d, count(DISTINCT rider) AS e FROM rides GROUP BY rider)";
+    assert_eq!(world.rows(of_riders).await, ["45001|240000|90000|45000"]);
+    let none = "SELECT rider, count(DISTINCT amount), avg(fare), count(DISTINCT fare) FROM rides \
+                WHERE amount < 0 GROUP BY rider";
+    assert!(world.rows(none).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn distinct_values_of_all_rows_are_counted_by_the_partitions() {
+    let world = world().await;
+    let of_all = "SELECT count(*), avg(fare), count(DISTINCT amount), count(DISTINCT amount + 1), \
+                  count(DISTINCT rider) FILTER (WHERE amount < 1000) FROM rides";
+    let plan = world.rows(&format!("EXPLAIN {of_all}")).await.join("\n");
+    assert!(plan.contains("SegmentMergeExec") && plan.contains("distinct=["), "{plan}");
+    assert!(!plan.contains("AggregateExec: mode=Final"), "{plan}");
+    let mean: i64 = (0..ROWS).map(|row| row % AMOUNTS).sum();
+    let expected = format!("240000|{:?}|90000|90000|500", mean as f64 / 2.0 / ROWS as f64);
+    assert_eq!(world.rows(of_all).await, [expected]);
+    let none = "SELECT count(*), avg(fare), min(rider), count(DISTINCT amount), count(DISTINCT rider) \
+                FROM rides WHERE amount < 0";
+    assert_eq!(world.rows(none).await, ["0|NULL|NULL|0|0"]);
+    // Without distinct values there is a row for each partition to put together.
+    let plan = world.rows("EXPLAIN SELECT count(*), avg(fare) FROM rides").await.join("\n");
+    assert!(!plan.contains("SegmentMergeExec"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn distinct_values_that_do_not_fit_into_memory_are_handed_out() {
+    let world = world().await;
+    for (sql, least) in [
+        ("SELECT count(*), avg(fare), count(DISTINCT amount), count(DISTINCT amount * 3) FROM rides", 2),
+        (
+            "SELECT amount % 7 AS k, count(*), avg(fare), count(DISTINCT amount), count(DISTINCT amount * 3) \
+             FROM rides GROUP BY k ORDER BY k",
+            2,
+        ),
+    ] {
+        let expected = world.rows(sql).await;
+        let mut answered = 0;
+        for mebibytes in [128, 64, 32, 16, 8, 4, 2] {
+            match world.ask(sql, Some(mebibytes << 20)).await {
+                Ok(rows) => {
+                    assert_eq!(rows, expected, "{mebibytes} MiB: {sql}");
+                    answered += 1;
+                }
+                Err(error) => assert!(error.to_string().contains("memory"), "{mebibytes} MiB: {error}"),
+            }
+        }
+        assert!(answered >= least, "only {answered} of the budgets sufficed: {sql}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_groups_in_an_order_are_the_first_of_all() {
     let world = world().await;

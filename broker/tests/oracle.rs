@@ -12,7 +12,7 @@ use arrow::array::RecordBatch;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
-use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
+use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, error_of};
 use headwater_broker::request::{QueryAnswer, QueryRequest, QueryStats};
 use headwater_broker::{QueryError, QueryErrorKind};
 use headwater_segment::budget::MemoryBudget;
@@ -48,6 +48,8 @@ enum Form {
 
 struct World {
     engine: QueryEngine,
+    /// The same without zone maps.
+    unzoned: QueryEngine,
     table: Arc<LiveTable>,
     rows: Vec<RecordBatch>,
     // The open segments' writers: as long as they live, so does consumption.
@@ -99,9 +101,13 @@ async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
     }
     let tables = Tables::default();
     tables.insert(Arc::clone(&table));
-    let config = EngineConfig { threads: 2, ..EngineConfig::default() };
-    let engine = QueryEngine::new(config, Arc::new(tables)).unwrap();
-    World { engine, table, rows, _writers: writers }
+    let tables = Arc::new(tables);
+    let engine = |zones| {
+        let execute = ExecuteOptions { zones, ..ExecuteOptions::default() };
+        let config = EngineConfig { threads: 2, execute, ..EngineConfig::default() };
+        QueryEngine::new(config, Arc::clone(&tables)).unwrap()
+    };
+    World { engine: engine(true), unzoned: engine(false), table, rows, _writers: writers }
 }
 
 fn request(sql: &str) -> QueryRequest {
@@ -117,7 +123,11 @@ async fn collect(mut answer: QueryAnswer) -> Result<Vec<RecordBatch>, QueryError
 }
 
 async fn answer(world: &World, sql: &str) -> Vec<String> {
-    let answer = world.engine.run(request(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    answer_of(&world.engine, sql).await
+}
+
+async fn answer_of(engine: &QueryEngine, sql: &str) -> Vec<String> {
+    let answer = engine.run(request(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     lines(&collect(answer).await.unwrap_or_else(|error| panic!("{sql}: {error}")))
 }
 
@@ -141,6 +151,8 @@ const QUERIES: &[&str] = &[
     "SELECT min(price), max(price), min(\"rideId\"), max(\"rideId\") FROM orders",
     "SELECT city, count(*), sum(\"rideId\") FROM orders GROUP BY city",
     "SELECT \"$partition\", min(\"$offset\"), max(\"$offset\"), count(*) FROM orders GROUP BY 1",
+    "SELECT city, sum(\"rideId\"), count(*), avg(\"rideId\"), count(DISTINCT amount), count(DISTINCT at) FILTER (WHERE amount > 0) FROM orders GROUP BY city",
+    "SELECT count(*), avg(\"rideId\"), count(DISTINCT amount), count(DISTINCT city), count(DISTINCT \"rideId\") FROM orders",
     "SELECT \"$offset\", \"$key\", \"$timestamp\", price FROM orders WHERE \"$offset\" BETWEEN 30 AND 120",
     "SELECT * EXCLUDE (\"$partition\", \"$offset\", \"$timestamp\", \"$key\", \"$headers\") FROM orders WHERE city = 'Oslo'",
     "SELECT count(*) FROM orders WHERE city = 'Nowhere'",
@@ -176,6 +188,8 @@ async fn every_mixture_answers_like_plain_rows() {
                 context.sql(sql).await.unwrap().execute_stream().await.unwrap().try_collect().await.unwrap();
             for run in ["made", "kept"] {
                 assert_eq!(answer(&world, sql).await, lines(&expected), "mixture {seed}, plan {run}: {sql}");
+                let found = answer_of(&world.unzoned, sql).await;
+                assert_eq!(found, lines(&expected), "mixture {seed}, plan {run}, no zone maps: {sql}");
             }
         }
     }
@@ -189,6 +203,26 @@ async fn large_open_segments_are_spread_and_counted() {
     let sum = "SELECT count(*), sum(\"$offset\") FROM orders";
     assert_eq!(answer(&world, sum).await, ["40000|399980000"]);
     assert_eq!(answer(&world, "SELECT count(*) FROM (SELECT * FROM orders LIMIT 9000)").await, ["9000"]);
+}
+
+#[tokio::test]
+async fn without_zone_maps_every_segment_and_block_is_looked_at() {
+    let world = world(7, &[Form::Sealed, Form::Sealed], 20_000).await;
+    let rows = "SELECT \"$offset\" FROM orders WHERE $offset < 9000 AND city = 'Oslo'";
+    let groups =
+        "SELECT count(*), min(at), max(\"rideId\") FROM orders WHERE $offset < 9000 AND city = 'Oslo'";
+    for sql in [rows, groups] {
+        let mut found = Vec::new();
+        for (engine, segments) in [(&world.engine, 2), (&world.unzoned, 4)] {
+            let answer = engine.run(request(sql)).await.unwrap();
+            let stats = Arc::clone(&answer.stats);
+            found.push(lines(&collect(answer).await.unwrap()));
+            assert_eq!(QueryStats::get(&stats.segments_scanned), segments);
+            let plan = answer_of(engine, &format!("EXPLAIN ANALYZE {sql}")).await.join("\n");
+            assert_eq!(plan.contains("blocks_skipped=0"), segments == 4, "{plan}");
+        }
+        assert_eq!(found[0], found[1]);
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,23 @@ pub enum IngestError {
     /// A segment, or the table log.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The code that seals gave up on these rows. They stay in memory, queryable, and in Kafka.
+    #[error(
+        "table {table}, partition {partition}, offsets {from} to {to}: encoding the segment panicked: {panic}; nothing is \
+         lost, but the partition seals no further until a version that can encode these rows runs"
+    )]
+    SealPanicked {
+        /// Table.
+        table: String,
+        /// Partition.
+        partition: i32,
+        /// First offset of the range.
+        from: i64,
+        /// End of the range, exclusive.
+        to: i64,
+        /// What the panic said.
+        panic: String,
+    },
     /// The table's consumer has stopped.
     #[error("table {0} is not being consumed by this process")]
     Stopped(String),

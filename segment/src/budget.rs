@@ -112,10 +112,6 @@ impl Charge {
         }
         self.bytes = bytes;
     }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
 }
 
 impl Drop for Charge {

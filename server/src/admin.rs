@@ -117,6 +117,13 @@ impl TableAdmin for NodeTables {
                 missing.push(format!("table {}: its topic was not looked at yet", live.name()));
             }
             for partition in progress {
+                if let Some(error) = &partition.seal_error {
+                    missing.push(format!(
+                        "table {}: partition {}: {error}",
+                        live.name(),
+                        partition.partition
+                    ));
+                }
                 let why = match partition.stage {
                     PartitionStage::Live | PartitionStage::Paused => continue,
                     PartitionStage::Starting => "is starting".to_string(),

@@ -40,7 +40,7 @@ impl Pruner {
             .and_then(|filter| PruningPredicateBuilder::new().with_file_schema(schema).build(filter));
         let guarantees = predicate.as_ref().map_or(&[][..], |predicate| predicate.literal_guarantees());
         let demands = demands(source, guarantees);
-        Self { predicate, demands }
+        Self { predicate: predicate.filter(|_| source.options.zones), demands }
     }
 
     /// What bloom filters may be asked.

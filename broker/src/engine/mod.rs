@@ -45,6 +45,9 @@ pub use errors::error_of;
 
 /// Stack of a query thread. Address space, not memory: only the pages that a deep statement touches are real.
 const THREAD_STACK_BYTES: usize = 64 << 20;
+/// Turns after which a thread looks for tasks from elsewhere: the next query, or one whose client has gone and that must learn
+/// of it. Tokio begins with 61, and adapts that only when they have passed; here a turn is a morsel, a millisecond and more.
+const TURNS_OF_OWN_TASKS: u32 = 1;
 
 /// How often [`QueryEngine::drain`] looks whether the queries have ended.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -85,6 +88,7 @@ impl QueryEngine {
             .worker_threads(config.threads.max(1))
             .thread_name("headwater-query")
             .thread_stack_size(THREAD_STACK_BYTES)
+            .global_queue_interval(TURNS_OF_OWN_TASKS)
             .enable_all()
             .build()
             .map_err(|error| internal("the query threads did not start", &error))?;

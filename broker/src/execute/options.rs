@@ -19,6 +19,9 @@ pub enum Toggle {
 pub struct ExecuteOptions {
     /// Inverted indexes instead of scans of codes, and bloom filters before loads.
     pub indexes: Toggle,
+    /// Whether zone maps leave out segments and blocks, and stand for rows of a block. To look at one costs so little that
+    /// there is nothing to choose: they are used wherever it is possible, or never.
+    pub zones: bool,
     /// Whether aggregates are fused with scans where that is possible, or left to DataFusion.
     pub aggregate: bool,
     /// Whether physical plans are kept for the next query of the same text.
@@ -27,6 +30,6 @@ pub struct ExecuteOptions {
 
 impl Default for ExecuteOptions {
     fn default() -> Self {
-        Self { indexes: Toggle::Auto, aggregate: true, plans: true }
+        Self { indexes: Toggle::Auto, zones: true, aggregate: true, plans: true }
     }
 }

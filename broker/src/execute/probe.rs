@@ -5,17 +5,19 @@
 //! DOUBLE has two zeros and many NaN, so it has neither a filter nor a probe. NULL is equal to nothing, so it is no value.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::physical_expr::utils::{Guarantee, LiteralGuarantee};
-use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, Gauge, MetricBuilder};
 use headwater_segment::resident::Wish;
 use headwater_segment::sealed::{Probe, SegmentMeta};
 
 use super::options::Toggle;
 use super::source::{Source, segment_error};
+use crate::request::QueryStats;
 
 /// Longer lists are not asked for: at 1 % false positives a filter denies so many values in about half of the cases.
 const VALUES_MAX: usize = 64;
@@ -92,17 +94,63 @@ pub(crate) struct Probes {
     /// Whether filters are asked at any cost, even where the columns are in memory.
     forced: bool,
     /// Segments that were not loaded.
-    pruned: Option<Count>,
+    pruned: Option<PrunedByBloom>,
+}
+
+/// Counters of one operator over segments, and the query's.
+#[derive(Clone)]
+pub(crate) struct SegmentCounts {
+    /// Segments that are, or were, to be read.
+    scanned: Gauge,
+    /// Segments that were left out.
+    pruned: Count,
+    /// The query's counters, of all its operators.
+    stats: Arc<QueryStats>,
+}
+
+impl SegmentCounts {
+    /// For an operator that is about to read `left` of `total` segments, as the query's counters know already.
+    pub(crate) fn new(
+        metrics: &ExecutionPlanMetricsSet,
+        total: usize,
+        left: usize,
+        stats: &Arc<QueryStats>,
+    ) -> Self {
+        let scanned = MetricBuilder::new(metrics).global_gauge("segments_scanned");
+        let pruned = MetricBuilder::new(metrics).global_counter("segments_pruned");
+        scanned.add(left);
+        pruned.add(total - left);
+        Self { scanned, pruned, stats: Arc::clone(stats) }
+    }
+
+    /// One of the segments is not read after all.
+    fn prune(&self) {
+        self.scanned.sub(1);
+        self.pruned.add(1);
+        self.stats.segments_scanned.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone)]
+struct PrunedByBloom {
+    segments: Count,
+    counts: SegmentCounts,
 }
 
 impl Probes {
-    /// Counts in `metrics`, if there is anything to ask.
-    pub(crate) fn new(demands: &Arc<[Demand]>, toggle: Toggle, metrics: &ExecutionPlanMetricsSet) -> Self {
+    /// Counts in `metrics` and `counts`, if there is anything to ask.
+    pub(crate) fn new(
+        demands: &Arc<[Demand]>,
+        toggle: Toggle,
+        metrics: &ExecutionPlanMetricsSet,
+        counts: SegmentCounts,
+    ) -> Self {
         if toggle == Toggle::Off || demands.is_empty() {
             return Self::none();
         }
-        let pruned = MetricBuilder::new(metrics).global_counter("segments_pruned_by_bloom");
-        Self { demands: Arc::clone(demands), forced: toggle == Toggle::On, pruned: Some(pruned) }
+        let segments = MetricBuilder::new(metrics).global_counter("segments_pruned_by_bloom");
+        let pruned = Some(PrunedByBloom { segments, counts });
+        Self { demands: Arc::clone(demands), forced: toggle == Toggle::On, pruned }
     }
 
     /// Asks nothing.
@@ -115,9 +163,12 @@ impl Probes {
         self.forced && !self.demands.is_empty()
     }
 
-    /// Counts a segment that was not loaded.
+    /// Counts a segment that was not loaded, once.
     pub(super) fn count_pruned(&self) {
-        self.pruned.iter().for_each(|pruned| pruned.add(1));
+        if let Some(pruned) = &self.pruned {
+            pruned.segments.add(1);
+            pruned.counts.prune();
+        }
     }
 
     /// Whether filters that are in memory say that no row of the segment passes.

@@ -18,6 +18,9 @@
 //!       RepartitionExec(Hash)                         fused
 //!         fused
 //! ```
+//!
+//! Those without keys are replaced only where distinct values are counted: their partial states are long, all else's are
+//! a row.
 
 use std::sync::Arc;
 
@@ -107,7 +110,7 @@ impl PhysicalOptimizerRule for FuseAggregates {
 /// The plan with its final aggregates replaced; `is_placed` if something above depends on which partition a group is in.
 fn merging(node: Arc<dyn ExecutionPlan>, is_placed: bool) -> Result<Arc<dyn ExecutionPlan>> {
     if !is_placed && let Some(merge) = merge_of(&node)? {
-        return Ok(Arc::new(merge));
+        return Ok(merge);
     }
     let required = node.input_distribution_requirements();
     let gathers = node.downcast_ref::<RepartitionExec>().is_some();
@@ -128,22 +131,26 @@ fn merging(node: Arc<dyn ExecutionPlan>, is_placed: bool) -> Result<Arc<dyn Exec
     Ok(bounded(&node)?.unwrap_or(node))
 }
 
-/// The operator for a final aggregate with keys over a fused one.
-fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<SegmentMergeExec>> {
+/// The operator for a final aggregate over a fused one.
+fn merge_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(last) = node.downcast_ref::<AggregateExec>() else { return Ok(None) };
     let is_final = matches!(last.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned)
         && last.group_expr().is_single()
-        && !last.group_expr().expr().is_empty()
         && last.limit_options().is_none();
     if !is_final {
         return Ok(None);
     }
     let mut input = last.input();
     loop {
-        if input.downcast_ref::<SegmentAggregateExec>().is_some() {
-            let same =
-                node.output_partitioning().partition_count() == input.output_partitioning().partition_count();
-            return same.then(|| SegmentMergeExec::new(node, input)).transpose();
+        if let Some(partial) = input.downcast_ref::<SegmentAggregateExec>() {
+            let partitions = |plan: &Arc<dyn ExecutionPlan>| plan.output_partitioning().partition_count();
+            let has_keys = !last.group_expr().expr().is_empty();
+            let same = partitions(node) == partitions(input);
+            if has_keys && !same || !has_keys && !partial.counts_distinct() {
+                return Ok(None);
+            }
+            let merge: Arc<dyn ExecutionPlan> = Arc::new(SegmentMergeExec::new(node, input)?);
+            return Ok(Some(if same { merge } else { Arc::new(CoalescePartitionsExec::new(merge)) }));
         }
         let passes = input.downcast_ref::<RepartitionExec>().is_some()
             || input.downcast_ref::<CoalescePartitionsExec>().is_some();

@@ -46,7 +46,7 @@ use super::filter::columns::{column_indexes, with_columns};
 use super::filter::{Filter, SegmentFilter};
 use super::layout::{Layout, is_dynamic};
 use super::options::ExecuteOptions;
-use super::probe::Probes;
+use super::probe::{Probes, SegmentCounts};
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::{SegmentPart, Source};
 use super::work::{Prepare, Shared, Work};
@@ -224,10 +224,9 @@ impl SegmentScanExec {
             Some(assignment) => assignment.parts(&self.source.table)?,
         };
         let (total, left) = (table.segments_total().max(parts.len()), parts.len());
-        MetricBuilder::new(metrics).global_counter("segments_scanned").add(left);
-        MetricBuilder::new(metrics).global_counter("segments_pruned").add(total - left);
+        let counts = SegmentCounts::new(metrics, total, left, catalog.stats());
         choose(&mut parts);
-        let probes = Probes::new(pruner.demands(), self.source.options.indexes, metrics);
+        let probes = Probes::new(pruner.demands(), self.source.options.indexes, metrics, counts);
         Ok(Work::new(Arc::clone(&self.source), parts, columns, probes, catalog.io().clone(), prepare))
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::new_null_array;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
-use headwater_segment::column::{Column, PlainColumn, PlainStore, SegmentColumns};
+use headwater_segment::column::{CodedColumn, Column, PlainColumn, PlainStore, SegmentColumns};
 use headwater_segment::live::{LiveTable, OpenSlice};
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
@@ -86,7 +86,10 @@ impl Source {
         }
         let full = self.full(columns);
         match part {
-            SegmentPart::Sealed(meta) => Ok(self.residents.ready(&self.schema, meta, &full).map(Arc::new)),
+            SegmentPart::Sealed(meta) => {
+                let ready = self.residents.ready(&self.schema, meta, &full);
+                Ok(ready.map(|columns| self.told(columns)))
+            }
             SegmentPart::Open(slice) => {
                 self.residents.note_used(self.table.name(), &self.schema, &full);
                 Ok(Some(Arc::new(open_columns(slice, &self.schema, &full).map_err(segment_error)?)))
@@ -102,13 +105,36 @@ impl Source {
     ) -> Result<Arc<SegmentColumns>> {
         let full = self.full(columns);
         let columns = self.residents.columns(self.table.name(), &self.readers, &self.schema, meta, &full);
-        Ok(Arc::new(columns.await.map_err(segment_error)?))
+        Ok(self.told(columns.await.map_err(segment_error)?))
+    }
+
+    /// Columns with what execution may know of them.
+    fn told(&self, columns: SegmentColumns) -> Arc<SegmentColumns> {
+        Arc::new(if self.options.zones { columns } else { without_zones(&columns) })
     }
 
     /// The places in the table's schema of visible columns.
     pub(super) fn full(&self, columns: &[usize]) -> Vec<usize> {
         columns.iter().map(|column| self.visible[*column]).collect()
     }
+}
+
+/// The same columns as if nobody had noted the bounds of their blocks: whoever reads them must look at the rows.
+fn without_zones(columns: &SegmentColumns) -> SegmentColumns {
+    let bare = |column: &Arc<Column>| match column.coded() {
+        Some(coded) => Arc::new(Column::Coded(CodedColumn {
+            data_type: coded.data_type.clone(),
+            values: coded.values.clone(),
+            has_null: coded.has_null,
+            codes: coded.codes.clone(),
+            zones: None,
+            postings: coded.postings.clone(),
+        })),
+        None => Arc::clone(column),
+    };
+    let bare = columns.columns().iter().map(bare).collect();
+    // Only open columns have other blocks, and these have no zone maps.
+    SegmentColumns::even(columns.rows(), bare)
 }
 
 /// Columns `wanted` of `schema`; those that the segment is too old to have are NULL.

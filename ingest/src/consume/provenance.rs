@@ -45,6 +45,12 @@ impl Provenance {
         Ok(state)
     }
 
+    /// As if Kafka had been asked.
+    #[cfg(test)]
+    pub(super) fn confirm(&self, epoch: u32, partition: i32, end: i64) {
+        *self.confirmed.lock() = (epoch, BTreeMap::from([(partition, end)]));
+    }
+
     /// Every offset of `epoch` below this one is confirmed.
     pub(super) fn confirmed(&self, epoch: u32, partition: i32) -> Option<i64> {
         let confirmed = self.confirmed.lock();

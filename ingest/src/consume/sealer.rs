@@ -2,12 +2,14 @@
 //!
 //! Invariants:
 //! - a segment leaves the live table only in the swap that brings in the log snapshot which covers its offsets;
-//! - nothing is dropped on an error: what can be retried is retried for ever with backoff, while its rows stay
-//!   queryable and count against the memory budget;
+//! - nothing is dropped on an error, nor on a panic: what can be retried is retried for ever with backoff, while its rows
+//!   stay queryable and count against the memory budget;
 //! - the commit carries the segment's own id, and a retry carries the same id, so an ambiguous write is found again;
 //! - only what is known to be of the topic that the log names is committed (see `provenance`);
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
 
+use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinError;
 use ulid::Ulid;
 
 use super::dead_letters::DeadLetterTopic;
@@ -31,6 +34,8 @@ use crate::error::{IngestError, Result};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// The same rows are likely to panic again, and to encode them is work.
+const RETRY_PANICKED_MAX: Duration = Duration::from_secs(300);
 /// Objects above this size go up in parts.
 const MULTIPART_BYTES_MIN: usize = 16 << 20;
 
@@ -66,7 +71,12 @@ pub(crate) struct Sealer {
     pub(crate) encode_permits: Arc<Semaphore>,
     pub(crate) residents: Arc<ResidentStore>,
     pub(crate) letters: Option<DeadLetterTopic>,
+    /// What makes an object of rows.
+    pub(crate) encode: Encode,
 }
+
+/// [`sealed::encode`].
+pub(crate) type Encode = fn(SealRequest<'_>) -> Result<EncodedSegment, SegmentError>;
 
 /// What is left to write of a job, given what the log says is committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +99,15 @@ fn remaining_of((epoch, from, to): (u32, i64, i64), log_epoch: u32, committed: O
         }
         _ => Remaining::Nothing,
     }
+}
+
+/// How long to wait after the try that comes `retry` after one that failed with `error`.
+fn next_retry(retry: Duration, error: &IngestError) -> Duration {
+    let longest = match error {
+        IngestError::SealPanicked { .. } => RETRY_PANICKED_MAX,
+        _ => RETRY_MAX,
+    };
+    (retry * 2).min(longest)
 }
 
 impl Sealer {
@@ -120,6 +139,7 @@ impl Sealer {
                     // A write whose outcome was unknown may have been ours.
                     let ours = prepared.as_ref().and_then(|prepared| prepared.find_in(&snapshot));
                     self.live.adopt(snapshot, Some(&job.segment));
+                    self.live.partition_progress(self.partition).can_seal();
                     return ours.unwrap_or(SealOutcome::Nothing);
                 }
             };
@@ -127,7 +147,9 @@ impl Sealer {
                 Ok((snapshot, outcome, to)) => {
                     // What is left is of a recreated topic, or may be: it goes when the topic is counted anew.
                     self.live.adopt(snapshot, (to == job.to).then_some(&job.segment));
-                    self.live.partition_progress(self.partition).trouble_over();
+                    let progress = self.live.partition_progress(self.partition);
+                    progress.trouble_over();
+                    progress.can_seal();
                     return outcome;
                 }
                 Err(IngestError::Segment(SegmentError::Fenced { committed, .. })) => {
@@ -152,9 +174,13 @@ impl Sealer {
                     );
                     metrics::counter!("headwater_seal_retries_total", "table" => self.live.name().to_string())
                         .increment(1);
-                    self.live.partition_progress(self.partition).trouble(format!("seal: {error}"));
+                    let progress = self.live.partition_progress(self.partition);
+                    match error {
+                        IngestError::SealPanicked { .. } => progress.cannot_seal(format!("seal: {error}")),
+                        _ => progress.trouble(format!("seal: {error}")),
+                    }
                     tokio::time::sleep(retry).await;
-                    retry = (retry * 2).min(RETRY_MAX);
+                    retry = next_retry(retry, &error);
                 }
             }
         }
@@ -213,10 +239,10 @@ impl Sealer {
         }
     }
 
-    async fn encode(&self, job: &SealJob, from: i64, to: i64) -> Result<Prepared, SegmentError> {
+    async fn encode(&self, job: &SealJob, from: i64, to: i64) -> Result<Prepared> {
         let _permit = self.encode_permits.acquire().await;
         let (segment, live, partition) = (job.segment.clone(), self.live.clone(), self.partition);
-        let residents = self.residents.clone();
+        let (residents, encode) = (self.residents.clone(), self.encode);
         let work = move || -> Result<Prepared, SegmentError> {
             let id = Ulid::new();
             let letters: Vec<_> = segment
@@ -231,7 +257,7 @@ impl Sealer {
             } else {
                 let all: Vec<usize> = (0..schema.columns().len()).collect();
                 let rows = segment.batches(rows, &all).collect::<Result<Vec<_>, _>>()?;
-                Some(sealed::encode(SealRequest {
+                Some(encode(SealRequest {
                     schema: &schema,
                     table: live.name(),
                     partition,
@@ -247,13 +273,26 @@ impl Sealer {
                 if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
             Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded: false })
         };
-        let mut prepared = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| SegmentError::Refused(format!("encoding the segment panicked: {error}")))??;
+        let mut prepared =
+            tokio::task::spawn_blocking(work).await.map_err(|error| self.panicked(from..to, error))??;
         if let Some(encoded) = &mut prepared.segment {
             self.make_resident(encoded, job.segment.schema().clone()).await;
         }
         Ok(prepared)
+    }
+
+    fn panicked(&self, offsets: Range<i64>, error: JoinError) -> IngestError {
+        let panic = match error.try_into_panic() {
+            Ok(panic) => panic_text(panic.as_ref()),
+            Err(error) => error.to_string(),
+        };
+        IngestError::SealPanicked {
+            table: self.live.name().to_string(),
+            partition: self.partition,
+            from: offsets.start,
+            to: offsets.end,
+            panic,
+        }
     }
 
     /// Hands over the columns that queries have read, before the swap that makes queries look for them. The sweep finds those of a
@@ -284,6 +323,12 @@ impl Sealer {
         prepared.uploaded = true;
         Ok(())
     }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
 /// Runs what a seal can do without: if it panics, its columns are loaded from the object later.
@@ -341,26 +386,4 @@ impl Prepared {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_over_resident_columns_does_not_stop_a_seal() {
-        without_fail("events", Ulid::nil(), || panic!("a column that cannot be built")).await;
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        without_fail("events", Ulid::nil(), move || sender.send(()).unwrap()).await;
-        receiver.await.unwrap();
-    }
-
-    #[test]
-    fn what_remains_of_a_range() {
-        let range = (3, 10, 20);
-        assert_eq!(remaining_of(range, 3, Some(10)), Remaining::From(10));
-        assert_eq!(remaining_of(range, 3, Some(15)), Remaining::From(15));
-        assert_eq!(remaining_of(range, 3, Some(20)), Remaining::Nothing);
-        assert_eq!(remaining_of(range, 3, Some(30)), Remaining::Nothing);
-        assert_eq!(remaining_of(range, 3, Some(5)), Remaining::Nothing);
-        assert_eq!(remaining_of(range, 4, Some(10)), Remaining::Nothing);
-        assert_eq!(remaining_of(range, 3, None), Remaining::Nothing);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::log::Change;
 use headwater_segment::resident::ResidentStore;
+use headwater_segment::sealed;
 use headwater_segment::spec::DeadLetterTarget;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -216,6 +217,7 @@ impl Supervisor {
                 encode_permits: parts.encode_permits.clone(),
                 residents: parts.residents.clone(),
                 letters: letters.clone(),
+                encode: sealed::encode,
             };
             (sender, parts.runtime.spawn(sealer.run(jobs)))
         });

@@ -5,19 +5,16 @@
 //! are not looked at.
 #![no_main]
 
+mod good;
+
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
-};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use headwater_segment::schema::TableSchema;
-use headwater_segment::sealed::{
-    EncodedSegment, FooterCache, Probe, SealRequest, SegmentReaderFactory, encode,
-};
-use headwater_segment::spec::parse_spec;
+use headwater_segment::sealed::{EncodedSegment, FooterCache, Probe, SegmentReaderFactory};
 use libfuzzer_sys::fuzz_target;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -25,51 +22,11 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 
-const ROWS: i64 = 2_000;
-const SPEC: &str = "
-name: events
-sort_key: [city]
-stream: {brokers: 'localhost:9092', topic: events}
-columns:
-  - {name: city, type: STRING}
-  - {name: amount, type: LONG, index: [inverted, bloom]}
-  - {name: id, type: STRING, index: [inverted, bloom]}
-";
+use good::{GOOD, Good, ROWS, edits};
 
-struct Good {
-    schema: TableSchema,
-    sealed: EncodedSegment,
-    rows: RecordBatch,
-}
-
-static GOOD: LazyLock<Good> = LazyLock::new(|| {
-    let schema = TableSchema::new(&parse_spec(SPEC).expect("the spec is valid"));
-    let rows = 0..ROWS;
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.clone().map(|row| (row % 9 != 0).then(|| format!("city {}", row % 20))).collect::<StringViewArray>()),
-        Arc::new(rows.clone().map(|row| (row % 7 != 0).then_some(row * 37 % 100)).collect::<Int64Array>()),
-        Arc::new(rows.clone().map(|row| Some(format!("{row:020}"))).collect::<StringViewArray>()),
-        Arc::new(Int32Array::from_value(0, ROWS as usize)),
-        Arc::new(Int64Array::from_iter_values(rows.clone())),
-        Arc::new(TimestampMicrosecondArray::from_iter_values(rows).with_timezone("UTC")),
-        Arc::new(StringViewArray::new_null(ROWS as usize)),
-        Arc::new(StringViewArray::new_null(ROWS as usize)),
-    ];
-    let batch = RecordBatch::try_new(schema.arrow().clone(), columns).expect("the rows fit the schema");
-    let sealed = encode(SealRequest {
-        schema: &schema,
-        table: "events",
-        partition: 0,
-        from: 0,
-        to: ROWS,
-        id: ulid::Ulid::from_parts(1, 1),
-        dead_letters: 0,
-        rows: vec![batch],
-        keep: Vec::new(),
-    })
-    .expect("the rows can be sealed");
-    let rows = read(&schema, &sealed, sealed.bytes.clone()).expect("what was written can be read");
-    Good { schema, sealed, rows }
+static ROWS_WRITTEN: LazyLock<RecordBatch> = LazyLock::new(|| {
+    let Good { schema, sealed } = &*GOOD;
+    read(schema, sealed, sealed.bytes.clone()).expect("what was written can be read")
 });
 
 fn read(schema: &TableSchema, sealed: &EncodedSegment, object: Bytes) -> Option<RecordBatch> {
@@ -105,18 +62,17 @@ fn read(schema: &TableSchema, sealed: &EncodedSegment, object: Bytes) -> Option<
 fuzz_target!(|data: &[u8]| {
     let good = &*GOOD;
     let mut object = good.sealed.bytes.to_vec();
-    for edit in data.as_chunks::<8>().0 {
-        let position = u32::from_le_bytes([edit[0], edit[1], edit[2], edit[3]]) as usize;
+    for (position, what, byte) in edits(data) {
         let position = position % object.len().max(1);
-        match edit[4] % 5 {
+        match what % 5 {
             0 => object.truncate(position),
-            1 => object.push(edit[5]),
-            2 => object.insert(position.min(object.len()), edit[5]),
-            _ if position < object.len() => object[position] ^= edit[5],
+            1 => object.push(byte),
+            2 => object.insert(position.min(object.len()), byte),
+            _ if position < object.len() => object[position] ^= byte,
             _ => {}
         }
     }
     if let Some(rows) = read(&good.schema, &good.sealed, object.into()) {
-        assert_eq!(rows, good.rows);
+        assert_eq!(rows, *ROWS_WRITTEN);
     }
 });

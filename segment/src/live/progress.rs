@@ -47,6 +47,7 @@ struct Record {
     tombstones: u64,
     newest_timestamp_ms: Option<i64>,
     last_error: Option<String>,
+    seal_error: Option<String>,
 }
 
 /// The progress of one partition. Updated once per fetched batch.
@@ -125,6 +126,17 @@ impl PartitionProgress {
         }
     }
 
+    /// Rows cannot be sealed, and are likely to be no better the next time. Whatever else comes and goes, that stands until
+    /// [`can_seal`](Self::can_seal).
+    pub fn cannot_seal(&self, error: impl Into<String>) {
+        self.0.lock().seal_error = Some(error.into());
+    }
+
+    /// What could not be sealed is.
+    pub fn can_seal(&self) {
+        self.0.lock().seal_error = None;
+    }
+
     /// Brings the rate up to date; called about once a second.
     pub fn tick(&self, now_ms: i64) {
         let mut record = self.0.lock();
@@ -171,6 +183,8 @@ pub struct ProgressSnapshot {
     pub tombstones: u64,
     /// What is wrong.
     pub last_error: Option<String>,
+    /// Why rows cannot be sealed.
+    pub seal_error: Option<String>,
 }
 
 impl ProgressSnapshot {
@@ -201,7 +215,8 @@ impl ProgressSnapshot {
             rows: record.rows,
             dead_letters: record.dead_letters,
             tombstones: record.tombstones,
-            last_error: record.last_error,
+            last_error: record.last_error.or_else(|| record.seal_error.clone()),
+            seal_error: record.seal_error,
         }
     }
 }

@@ -148,11 +148,13 @@ impl ColumnWriter {
             ValuesWriter::F32(values) => *values = GrowWriter::new(capacity, account),
             ValuesWriter::F64(values) => *values = GrowWriter::new(capacity, account),
             ValuesWriter::I128(values) => *values = GrowWriter::new(capacity, account),
-            ValuesWriter::Codes { dictionary, .. } if dictionary.is_pointless() => {
-                let views = ViewWriter::new(dictionary.kind(), capacity, account);
-                self.values = ValuesWriter::Views(Box::new(views));
-            }
-            ValuesWriter::Codes { codes, .. } => *codes = GrowWriter::new(capacity, account),
+            ValuesWriter::Codes { codes, dictionary } => match dictionary.is_pointless_after_chunk() {
+                true => {
+                    let views = ViewWriter::new(dictionary.kind(), capacity, account);
+                    self.values = ValuesWriter::Views(Box::new(views));
+                }
+                false => *codes = GrowWriter::new(capacity, account),
+            },
             ValuesWriter::Views(views) => views.renew(capacity),
             ValuesWriter::List { bounds, elements } => {
                 *bounds = GrowWriter::new(capacity + 1, account);

@@ -12,13 +12,26 @@ use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use crate::budget::{Account, Charge};
+use crate::cardinality::Limit;
 use crate::kernel::view_store::{ByteValue, ViewKind, ViewReader, ViewWriter};
 
-/// Rows before a dictionary is first judged: few rows say little about a column.
-const JUDGED_VALUES_MIN: u64 = 4 * 8192;
-/// A hash table beyond this (half a million values and more) is out of most caches, so that each row would wait
-/// for memory more than once, and the row that makes it grow for some milliseconds.
-const TABLE_BYTES_MAX: u64 = 8 << 20;
+/// What a column must have more values than, or be on the way to, for its dictionary to be left: as many as a hash table of 2^19
+/// slots takes (4.5 MiB). The next larger one is out of most caches, so that each row would wait for memory more than
+/// once, and the row that makes it grow for some milliseconds.
+///
+/// The column is judged by the rule that sealing uses, against the rows that a segment is sealed at by default. A column
+/// that would be coded when it is sealed thus keeps its codes while it is open, whose first 32,768 rows are half distinct with
+/// 20,600 values already. What that costs where the guess is wrong is bounded:
+/// - rows: a column of unique values is found out at 8 chunks (40,448 rows), one in which six of ten rows are new at half
+///   a million; until then a row costs a look into the table, and a new value an entry in it;
+/// - bytes: a row takes 4 and a value about 30 beside its text, where a row without a dictionary takes 16 beside its text.
+///   At worst (290,000 values of at most 12 bytes in 460,000 rows) that is 23 bytes a row instead of 16, 3 MiB altogether;
+///   from three rows per value on it is less than without;
+/// - queries: leaving the dictionary is what they pay for, as a column is read as codes only if all its chunks have them.
+///
+/// Chunks come in the order of arrival, not from all over the column. So what changes later, such as ids that are used
+/// for a while, is not seen before it comes; the column is judged again at each chunk.
+const LIMIT: Limit = Limit { distinct_max: (1 << 19) / 8 * 7, judged_rows: Some(5_000_000) };
 
 /// An entry of the hash table. The hash is kept so that growing the table reads no values.
 struct Slot {
@@ -41,7 +54,9 @@ pub(super) struct DictionaryWriter {
     table_charge: Charge,
     hasher: RandomState,
     /// Values interned so far, repeated ones included.
-    values: u64,
+    values: usize,
+    /// Chunks that they fill.
+    chunks: usize,
 }
 
 impl DictionaryWriter {
@@ -56,6 +71,7 @@ impl DictionaryWriter {
             table_charge: Charge::new(account, 0),
             hasher: RandomState::default(),
             values: 0,
+            chunks: 0,
         }
     }
 
@@ -104,11 +120,10 @@ impl DictionaryWriter {
         (hasher.finish() >> 32) as u32
     }
 
-    /// Whether later rows are better held without this dictionary: most values are distinct, or there are
-    /// so many that looking one up costs more than storing it again.
-    pub(super) fn is_pointless(&self) -> bool {
-        let mostly_distinct = self.values >= JUDGED_VALUES_MIN && self.count as u64 * 2 > self.values;
-        mostly_distinct || self.table_charge.bytes() > TABLE_BYTES_MAX
+    /// Ends a chunk. Says whether the next ones are better held without this dictionary.
+    pub(super) fn is_pointless_after_chunk(&mut self) -> bool {
+        self.chunks += 1;
+        LIMIT.is_reached(self.count - 1, self.values, self.chunks)
     }
 }
 
@@ -116,6 +131,7 @@ impl DictionaryWriter {
 mod tests {
     use super::*;
     use crate::budget::MemoryBudget;
+    use crate::cardinality::tests::drawn;
     use arrow::array::AsArray;
 
     fn dictionary() -> DictionaryWriter {
@@ -142,17 +158,47 @@ mod tests {
         assert_eq!(dictionary().reader().snapshot().gather(&[0, 0], None).as_string_view().value(1), "");
     }
 
-    #[test]
-    fn pointless_once_most_of_many_values_are_distinct() {
+    /// After how many values of `numbers`, in chunks of 8192, the dictionary is given up.
+    fn given_up_after(numbers: impl Iterator<Item = i64>) -> Option<usize> {
         let mut dictionary = dictionary();
-        for value in 0..JUDGED_VALUES_MIN {
-            assert!(!dictionary.is_pointless());
-            dictionary.intern(ByteValue::Text(&format!("{value}")));
+        for (place, number) in (1..).zip(numbers) {
+            dictionary.intern(ByteValue::Text(&number.to_string()));
+            if place % 8192 == 0 && dictionary.is_pointless_after_chunk() {
+                return Some(place);
+            }
         }
-        assert!(dictionary.is_pointless());
-        for _ in 0..2 * JUDGED_VALUES_MIN {
-            dictionary.intern(ByteValue::Text("again"));
+        None
+    }
+
+    #[test]
+    fn a_dictionary_is_kept_for_values_that_will_repeat() {
+        for values in [1, 1_000, 20_000, 25_000, 40_000, 100_000, 400_000] {
+            assert_eq!(given_up_after(drawn(values).take(150_000)), None, "{values} values");
         }
-        assert!(!dictionary.is_pointless());
+        // Half of the rows are new, as long as it lasts.
+        assert_eq!(given_up_after((0..200_000).map(|row| row / 2)), None);
+    }
+
+    #[test]
+    fn a_dictionary_is_given_up_for_values_that_will_not_repeat() {
+        assert_eq!(given_up_after(0..100_000), Some(8 * 8192));
+        assert_eq!(given_up_after(drawn(50_000_000).take(100_000)), Some(8 * 8192));
+        assert_eq!(given_up_after((0..700_000).map(|row| row * 6 / 10)), Some(557_056));
+    }
+
+    #[test]
+    fn a_dictionary_is_given_up_before_its_table_leaves_the_caches() {
+        let mut dictionary = dictionary();
+        let values = LIMIT.distinct_max;
+        for value in 0..values {
+            dictionary.intern(ByteValue::Text(&value.to_string()));
+        }
+        let bytes = dictionary.table.allocation_size();
+        assert!(bytes <= 5 << 20, "{bytes}");
+        // Each of them has come often enough.
+        (dictionary.values, dictionary.chunks) = (5_000_000, 610);
+        assert!(!dictionary.is_pointless_after_chunk());
+        dictionary.intern(ByteValue::Text("one more"));
+        assert!(dictionary.is_pointless_after_chunk());
     }
 }

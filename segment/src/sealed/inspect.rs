@@ -3,6 +3,8 @@
 //! Without the table log the chain of checksums begins in the object itself, with the mark in its footer: it shows damage, though
 //! not that this is the object which the log means. Nothing is parsed before it was verified.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow::array::ArrayRef;
 use arrow::util::display::array_value_to_string;
 use bytes::Bytes;
@@ -111,9 +113,8 @@ impl SegmentReport {
 /// `Corrupt`, saying what the bytes are instead, if they are no Parquet file, or one that is no sealed segment.
 pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
     let tail_offset = verified_tail(object)?;
-    let metadata = ParquetMetaDataReader::new()
-        .with_page_index_policy(PageIndexPolicy::Optional)
-        .parse_and_finish(object)
+    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let metadata = unless_it_panics(|| reader.parse_and_finish(object))?
         .map_err(|error| corrupt(format!("its footer cannot be read ({error})")))?;
     let keys = Keys::of(&metadata);
     let (index_offset, index_length) = keys.index_place(tail_offset)?;
@@ -130,7 +131,7 @@ pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
                 crc32c::crc32c(&object[tail_offset as usize..])
             ),
         }],
-        columns: columns(&metadata)?,
+        columns: unless_it_panics(|| columns(&metadata))??,
         indexes: Vec::new(),
         keys: keys.0.iter().filter(|(key, _)| key.starts_with("headwater.")).cloned().collect(),
     };
@@ -161,6 +162,13 @@ pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
 
 fn corrupt(what: impl std::fmt::Display) -> SegmentError {
     SegmentError::Corrupt(format!("not a sealed segment: {what}"))
+}
+
+/// What a library makes of a footer. Some panic over one that another writer has made, as Arrow over types that it does not know;
+/// checksums are no help, for whoever writes a footer writes them too.
+fn unless_it_panics<T>(read: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read))
+        .map_err(|_| corrupt("its footer describes what no version of this build has written"))
 }
 
 /// Where the tail begins, if all of it is what was written.

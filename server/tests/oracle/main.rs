@@ -1,6 +1,7 @@
 //! The oracle: random tables, messages and queries, answered by Headwater in random mixtures of open, sealing and
-//! sealed segments, with inverted indexes by choice, forced on and off, with and without the fused aggregate, with the
-//! plan of an earlier run and with a new one, and by plain DataFusion over the rows that a second, slow decoder finds.
+//! sealed segments, with inverted indexes and bloom filters by choice, forced on and off, with and without zone maps and the
+//! fused aggregate, with the plan of an earlier run and with a new one, and by plain DataFusion over the rows that a second,
+//! slow decoder finds.
 //!
 //! One case is one seed. `HEADWATER_ORACLE_CASES` says how many cases run (48), `HEADWATER_ORACLE_SEED` where they
 //! begin (0): a failure names the seed with which it comes back alone.

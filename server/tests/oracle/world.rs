@@ -60,10 +60,18 @@ enum Form {
     Open,
 }
 
-/// Every query runs with inverted indexes by choice, wherever they are possible, and never; and with and without the
-/// fused aggregate and kept plans.
-const ENGINES: [(&str, Toggle, bool); 3] =
-    [("by choice", Toggle::Auto, true), ("forced on", Toggle::On, true), ("forced off", Toggle::Off, false)];
+/// Every query runs with inverted indexes and bloom filters by choice, wherever they are possible, and never; and with and
+/// without zone maps, the fused aggregate and kept plans.
+const ENGINES: [(&str, ExecuteOptions); 4] = [
+    ("by choice", options(Toggle::Auto, true, true)),
+    ("forced on", options(Toggle::On, true, true)),
+    ("without zone maps", options(Toggle::Auto, false, true)),
+    ("forced off", options(Toggle::Off, false, false)),
+];
+
+const fn options(indexes: Toggle, zones: bool, others: bool) -> ExecuteOptions {
+    ExecuteOptions { indexes, zones, aggregate: others, plans: others }
+}
 
 /// A query engine, by how it was told to execute.
 pub(crate) struct Engine {
@@ -100,16 +108,16 @@ impl World {
         }
         let tables = Arc::new(tables);
         let resident_dir = tempfile::tempdir().unwrap();
-        let engines = ENGINES.map(|(name, indexes, others)| {
+        let engines = ENGINES.map(|(name, execute)| {
             let config = EngineConfig {
                 threads: random.random_range(1..4),
-                execute: ExecuteOptions { indexes, aggregate: others, plans: others },
-                // Of three engines one maps its resident columns from files.
-                resident_dir: (indexes == Toggle::On).then(|| resident_dir.path().to_owned()),
+                execute,
+                // Of the engines one maps its resident columns from files.
+                resident_dir: (execute.indexes == Toggle::On).then(|| resident_dir.path().to_owned()),
                 ..EngineConfig::default()
             };
             let engine = QueryEngine::new(config, Arc::clone(&tables)).unwrap();
-            Engine { name, keeps_plans: others, engine }
+            Engine { name, keeps_plans: execute.plans, engine }
         });
         Self { engines: engines.into(), _writers: writers, _resident_dir: resident_dir, mixture }
     }

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 use headwater_segment::column::accumulate;
 
+use super::distinct::Distinct;
 use super::stock::Stock;
 use super::values::Values;
 
@@ -62,6 +63,7 @@ pub(super) enum Accumulator {
         data_type: DataType,
         counted: Counted,
     },
+    Distinct(Distinct),
     /// DataFusion's.
     Stock(Stock),
 }
@@ -178,6 +180,7 @@ impl Accumulator {
                 grow(kept, total, first);
                 counted.resize(total);
             }
+            Self::Distinct(distinct) => distinct.resize(total),
             Self::Stock(stock) => stock.resize(total),
         }
     }
@@ -194,6 +197,7 @@ impl Accumulator {
             }
             Self::ExtremeInteger { kept, counted, .. } => kept.capacity() * 8 + counted.size(),
             Self::ExtremeFloat { kept, counted, .. } => kept.capacity() * 8 + counted.size(),
+            Self::Distinct(distinct) => distinct.size(),
             Self::Stock(stock) => stock.size(),
         }
     }
@@ -240,6 +244,7 @@ impl Accumulator {
                 }
                 counted.add(rows, values.valid(), total);
             }
+            Self::Distinct(distinct) => distinct.add(rows, values),
             _ => {}
         }
     }

@@ -23,7 +23,6 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::fragment::Prepared;
-use super::key_values::KeyValues;
 use super::merging::Merging;
 use super::plan::Shape;
 use super::results::Fill;
@@ -89,6 +88,11 @@ impl SegmentAggregateExec {
         Worker::new(run, context, &self.metrics, partition)
     }
 
+    /// Whether it counts distinct values, rather than DataFusion's accumulators.
+    pub(crate) fn counts_distinct(&self) -> bool {
+        self.shape.distinct().next().is_some()
+    }
+
     /// What it computes.
     pub(super) fn shape(&self) -> &Shape {
         &self.shape
@@ -102,10 +106,7 @@ impl SegmentAggregateExec {
     fn run(&self, context: &TaskContext) -> Result<Run> {
         let (fragment, columns) = self.shape.fragment()?;
         let source = Arc::clone(self.shape.scan()?.source());
-        let keys = fragment.keys.iter().map(|key| match key.text_column(&fragment.schema) {
-            Some(column) => source.key_values.get(source.table.name(), column),
-            None => KeyValues::new(&key.field).map(Arc::new),
-        });
+        let keys = fragment.keys.iter().map(|key| key.shared_values(&fragment.schema, &source));
         let keys = keys.collect::<Result<_>>()?;
         let fragment = Arc::new(fragment);
         let preparing = Arc::clone(&fragment);
@@ -140,6 +141,10 @@ impl DisplayAs for SegmentAggregateExec {
         let keys: Vec<String> = self.shape.keys.iter().map(ToString::to_string).collect();
         let calls: Vec<&str> = self.shape.calls.iter().map(|call| call.function.name()).collect();
         write!(f, "SegmentAggregateExec: keys=[{}], functions=[{}]", keys.join(", "), calls.join(", "))?;
+        let distinct: Vec<&str> = self.shape.distinct().collect();
+        if !distinct.is_empty() {
+            write!(f, ", distinct=[{}]", distinct.join(", "))?;
+        }
         if let Some((mode, filter)) = self.shared.latest().and_then(|run| run.example.get().cloned()) {
             write!(f, ", groups={mode}, by={filter}")?;
         }

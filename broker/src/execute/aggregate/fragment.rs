@@ -12,7 +12,9 @@ use headwater_segment::column::SegmentColumns;
 
 use super::accumulator::{Accumulator, Counted, WideSums};
 use super::argument::{Floats, Integers, Presence, cast_integer};
+use super::distinct::{Argument, Distinct, Numbered, is_numbered};
 use super::keys::{Key, SegmentKey};
+use super::program::unlike;
 use super::stock::Stock;
 use super::values::{is_floating, is_integral};
 use crate::execute::filter::columns::{column_indexes, with_column_indexes};
@@ -49,6 +51,8 @@ pub(super) struct Call {
     pub(super) arguments: Vec<Expr>,
     pub(super) filter: Option<Filter>,
     pub(super) kind: Kind,
+    /// The argument, if its values are numbered.
+    pub(super) numbered: Option<Arc<Numbered>>,
 }
 
 /// How a function is computed.
@@ -68,6 +72,11 @@ pub(super) enum Kind {
         most: bool,
         data_type: DataType,
     },
+    DistinctIntegers {
+        data_type: DataType,
+    },
+    /// Distinct values that are told apart by their numbers.
+    DistinctNumbers,
     /// By DataFusion's accumulators.
     Stock,
 }
@@ -76,10 +85,14 @@ impl Kind {
     /// How to compute a function of arguments over `schema`.
     pub(super) fn of(function: &AggregateFunctionExpr, arguments: &[Expr], schema: &Schema) -> Result<Self> {
         let [argument] = arguments else { return Ok(Self::Stock) };
-        if function.is_distinct() {
-            return Ok(Self::Stock);
-        }
         let data_type = argument.data_type(schema)?;
+        if function.is_distinct() {
+            return Ok(match function.fun().name() {
+                "count" if is_integral(&data_type) => Self::DistinctIntegers { data_type },
+                "count" if is_numbered(&data_type) => Self::DistinctNumbers,
+                _ => Self::Stock,
+            });
+        }
         let most = function.fun().name() == "max";
         Ok(match (function.fun().name(), &data_type) {
             ("count", _) => Self::Count,
@@ -95,8 +108,8 @@ impl Kind {
 }
 
 impl Call {
-    /// Accumulators without groups.
-    fn accumulator(&self) -> Result<Accumulator> {
+    /// Accumulators without groups; `is_single` if there never is more than one.
+    fn accumulator(&self, is_single: bool) -> Result<Accumulator> {
         let counted = Counted::new(self.filter.is_some());
         Ok(match self.kind.clone() {
             Kind::Count => Accumulator::Count(counted),
@@ -109,6 +122,13 @@ impl Call {
             }
             Kind::ExtremeFloat { most, data_type } => {
                 Accumulator::ExtremeFloat { kept: Vec::new(), most, data_type, counted }
+            }
+            Kind::DistinctIntegers { data_type } => {
+                Accumulator::Distinct(Distinct::new(Argument::Integers(data_type), is_single))
+            }
+            Kind::DistinctNumbers => {
+                let argument = self.numbered.as_ref().ok_or_else(unlike)?;
+                Accumulator::Distinct(Distinct::new(Argument::Numbers(Arc::clone(argument)), is_single))
             }
             Kind::Stock => Accumulator::Stock(Stock::new(&self.function)?),
         })
@@ -138,6 +158,7 @@ pub(super) enum Input {
     Presence(Presence),
     Integers(Integers),
     Floats(Floats),
+    Numbers(SegmentKey),
     /// Expressions over the materialised rows.
     Rows(Vec<Expr>),
 }
@@ -145,9 +166,12 @@ pub(super) enum Input {
 impl Input {
     fn new(call: &Call, schema: &Schema, segment: &SegmentColumns) -> Result<Self> {
         let arguments = &call.arguments;
+        if let Some(argument) = &call.numbered {
+            return Ok(Self::Numbers(SegmentKey::new(&argument.key, schema, segment)?));
+        }
         Ok(match (&call.kind, arguments.as_slice()) {
             (Kind::Count, [argument]) => Self::Presence(Presence::new(argument, schema, segment)?),
-            (Kind::SumIntegers | Kind::ExtremeInteger { .. }, [argument]) => {
+            (Kind::SumIntegers | Kind::ExtremeInteger { .. } | Kind::DistinctIntegers { .. }, [argument]) => {
                 Self::Integers(Integers::new(argument, schema, segment)?)
             }
             (Kind::AverageIntegers, [argument]) => {
@@ -166,7 +190,8 @@ impl Input {
         match self {
             Self::Presence(Presence::Rows(expr))
             | Self::Integers(Integers::Rows(expr))
-            | Self::Floats(Floats::Rows(expr)) => std::slice::from_mut(expr),
+            | Self::Floats(Floats::Rows(expr))
+            | Self::Numbers(SegmentKey::Rows(expr)) => std::slice::from_mut(expr),
             Self::Rows(exprs) => exprs,
             _ => &mut [],
         }
@@ -179,6 +204,7 @@ impl Input {
             Self::Presence(Presence::Rows(_))
                 | Self::Integers(Integers::Rows(_))
                 | Self::Floats(Floats::Rows(_))
+                | Self::Numbers(SegmentKey::Rows(_))
                 | Self::Rows(_)
         )
     }
@@ -233,6 +259,6 @@ impl Fragment {
 
     /// Accumulators of every function, without groups.
     pub(super) fn accumulators(&self) -> Result<Vec<Accumulator>> {
-        self.calls.iter().map(|call| call.accumulator()).collect()
+        self.calls.iter().map(|call| call.accumulator(self.keys.is_empty())).collect()
     }
 }

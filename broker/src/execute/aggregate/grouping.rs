@@ -289,7 +289,7 @@ fn read_words(
 }
 
 /// Numbers one key of a block's rows.
-fn number(
+pub(super) fn number(
     key: &SegmentKey,
     numbers: &mut Numbers,
     input: BlockRows<'_>,

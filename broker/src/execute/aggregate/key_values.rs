@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::internal_err;
@@ -82,6 +82,13 @@ impl KeyValues {
     /// Bytes of memory.
     pub(super) fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
+    }
+
+    /// The number that stands for NULL.
+    pub(super) fn number_of_null(&self) -> Result<u32> {
+        let mut numbers = Vec::new();
+        self.intern(&new_null_array(self.field.data_type(), 1), &mut numbers)?;
+        Ok(numbers.first().map_or(UNKNOWN, |number| *number as u32))
     }
 
     /// The number of each value.

@@ -10,16 +10,18 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column as ColumnExpr;
 use headwater_segment::column::{CodeValues, CodedColumn, Column, PlainStore, SegmentColumns};
 
 use super::argument::by_code;
+use super::key_values::KeyValues;
 use super::program::Program;
 use super::values::is_integral;
 use crate::execute::project::dictionary_values;
+use crate::execute::source::Source;
 
 /// Integers with more values than this are keys by value.
 const NUMBERED_CODES_MAX: u64 = 65_536;
@@ -32,8 +34,27 @@ pub(super) struct Key {
 }
 
 impl Key {
+    /// An argument of a function, as a key.
+    pub(super) fn of_argument(argument: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Result<Self> {
+        let column = argument.downcast_ref::<ColumnExpr>();
+        let column = column.and_then(|column| schema.fields().get(column.index()));
+        let field = match column {
+            Some(column) => Arc::clone(column),
+            None => Arc::new(Field::new("argument", argument.data_type(schema)?, true)),
+        };
+        Ok(Self { expr: Arc::clone(argument), field })
+    }
+
+    /// The key's values: those of a text column are shared with other queries.
+    pub(super) fn shared_values(&self, schema: &Schema, source: &Source) -> Result<Arc<KeyValues>> {
+        match self.text_column(schema) {
+            Some(column) => source.key_values.get(source.table.name(), column),
+            None => KeyValues::new(&self.field).map(Arc::new),
+        }
+    }
+
     /// The column of `schema` that the key is, if it is one of text.
-    pub(super) fn text_column<'a>(&self, schema: &'a Schema) -> Option<&'a FieldRef> {
+    fn text_column<'a>(&self, schema: &'a Schema) -> Option<&'a FieldRef> {
         let column = self.expr.downcast_ref::<ColumnExpr>()?.index();
         let is_text = *self.field.data_type() == DataType::Utf8View;
         schema.fields().get(column).filter(|field| is_text && field.data_type() == self.field.data_type())

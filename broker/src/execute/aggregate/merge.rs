@@ -7,7 +7,8 @@
 //!              rows ───┘                 └─ …
 //! ```
 //!
-//! Few groups are one job. Many are a job for each hash partition, whose table fits into the cache.
+//! Few groups are one job, but for their distinct values, which are counted in shares. Many are a job for each hash
+//! partition, whose table fits into the cache.
 
 use std::collections::BinaryHeap;
 use std::ops::Range;
@@ -21,6 +22,7 @@ use datafusion::error::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 
 use super::accumulator::Accumulator;
+use super::counting::{Counting, SHARES};
 use super::fragment::Fragment;
 use super::grouping::key_arrays;
 use super::key_values::KeyValues;
@@ -74,6 +76,8 @@ pub(super) struct Merge {
     shapes: Vec<Shape>,
     parts: Vec<(PartitionGroups, Division)>,
     jobs: usize,
+    /// If the jobs are shares of the distinct values.
+    counting: Option<Counting>,
     next: AtomicUsize,
     /// What the parts take.
     _memory: Vec<MemoryReservation>,
@@ -88,10 +92,10 @@ struct Division {
 }
 
 /// The groups of one job.
-struct JobGroups {
+pub(super) struct JobGroups {
     packed: Packed,
     rows: Vec<i64>,
-    accumulators: Vec<Accumulator>,
+    pub(super) accumulators: Vec<Accumulator>,
 }
 
 impl Merge {
@@ -105,14 +109,16 @@ impl Merge {
         let shapes = parts.first().map(|part| part.shapes.clone()).unwrap_or_default();
         let total: usize = parts.iter().map(|part| part.present.len()).sum();
         let is_one = total <= ONE_JOB_GROUPS_MAX && parts.iter().all(|part| part.spread.is_none());
-        let jobs = if is_one { 1 } else { PARTITIONS };
+        let counting = if is_one { Counting::new(&parts) } else { None };
+        let divisions = if is_one { 1 } else { PARTITIONS };
+        let jobs = if counting.is_some() { SHARES } else { divisions };
         let parts = parts.into_iter().map(|part| {
-            let division = Division::new(&part, jobs);
+            let division = Division::new(&part, divisions);
             (part, division)
         });
         let parts = parts.collect();
         let next = AtomicUsize::new(0);
-        Self { fragment, keys, shapes, parts, jobs, next, _memory: memory }
+        Self { fragment, keys, shapes, parts, jobs, counting, next, _memory: memory }
     }
 
     /// The next job, if there is one.
@@ -122,16 +128,23 @@ impl Merge {
 
     /// Does a job; `None` if it has no groups.
     pub(super) fn run(&self, job: usize, output: &Output) -> Result<Option<RecordBatch>> {
-        let mut groups = self.merge(job)?;
-        let mut present: Vec<u32> =
-            (0..groups.rows.len() as u32).filter(|group| groups.rows[*group as usize] > 0).collect();
+        let groups = match &self.counting {
+            Some(counting) => counting.count(job, || self.merge(0))?,
+            None => Some(self.merge(job)?),
+        };
+        let Some(mut groups) = groups else { return Ok(None) };
+        let all = 0..groups.rows.len() as u32;
+        let mut present: Vec<u32> = match self.is_single() {
+            true => all.collect(),
+            false => all.filter(|group| groups.rows[*group as usize] > 0).collect(),
+        };
         if let Output::Values(_, Some(top)) = output {
             groups.keep_top(*top, &mut present)?;
         }
         if present.is_empty() {
             return Ok(None);
         }
-        let words = groups.packed.words(&present);
+        let words = if self.is_single() { Vec::new() } else { groups.packed.words(&present) };
         let mut arrays = self.fragment.all_keys(key_arrays(&self.keys, &self.shapes, words)?)?;
         let schema = match output {
             Output::States => {
@@ -150,6 +163,11 @@ impl Merge {
         batch(schema, arrays, present.len()).map(Some)
     }
 
+    /// Whether there is just one group, with or without rows.
+    fn is_single(&self) -> bool {
+        self.fragment.keys.is_empty()
+    }
+
     fn merge(&self, job: usize) -> Result<JobGroups> {
         let mut groups = JobGroups::new(&self.fragment, &self.shapes)?;
         let mut scratch = SpreadScratch::default();
@@ -159,8 +177,13 @@ impl Merge {
             if !places.is_empty() {
                 let from: Vec<u32> = places.iter().map(|place| part.present[*place as usize]).collect();
                 let words: Vec<KeyWords> = part.words.iter().map(|words| words.gather(places)).collect();
-                groups.packed.find(&words, &mut to);
-                groups.resize(groups.packed.len());
+                if self.is_single() {
+                    to = vec![0];
+                    groups.resize(1);
+                } else {
+                    groups.packed.find(&words, &mut to);
+                    groups.resize(groups.packed.len());
+                }
                 groups.add(part, places, &from, &to)?;
             }
             if let Some(spread) = &part.spread {
@@ -168,7 +191,9 @@ impl Merge {
                 spread.group(job, packed, rows, accumulators, &mut scratch)?;
             }
         }
-        groups.resize(groups.packed.len());
+        if !self.is_single() {
+            groups.resize(groups.packed.len());
+        }
         Ok(groups)
     }
 }

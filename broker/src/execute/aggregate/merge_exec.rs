@@ -16,8 +16,8 @@ use datafusion::physical_plan::execution_plan::{
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-    ReplaceChildrenOptions,
+    DisplayAs, DisplayFormatType, EmptyRecordBatchStream, ExecutionPlan, ExecutionPlanProperties,
+    Partitioning, PlanProperties, ReplaceChildrenOptions,
 };
 use futures::{StreamExt, stream};
 use parking_lot::Mutex;
@@ -62,7 +62,7 @@ struct Execution {
 }
 
 impl SegmentMergeExec {
-    /// In place of a final aggregate over `partial`, which has keys.
+    /// In place of a final aggregate over `partial`.
     pub(crate) fn new(last: &Arc<dyn ExecutionPlan>, partial: &Arc<dyn ExecutionPlan>) -> Result<Self> {
         let partitions = partial.output_partitioning().partition_count();
         let properties = PlanProperties::new(
@@ -126,7 +126,14 @@ impl Execution {
     async fn begin(&self, partition: usize, context: &Arc<TaskContext>) -> Result<Stage> {
         Ok(match self.merging.outcome(partition).await? {
             Outcome::Merged(merge) => Stage::Jobs(merge),
-            Outcome::Apart => Stage::Apart(self.apart()?.execute(partition, Arc::clone(context))?),
+            Outcome::Apart => {
+                let plan = self.apart()?;
+                // Without keys the plan has one partition.
+                Stage::Apart(match partition < plan.output_partitioning().partition_count() {
+                    true => plan.execute(partition, Arc::clone(context))?,
+                    false => Box::pin(EmptyRecordBatchStream::new(plan.schema())),
+                })
+            }
             Outcome::Failed(error) => return Err(DataFusionError::Shared(error)),
         })
     }

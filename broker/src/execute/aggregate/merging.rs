@@ -128,6 +128,9 @@ impl Merging {
                 break;
             }
             let more = worker.step().await.map_err(|error| self.fail(error))?;
+            if !more {
+                worker.settle().map_err(|error| self.fail(error))?;
+            }
             if worker.state.has_emitted() {
                 self.decide(Outcome::Apart);
                 break;

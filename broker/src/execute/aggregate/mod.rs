@@ -6,7 +6,9 @@
 //! per query      plan       expressions over the table's columns              → Fragment
 //! per segment    fragment   filter, keys and arguments compiled to its codes  → Prepared
 //! per block      state      filter → selection → groups of its rows → accumulators
+//! distinct       distinct   (group, value) of the rows → a set of pairs
 //! many groups    spread     rows put aside by the hash of their keys, each partition grouped by itself in the end
+//! few groups     counting   the values of all partitions, share by share, by whoever asks next
 //! at the end     state      groups with rows → keys and states, as DataFusion's partial aggregate has them
 //!                merge      or the groups of all partitions put together → keys and values
 //! ```
@@ -22,6 +24,8 @@
 
 mod accumulator;
 mod argument;
+mod counting;
+mod distinct;
 mod exec;
 mod fragment;
 mod grouping;
@@ -33,8 +37,10 @@ mod merging;
 mod numbers;
 mod outcome;
 mod packed;
+mod pairs;
 mod plan;
 mod program;
+mod reader;
 mod results;
 mod spread;
 mod state;

@@ -35,6 +35,10 @@ impl Accumulator {
     pub(super) fn finish(self, present: &[u32]) -> Result<Finished> {
         Ok(match self {
             Self::Stock(mut stock) => Finished::States(stock.states(present)?),
+            Self::Distinct(mut distinct) => {
+                distinct.settle();
+                Finished::Own(Self::Distinct(distinct))
+            }
             own => Finished::Own(own),
         })
     }
@@ -90,6 +94,9 @@ impl Accumulator {
                 });
                 counted.merge(other, moved, total);
             }
+            (Self::Distinct(distinct), Finished::Own(Self::Distinct(other))) => {
+                distinct.merge(other, moved, total);
+            }
             // All partitions run the same functions.
             _ => return Err(unlike()),
         }
@@ -108,6 +115,7 @@ impl Accumulator {
                 let counts = counted.of_all(present, rows);
                 average_states(floats(sums, present, &counts), counts)
             }
+            Self::Distinct(distinct) => vec![distinct.states(present)?],
             Self::Stock(stock) => stock.states(present)?,
             _ => vec![self.values(present, rows)?],
         })
@@ -146,6 +154,7 @@ impl Accumulator {
                     Arc::new(kept)
                 }
             }
+            Self::Distinct(distinct) => distinct.values(present),
             Self::Stock(stock) => stock.values(present)?,
         })
     }
@@ -153,7 +162,7 @@ impl Accumulator {
 
 impl Moved<'_> {
     /// Each group and what it is elsewhere.
-    fn each(self, mut take: impl FnMut(usize, usize)) {
+    pub(super) fn each(self, mut take: impl FnMut(usize, usize)) {
         self.from.iter().zip(self.to).for_each(|(from, to)| take(*from as usize, *to as usize));
     }
 }

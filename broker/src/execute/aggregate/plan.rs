@@ -18,6 +18,7 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, InputOrderMode};
 
+use super::distinct::Numbered;
 use super::fragment::{Call, Fragment, KeyOutput, Kind};
 use super::keys::Key;
 use super::results::{AggregateKey, CallKey};
@@ -25,6 +26,7 @@ use crate::execute::filter::Filter;
 use crate::execute::filter::columns::{column_indexes, with_columns};
 use crate::execute::layout::{Layout, is_dynamic};
 use crate::execute::scan::SegmentScanExec;
+use crate::execute::source::Source;
 
 type Expr = Arc<dyn PhysicalExpr>;
 
@@ -102,6 +104,16 @@ impl Shape {
         }
     }
 
+    /// The functions that count distinct values, rather than DataFusion's accumulators.
+    pub(super) fn distinct(&self) -> impl Iterator<Item = &str> {
+        let schema = self.scan().map(|scan| &scan.source().visible_schema).ok();
+        let is_distinct = move |call: &&ShapeCall| {
+            let kind = schema.map(|schema| Kind::of(&call.function, &call.arguments, schema));
+            matches!(kind, Some(Ok(Kind::DistinctIntegers { .. } | Kind::DistinctNumbers)))
+        };
+        self.calls.iter().filter(is_distinct).map(|call| call.function.name())
+    }
+
     /// What its partial aggregates of a segment are kept by; `None` if they are not to be kept.
     pub(super) fn result_key(&self) -> Result<Option<AggregateKey>> {
         let scan = self.scan()?;
@@ -160,7 +172,11 @@ impl Shape {
             let kind = Kind::of(&call.function, &call.arguments, &schema)?;
             let filter = call.filter.map(|filter| Filter::new(Some(&filter), &schema, options));
             let (function, arguments, filter) = (call.function, call.arguments, filter.transpose()?);
-            Ok(Call { function, arguments, filter, kind })
+            let numbered = match (&kind, arguments.as_slice()) {
+                (Kind::DistinctNumbers, [argument]) => Some(numbered(argument, &schema, scan.source())?),
+                _ => None,
+            };
+            Ok(Call { function, arguments, filter, kind, numbered })
         });
         let fragment = Fragment {
             filter: Filter::new(filter.as_ref(), &schema, options)?,
@@ -172,6 +188,13 @@ impl Shape {
         };
         Ok((fragment, layout.loaded))
     }
+}
+
+/// An argument whose values are numbered, as those of a key are.
+fn numbered(argument: &Expr, schema: &SchemaRef, source: &Source) -> Result<Arc<Numbered>> {
+    let key = Key::of_argument(argument, schema)?;
+    let values = key.shared_values(schema, source)?;
+    Ok(Arc::new(Numbered { key, values }))
 }
 
 /// The keys that tell groups apart, and how all keys are had from these: one that is a function of others tells nothing.

@@ -4,7 +4,8 @@
 //! A sealed segment never changes, so what is kept is right for as long as the segment is read. An aggregate is kept when it
 //! is asked a second time, and then after that query, by one task at a time: what is asked once costs nothing.
 //!
-//! Not kept: aggregates with more than [`GROUPS_MAX`] groups in a segment, those that fail for it, and those with
+//! Not kept: aggregates with more than [`GROUPS_MAX`] groups in a segment or more than [`DISTINCT_MAX`] distinct values to
+//! count (to look at the rows again is faster than to put these together), those that fail for it, and those with
 //! conditions that other operators narrow while they run.
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +33,8 @@ use crate::execute::source::{SegmentPart, Source};
 
 /// Most groups of a segment that are kept.
 const GROUPS_MAX: usize = 4096;
+/// Most distinct values of a segment, in all groups.
+const DISTINCT_MAX: usize = 65_536;
 /// Bytes of a segment's groups while they are found; with more there would be too many.
 const GROUPS_BYTES_MAX: usize = 64 << 20;
 /// Most aggregates that are known.
@@ -242,7 +245,7 @@ impl Fill {
         for start in (0..segment.blocks()).step_by(BLOCKS_PER_TURN) {
             let end = segment.blocks().min(start + BLOCKS_PER_TURN);
             state.consume(segment, &prepared, 0, start..end)?;
-            if state.size() > GROUPS_BYTES_MAX {
+            if state.size() > GROUPS_BYTES_MAX || state.distinct_len_max() > DISTINCT_MAX {
                 return Ok(None);
             }
             tokio::task::yield_now().await;

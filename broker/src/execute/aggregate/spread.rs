@@ -64,7 +64,8 @@ impl Spread {
                 Accumulator::Count(_) => SpreadColumn::Presence(each()),
                 Accumulator::SumIntegers { .. }
                 | Accumulator::AverageIntegers { .. }
-                | Accumulator::ExtremeInteger { .. } => SpreadColumn::Integers(each(), each()),
+                | Accumulator::ExtremeInteger { .. }
+                | Accumulator::Distinct(_) => SpreadColumn::Integers(each(), each()),
                 Accumulator::SumFloats { .. }
                 | Accumulator::Average { .. }
                 | Accumulator::ExtremeFloat { .. } => SpreadColumn::Floats(each(), each()),

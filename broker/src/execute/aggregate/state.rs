@@ -6,18 +6,17 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::error::Result;
-use headwater_segment::column::{BLOCK_ROWS, SegmentColumns, gather};
+use headwater_segment::column::{BLOCK_ROWS, SegmentColumns};
 
 use super::accumulator::{Accumulator, RowGroups, count, grow};
-use super::argument::{Integers, evaluate};
-use super::fragment::{Fragment, Input, Prepared, SegmentCall};
+use super::distinct::Distinct;
+use super::fragment::{Fragment, Prepared};
 use super::grouping::{Grouping, key_arrays};
 use super::key_values::KeyValues;
 use super::keys::Shape;
 use super::merge::{Merge, Output, PartitionGroups, batch};
-use super::program::{BlockRows, ProgramScratch, unlike};
+use super::reader::{Reader, block_rows};
 use super::spread::Spread;
-use super::values::Values;
 use crate::execute::filter::FilterScratch;
 use crate::execute::project::materialise;
 use crate::execute::selection::Selection;
@@ -42,18 +41,10 @@ pub(super) struct PartitionState {
     /// The rows that pass a function's FILTER too, and their groups.
     filtered: Selection,
     filtered_groups: Vec<u32>,
-    scratch: Scratch,
+    reader: Reader,
     /// What the partition has done, for metrics.
     pub(super) blocks_read: usize,
     pub(super) rows_selected: usize,
-}
-
-/// Memory that functions reuse.
-struct Scratch {
-    program: ProgramScratch,
-    integers: Values<i64>,
-    floats: Values<f64>,
-    valid: Vec<u8>,
 }
 
 impl PartitionState {
@@ -64,6 +55,7 @@ impl PartitionState {
         keys: Vec<Arc<KeyValues>>,
         spread_after: usize,
     ) -> Result<Self> {
+        let reader = Reader::new(&fragment)?;
         let mut state = Self {
             grouping: Grouping::new(&keys),
             keys,
@@ -79,12 +71,7 @@ impl PartitionState {
             groups: Vec::new(),
             filtered: Selection::new(),
             filtered_groups: Vec::new(),
-            scratch: Scratch {
-                program: ProgramScratch::default(),
-                integers: Values::default(),
-                floats: Values::default(),
-                valid: Vec::new(),
-            },
+            reader,
             blocks_read: 0,
             rows_selected: 0,
         };
@@ -117,7 +104,11 @@ impl PartitionState {
     pub(super) fn size(&self) -> usize {
         let accumulators: usize = self.accumulators.iter().map(Accumulator::size).sum();
         let spread = self.spread.as_ref().map_or(0, Spread::size);
-        self.grouping.size() + self.rows.capacity() * size_of::<i64>() + accumulators + spread
+        self.grouping.size()
+            + self.rows.capacity() * size_of::<i64>()
+            + accumulators
+            + spread
+            + self.reader.size()
     }
 
     /// How rows are grouped now, for people.
@@ -198,9 +189,10 @@ impl PartitionState {
         count(rows, &mut self.rows);
         let input = block_rows(segment, block, &mut self.selection);
         let mut sub_selected = false;
-        for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
+        let calls = prepared.calls.iter().zip(&mut self.accumulators).enumerate();
+        for (index, (call, accumulator)) in calls {
             if call.filter.is_none() {
-                self.scratch.add(call, accumulator, input, rows, batch.as_ref(), total)?;
+                self.reader.add((index, call), accumulator, input, rows, batch.as_ref(), total)?;
             }
             sub_selected |= call.filter.is_some();
         }
@@ -215,6 +207,7 @@ impl PartitionState {
             return Ok(true);
         }
         let entered = self.grouping.enter(&prepared.keys)?;
+        self.reader.enter(&prepared.calls)?;
         self.entered = entered.then_some(segment_index);
         Ok(entered)
     }
@@ -227,7 +220,7 @@ impl PartitionState {
         batch: Option<&RecordBatch>,
     ) -> Result<bool> {
         let input = block_rows(segment, block, &mut self.selection);
-        self.grouping.assign(&prepared.keys, input, batch, &mut self.scratch.program, &mut self.groups)
+        self.grouping.assign(&prepared.keys, input, batch, &mut self.reader.program, &mut self.groups)
     }
 
     /// The functions with a FILTER: each over the selected rows that pass it.
@@ -238,7 +231,8 @@ impl PartitionState {
         block: usize,
         total: usize,
     ) -> Result<()> {
-        for (call, accumulator) in prepared.calls.iter().zip(&mut self.accumulators) {
+        let calls = prepared.calls.iter().zip(&mut self.accumulators).enumerate();
+        for (index, (call, accumulator)) in calls {
             let Some(filter) = &call.filter else { continue };
             self.filtered.copy_from(&self.selection);
             filter.narrow(segment, block, &mut self.filter_scratch, &mut self.filtered)?;
@@ -252,9 +246,9 @@ impl PartitionState {
             self.filtered_groups.clear();
             self.filtered_groups.extend(both.filter(|(row, _)| passes(**row)).map(|(_, group)| *group));
             let single = self.grouping.is_single();
-            self.scratch.add_selected(
+            self.reader.add_selected(
                 (segment, block, &mut self.filtered),
-                (prepared, call, accumulator),
+                (prepared, (index, call), accumulator),
                 RowGroups { groups: &self.filtered_groups, single },
                 total,
             )?;
@@ -304,9 +298,39 @@ impl PartitionState {
         all.filter(|group| self.rows[*group as usize] > 0).collect()
     }
 
-    /// The groups, for others to merge; `None` if there was no row. Starts anew.
+    /// Bytes that settling takes until it is done, at most.
+    pub(super) fn settle_bytes(&self) -> usize {
+        self.distinct().map(Distinct::settle_bytes).sum()
+    }
+
+    /// Makes the groups ready for a merge: no rows follow.
+    pub(super) fn settle(&mut self) {
+        for accumulator in &mut self.accumulators {
+            if let Accumulator::Distinct(distinct) = accumulator {
+                distinct.settle();
+            }
+        }
+    }
+
+    fn distinct(&self) -> impl Iterator<Item = &Distinct> {
+        self.accumulators.iter().filter_map(|accumulator| match accumulator {
+            Accumulator::Distinct(distinct) => Some(distinct),
+            _ => None,
+        })
+    }
+
+    /// Most distinct values that there may be, of all groups and functions.
+    pub(super) fn distinct_len_max(&self) -> usize {
+        self.distinct().map(Distinct::len_max).sum()
+    }
+
+    /// The groups, for others to merge; `None` if there are keys and there was no row. Starts anew.
     pub(super) fn take_groups(&mut self) -> Result<Option<PartitionGroups>> {
-        let Some(shapes) = self.grouping.shapes().map(<[Shape]>::to_vec) else { return Ok(None) };
+        let shapes = match self.grouping.shapes() {
+            Some(shapes) => shapes.to_vec(),
+            None if self.keys.is_empty() => Vec::new(),
+            None => return Ok(None),
+        };
         let present = self.present();
         let words = self.grouping.words(&present);
         let accumulators = std::mem::take(&mut self.accumulators).into_iter();
@@ -340,144 +364,11 @@ impl PartitionState {
         }
         let Some(spread) = &mut self.spread else { return Ok(false) };
         let input = block_rows(segment, block, &mut self.selection);
-        let packed = self.grouping.pack_rows(&prepared.keys, input, batch, &mut self.scratch.program)?;
+        let packed = self.grouping.pack_rows(&prepared.keys, input, batch, &mut self.reader.program)?;
         spread.add_keys(packed)?;
         for (call, prepared) in prepared.calls.iter().enumerate() {
-            self.scratch.spread((call, prepared), spread, input, batch)?;
+            self.reader.spread((call, prepared), spread, input, batch)?;
         }
         Ok(true)
     }
-}
-
-fn block_rows<'a>(segment: &'a SegmentColumns, block: usize, selection: &'a mut Selection) -> BlockRows<'a> {
-    let count = selection.count();
-    let rows = if selection.is_all() { None } else { Some(selection.indices()) };
-    BlockRows { segment, block, rows, count }
-}
-
-impl Scratch {
-    /// Adds the rows of a selection of its own, materialised if need be.
-    fn add_selected(
-        &mut self,
-        (segment, block, selection): (&SegmentColumns, usize, &mut Selection),
-        (prepared, call, accumulator): (&Prepared, &SegmentCall, &mut Accumulator),
-        rows: RowGroups<'_>,
-        total: usize,
-    ) -> Result<()> {
-        let batch = if call.input.needs_rows() {
-            Some(materialise(segment, &prepared.positions, block, selection, &prepared.rows_schema)?)
-        } else {
-            None
-        };
-        self.add(call, accumulator, block_rows(segment, block, selection), rows, batch.as_ref(), total)
-    }
-
-    /// Puts aside what one function is given.
-    fn spread(
-        &mut self,
-        (index, call): (usize, &SegmentCall),
-        spread: &mut Spread,
-        input: BlockRows<'_>,
-        batch: Option<&RecordBatch>,
-    ) -> Result<()> {
-        match &call.input {
-            Input::Presence(presence) => {
-                let has_null = presence.read(input, batch, &mut self.valid)?;
-                spread.add_presence(index, has_null.then_some(&self.valid[..]));
-            }
-            Input::Integers(integers) => {
-                integers.read(input, batch, &mut self.program, &mut self.integers)?;
-                spread.add_integers(index, &self.integers);
-            }
-            Input::Floats(floats) => {
-                floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
-                spread.add_floats(index, &self.floats);
-            }
-            // Not where functions need the rows themselves.
-            Input::Rows(_) => {}
-        }
-        Ok(())
-    }
-
-    /// Adds rows to the accumulators of one function.
-    fn add(
-        &mut self,
-        call: &SegmentCall,
-        accumulator: &mut Accumulator,
-        input: BlockRows<'_>,
-        rows: RowGroups<'_>,
-        batch: Option<&RecordBatch>,
-        total: usize,
-    ) -> Result<()> {
-        match &call.input {
-            Input::Presence(presence) => {
-                let has_null = presence.read(input, batch, &mut self.valid)?;
-                accumulator.add_rows(rows, has_null.then_some(&self.valid[..]), total);
-            }
-            Input::Integers(integers) => {
-                if let Some(sum) = sum_of_codes(integers, accumulator, input, rows)? {
-                    accumulator.add_total(rows, sum, total);
-                    return Ok(());
-                }
-                if let Some(value) = extreme_of_zone(integers, accumulator, input, rows) {
-                    accumulator.add_extreme(rows, value, total);
-                    return Ok(());
-                }
-                integers.read(input, batch, &mut self.program, &mut self.integers)?;
-                accumulator.add_integers(rows, &mut self.integers, total);
-            }
-            Input::Floats(floats) => {
-                floats.read(input, batch, &mut self.program, &mut self.integers, &mut self.floats)?;
-                accumulator.add_floats(rows, &self.floats, total);
-            }
-            Input::Rows(exprs) => {
-                let arguments = exprs.iter().map(|expr| evaluate(expr, batch)).collect::<Result<Vec<_>>>()?;
-                accumulator.add_arrays(rows, &arguments)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The sum of a column of linear codes over the rows of a single group, from the sum of the codes.
-fn sum_of_codes(
-    integers: &Integers,
-    accumulator: &Accumulator,
-    input: BlockRows<'_>,
-    rows: RowGroups<'_>,
-) -> Result<Option<i128>> {
-    let (
-        true,
-        Accumulator::SumIntegers { .. } | Accumulator::AverageIntegers { .. },
-        Integers::Program(program),
-    ) = (rows.single, accumulator, integers)
-    else {
-        return Ok(None);
-    };
-    let Some((position, base, step)) = program.as_linear() else { return Ok(None) };
-    let Some(coded) = input.segment.columns()[position].coded() else { return Err(unlike()) };
-    let codes = coded.codes(input.block);
-    if matches!(codes, headwater_segment::column::CodeSlice::U64(_)) {
-        return Ok(None);
-    }
-    let codes = i128::from(gather::sum(codes, input.rows));
-    Ok(Some(i128::from(base) * input.count as i128 + i128::from(step) * codes))
-}
-
-/// The extreme of a column of linear codes over a whole block of a single group, from the block's bounds.
-fn extreme_of_zone(
-    integers: &Integers,
-    accumulator: &Accumulator,
-    input: BlockRows<'_>,
-    rows: RowGroups<'_>,
-) -> Option<i64> {
-    let (true, None, Accumulator::ExtremeInteger { most, .. }, Integers::Program(program)) =
-        (rows.single, input.rows, accumulator, integers)
-    else {
-        return None;
-    };
-    let (position, base, step) = program.as_linear()?;
-    let (least, greatest) = input.segment.columns()[position].coded()?.zone(input.block)?;
-    let code = if *most { greatest } else { least };
-    i64::try_from(i128::from(base) + i128::from(step) * i128::from(code)).ok()
 }

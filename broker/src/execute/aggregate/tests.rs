@@ -21,6 +21,7 @@ use headwater_segment::column::{Column, PlainColumn, PlainStore, SegmentColumns,
 use headwater_segment::schema::ColumnType;
 use proptest::prelude::*;
 
+use super::distinct::Numbered;
 use super::fragment::{Call, Fragment, KeyOutput, Kind};
 use super::key_values::KeyValues;
 use super::keys::Key;
@@ -180,8 +181,15 @@ fn fragment(
     let calls = aggregate.aggr_expr().iter().zip(aggregate.filter_expr()).map(|(function, filter)| {
         let arguments: Vec<_> =
             function.expressions().iter().map(|expr| placed(expr, aggregate.input())).collect();
+        let kind = Kind::of(function, &arguments, &schema())?;
+        let numbered = (kind == Kind::DistinctNumbers).then(|| {
+            let key = Key::of_argument(&arguments[0], &schema()).unwrap();
+            let values = Arc::new(KeyValues::new(&key.field).unwrap());
+            Arc::new(Numbered { key, values })
+        });
         Ok(Call {
-            kind: Kind::of(function, &arguments, &schema())?,
+            kind,
+            numbered,
             function: Arc::clone(function),
             arguments,
             filter: filter
@@ -274,7 +282,7 @@ async fn fused(
     }
     let mut shapes: Vec<_> = at_work.iter().filter_map(PartitionState::shapes).collect();
     shapes.dedup();
-    let is_merged = matches!(way, Way::Merged) && shapes.len() == 1;
+    let is_merged = matches!(way, Way::Merged) && (shapes.len() == 1 || fragment.keys.is_empty());
     let final_aggregate = |states| {
         AggregateExec::try_new(
             AggregateMode::Final,
@@ -323,7 +331,7 @@ const KEYS: [&str; 14] = [
     "price",
 ];
 
-const FUNCTIONS: [&str; 19] = [
+const FUNCTIONS: [&str; 27] = [
     "count(*)",
     "count(amount)",
     "count(city)",
@@ -342,6 +350,14 @@ const FUNCTIONS: [&str; 19] = [
     "count(*) FILTER (WHERE city = 'text 1' OR year > 1995)",
     "sum(amount) FILTER (WHERE NOT paid AND brand > 'text 2')",
     "count(DISTINCT brand)",
+    "count(DISTINCT city) FILTER (WHERE user > 0)",
+    "count(DISTINCT user)",
+    "count(DISTINCT amount) FILTER (WHERE paid)",
+    "count(DISTINCT year), count(DISTINCT at)",
+    "count(DISTINCT url), count(DISTINCT paid)",
+    "count(DISTINCT fee)",
+    "count(DISTINCT price)",
+    "count(DISTINCT upper(brand))",
     "sum(extract(month FROM at))",
 ];
 
@@ -421,7 +437,15 @@ fn segments_of_many_blocks_in_every_mode() {
     for keys in [&[][..], &["city"], &["year", "brand"], &["url"], &["user"], &["url", "user", "at", "city"]]
     {
         for condition in [None, Some("city = 'text 1'")] {
-            let functions = ["count(*)", "sum(amount)", "avg(price)", "max(user)", "count(DISTINCT year)"];
+            let functions = [
+                "count(*)",
+                "sum(amount)",
+                "avg(price)",
+                "max(user)",
+                "count(DISTINCT year)",
+                "count(DISTINCT amount)",
+                "count(DISTINCT url)",
+            ];
             let rows = vec![many(70_000), many(20_000)];
             run(rows, [false, keys.len() == 1, false], keys, &functions, condition).unwrap();
         }

@@ -120,6 +120,22 @@ impl Worker {
         }
     }
 
+    /// Makes the groups ready for a merge; hands them out if memory is too short for that.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let more = self.state.settle_bytes();
+        if more == 0 {
+            return Ok(());
+        }
+        if self.memory.try_grow(more).is_err() {
+            self.emit()?;
+        } else {
+            let elapsed = self.metrics.baseline.elapsed_compute().clone();
+            let _timer = elapsed.timer();
+            self.state.settle();
+        }
+        self.memory.try_resize(self.state.size())
+    }
+
     /// The groups, for a merge, and the memory that they take.
     pub(super) fn take_groups(&mut self) -> Result<(Option<PartitionGroups>, MemoryReservation)> {
         Ok((self.state.take_groups()?, self.memory.take()))

@@ -63,6 +63,26 @@ async fn damage_is_reported_wherever_it_is() {
     }
 }
 
+/// What parses stands behind checksums; so it gets some that are right.
+#[tokio::test]
+async fn a_footer_that_another_writer_made_is_a_report_or_an_error() {
+    let (sealed, _) = sealed(60).await;
+    let tail = (sealed.meta.index_offset + sealed.meta.index_length) as usize;
+    let arrow_schema = b"ARROW:schema";
+    let found = sealed.bytes.windows(arrow_schema.len()).rposition(|window| window == arrow_schema).unwrap();
+    let text = found + arrow_schema.len() + 4;
+    let mut refused = 0;
+    for position in (tail..sealed.bytes.len() - 8).step_by(11).chain(text..text + 1500) {
+        let mut other = sealed.bytes.to_vec();
+        // Still a letter or digit, where there was one.
+        other[position] = if other[position] == b'D' { b'M' } else { b'D' };
+        if tail_mark::fill(&mut other, tail) {
+            refused += usize::from(inspect(&other.into()).is_err());
+        }
+    }
+    assert!(refused > 0);
+}
+
 #[tokio::test]
 async fn a_segment_is_rebuilt_with_other_indexes() {
     let old_schema = every_type(&["city"]);

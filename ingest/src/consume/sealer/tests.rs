@@ -1,0 +1,129 @@
+//! Seals whose encoder panics, and the decisions of a seal.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use headwater_segment::budget::MemoryBudget;
+use headwater_segment::live::ProgressSnapshot;
+use headwater_segment::log::TableLog;
+use headwater_segment::resident::ResidentConfig;
+use headwater_segment::spec::parse_spec;
+use headwater_segment::value::{RowSink, Value};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::kafka::topic::TopicClient;
+
+#[tokio::test]
+async fn a_panic_over_resident_columns_does_not_stop_a_seal() {
+    without_fail("events", Ulid::nil(), || panic!("a column that cannot be built")).await;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    without_fail("events", Ulid::nil(), move || sender.send(()).unwrap()).await;
+    receiver.await.unwrap();
+}
+
+#[test]
+fn what_remains_of_a_range() {
+    let range = (3, 10, 20);
+    assert_eq!(remaining_of(range, 3, Some(10)), Remaining::From(10));
+    assert_eq!(remaining_of(range, 3, Some(15)), Remaining::From(15));
+    assert_eq!(remaining_of(range, 3, Some(20)), Remaining::Nothing);
+    assert_eq!(remaining_of(range, 3, Some(30)), Remaining::Nothing);
+    assert_eq!(remaining_of(range, 3, Some(5)), Remaining::Nothing);
+    assert_eq!(remaining_of(range, 4, Some(10)), Remaining::Nothing);
+    assert_eq!(remaining_of(range, 3, None), Remaining::Nothing);
+}
+
+const SPEC: &str =
+    "{name: events, columns: [{name: n, type: LONG}], stream: {brokers: 'localhost:1', topic: events}}";
+const ROWS: i64 = 10;
+
+/// A sealer of a table whose partition 0 has an open segment of [`ROWS`] rows, and that segment.
+async fn sealer(encode: Encode) -> (Sealer, Arc<MutableSegment>) {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (root, spec) = (Path::from("tables/events"), parse_spec(SPEC).unwrap());
+    let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
+    let start = Change::FirstStart { epoch: 0, starts: BTreeMap::from([(0, 0)]), topic_id: None };
+    log.commit(&Commit { id: Ulid::new(), at_ms: 0, change: start }).await.unwrap();
+    let live = LiveTable::new(log, store, root);
+    let (mut writer, segment) = MutableSegment::create(live.schema(), 0, 0, MemoryBudget::new(1 << 30));
+    for offset in 0..ROWS {
+        writer.set(0, Value::I64(offset));
+        writer.finish_row(offset, None, None, None);
+    }
+    writer.publish(ROWS);
+    live.open_segment(Arc::clone(&segment));
+    let topic = Arc::new(Provenance::new(TopicClient::connect(&spec.stream).unwrap()));
+    topic.confirm(0, 0, ROWS);
+    let resident = ResidentConfig { dir: None, disk_bytes_max: 0, memory_bytes_max: 1 << 20 };
+    let sealer = Sealer {
+        live,
+        partition: 0,
+        topic,
+        encode_permits: Arc::new(Semaphore::new(1)),
+        residents: ResidentStore::open(resident).unwrap(),
+        letters: None,
+        encode,
+    };
+    (sealer, segment)
+}
+
+fn job(segment: &Arc<MutableSegment>) -> SealJob {
+    SealJob { epoch: 0, segment: Arc::clone(segment), from: 0, to: ROWS, reply: None }
+}
+
+fn progress(live: &LiveTable) -> ProgressSnapshot {
+    live.progress().into_iter().find(|progress| progress.partition == 0).unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_over_rows_is_told_and_tried_again_and_loses_none() {
+    static TRIES: AtomicUsize = AtomicUsize::new(0);
+    let (sealer, segment) = sealer(|request| match TRIES.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => panic!("no code for row {}", request.rows[0].num_rows()),
+        _ => sealed::encode(request),
+    })
+    .await;
+    let live = Arc::clone(&sealer.live);
+    let sealing = tokio::spawn(async move { sealer.seal(&job(&segment)).await });
+    while TRIES.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    // The first panic is told before the second try.
+    let told = progress(&live).seal_error.unwrap();
+    let wanted =
+        "table events, partition 0, offsets 0 to 10: encoding the segment panicked: no code for row 10";
+    assert!(told.contains(wanted), "{told}");
+    assert_eq!(progress(&live).last_error.as_ref(), Some(&told));
+    assert_eq!(live.read().open.iter().map(|slice| slice.rows.len()).sum::<usize>(), ROWS as usize);
+    // The topic's own troubles come and go beside it.
+    live.partition_progress(0).trouble("fetch: timed out");
+    live.partition_progress(0).trouble_over();
+    assert!(progress(&live).seal_error.is_some());
+
+    let SealOutcome::Segment(meta) = sealing.await.unwrap() else { panic!("the third try seals") };
+    assert_eq!((meta.from, meta.to, meta.rows), (0, ROWS, ROWS as u64));
+    assert_eq!((progress(&live).seal_error, progress(&live).last_error), (None, None));
+    assert!(live.read().open.is_empty());
+    assert_eq!(live.snapshot().committed(0), Some(ROWS));
+}
+
+#[test]
+fn a_panic_is_tried_again_ever_more_rarely() {
+    let waits = |error: &IngestError| -> Vec<u64> {
+        let waits = std::iter::successors(Some(RETRY_FIRST), |retry| Some(next_retry(*retry, error)));
+        waits.take(15).map(|wait| wait.as_millis() as u64).collect()
+    };
+    let panicked = IngestError::SealPanicked {
+        table: "events".into(),
+        partition: 0,
+        from: 0,
+        to: ROWS,
+        panic: "no code".into(),
+    };
+    let [first, .., last] = waits(&panicked)[..] else { panic!("there are more than two") };
+    assert_eq!((first, last), (100, 300_000));
+    let [first, .., last] = waits(&IngestError::Stopped("events".into()))[..] else { panic!("likewise") };
+    assert_eq!((first, last), (100, 10_000));
+}
