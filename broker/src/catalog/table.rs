@@ -15,11 +15,12 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use headwater_segment::clock::now_ms;
-use headwater_segment::live::{LiveTable, TableRead};
+use headwater_segment::live::{LiveTable, OffsetRange, TableRead};
 use headwater_segment::sealed::SegmentReaderFactory;
 
 use super::CatalogSources;
 use super::prune::{self, Pruner};
+use crate::cluster::assignment::{Assignment, SealedRef};
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
@@ -150,6 +151,22 @@ impl CutTable {
         stats.segments_open.fetch_add(open, Ordering::Relaxed);
         let open = self.read.open.iter().cloned().map(SegmentPart::Open);
         open.chain(sealed.into_iter().map(SegmentPart::Sealed)).collect()
+    }
+
+    /// What of the cut a leaf whose filter is `pruner` has to read, by name: for another node, or for this one at another time.
+    pub(crate) fn assignment(&self, pruner: &Pruner) -> Assignment {
+        let log = &self.read.log;
+        let sealed = pruner.surviving(&log.schema, &log.segments);
+        let begins = |partition: i32| {
+            let open = self.read.open.iter().map(|slice| &slice.segment);
+            let open = open.filter(|segment| segment.partition() == partition);
+            log.committed(partition).or_else(|| open.map(|segment| segment.start_offset()).min())
+        };
+        let open = self.read.cut.offsets.iter().filter_map(|(partition, to)| {
+            let from = begins(*partition).filter(|from| from < to)?;
+            Some(OffsetRange { epoch: log.stream.epoch, partition: *partition, from, to: *to })
+        });
+        Assignment { sealed: sealed.iter().map(|segment| SealedRef::of(segment)).collect(), open: open.collect() }
     }
 
     /// What the planner may assume. Bounds only of the columns that the plan uses.

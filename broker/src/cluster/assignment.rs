@@ -5,9 +5,13 @@
 //!
 //! Invariant: a node reads all of its assignment, or fails and says what is missing.
 
+use std::fmt;
+use std::sync::Arc;
+
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use headwater_segment::live::{LiveTable, OffsetRange, Piece};
+use headwater_segment::sealed::SegmentMeta;
 use ulid::Ulid;
 
 use crate::execute::source::SegmentPart;
@@ -21,13 +25,18 @@ pub(crate) struct Assignment {
     pub(crate) open: Vec<OffsetRange>,
 }
 
+impl SealedRef {
+    /// The name of a segment.
+    pub(crate) fn of(segment: &SegmentMeta) -> Self {
+        Self { id: segment.id, partition: segment.partition, from: segment.from }
+    }
+}
+
 /// A sealed segment by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SealedRef {
     /// Identity.
     pub(crate) id: Ulid,
-    /// The epoch of its offsets.
-    pub(crate) epoch: u32,
     /// Kafka partition.
     pub(crate) partition: i32,
     /// First offset.
@@ -55,9 +64,7 @@ impl Assignment {
         }
         let log = table.snapshot();
         for wanted in &self.sealed {
-            let found = log.segment_at(wanted.epoch, wanted.partition, wanted.from);
-            let found = found.filter(|segment| segment.id == wanted.id);
-            let segment = found.ok_or_else(|| {
+            let segment = log.segment(wanted.partition, wanted.from, wanted.id).ok_or_else(|| {
                 exec_datafusion_err!(
                     "table {}: segment {} is not in version {} of its log",
                     table.name(),
@@ -65,13 +72,13 @@ impl Assignment {
                     log.version
                 )
             })?;
-            parts.push(SegmentPart::Sealed(segment.clone()));
+            parts.push(SegmentPart::Sealed(Arc::clone(segment)));
         }
         Ok(parts)
     }
 }
 
-fn missing_range(table: &LiveTable, range: &OffsetRange, why: &dyn std::fmt::Display) -> DataFusionError {
+fn missing_range(table: &LiveTable, range: &OffsetRange, why: &dyn fmt::Display) -> DataFusionError {
     exec_datafusion_err!(
         "table {}, partition {}, offsets {} to {} of epoch {}: {why}",
         table.name(),

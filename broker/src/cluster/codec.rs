@@ -185,11 +185,9 @@ struct AssignmentMessage {
 struct SealedMessage {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
-    #[prost(uint32, tag = "2")]
-    epoch: u32,
-    #[prost(int32, tag = "3")]
+    #[prost(int32, tag = "2")]
     partition: i32,
-    #[prost(int64, tag = "4")]
+    #[prost(int64, tag = "3")]
     from: i64,
 }
 
@@ -209,7 +207,6 @@ impl AssignmentMessage {
     fn of(assignment: &Assignment) -> Self {
         let sealed = assignment.sealed.iter().map(|segment| SealedMessage {
             id: segment.id.to_bytes().to_vec(),
-            epoch: segment.epoch,
             partition: segment.partition,
             from: segment.from,
         });
@@ -226,12 +223,7 @@ impl AssignmentMessage {
         let sealed = self.sealed.into_iter().map(|segment| {
             let id = <[u8; 16]>::try_from(segment.id.as_slice())
                 .map_err(|_| exec_datafusion_err!("a segment's identity has {} bytes, not 16", segment.id.len()))?;
-            Ok(SealedRef {
-                id: Ulid::from_bytes(id),
-                epoch: segment.epoch,
-                partition: segment.partition,
-                from: segment.from,
-            })
+            Ok(SealedRef { id: Ulid::from_bytes(id), partition: segment.partition, from: segment.from })
         });
         let open = self.open.into_iter().map(|range| OffsetRange {
             epoch: range.epoch,

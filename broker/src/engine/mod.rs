@@ -15,6 +15,7 @@ mod config;
 mod errors;
 mod filter_pushdown;
 mod interrupt;
+mod fragment;
 pub(crate) mod overflow;
 mod parameters;
 mod plan_cache;

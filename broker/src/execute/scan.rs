@@ -170,9 +170,11 @@ impl SegmentScanExec {
         Self { order, assignment: Some(Arc::new(assignment)), ..scan }
     }
 
-    /// This scan, of which only `assignment` is to be read.
-    pub(crate) fn with_assignment(&self, assignment: Assignment) -> Self {
-        Self { assignment: Some(Arc::new(assignment)), ..self.fresh() }
+    /// This scan with the names of what it reads in the query of `catalog`.
+    pub(crate) fn bound(&self, catalog: &QueryCatalog) -> Result<Self> {
+        let table = catalog.bind(&self.source)?;
+        let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
+        Ok(Self { assignment: Some(Arc::new(table.assignment(pruner))), ..self.fresh() })
     }
 
     /// What is to be read of the query's cut; `None`: all of it.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ulid::Ulid;
+
 use super::compatible::check_compatible;
 use super::stream::{PartitionState, StreamState};
 use crate::schema::TableSchema;
@@ -31,6 +33,13 @@ impl LogSnapshot {
     /// The offset at which consumption of a partition resumes; `None` if it was never begun.
     pub fn committed(&self, partition: i32) -> Option<i64> {
         self.stream.partitions.get(&partition).map(|state| state.committed)
+    }
+
+    /// A sealed segment of a partition, of any epoch, by its first offset and its identity.
+    pub fn segment(&self, partition: i32, from: i64, id: Ulid) -> Option<&Arc<SegmentMeta>> {
+        let closed = self.stream.closed.iter().map(|closed| closed.epoch);
+        let mut epochs = std::iter::once(self.stream.epoch).chain(closed);
+        epochs.find_map(|epoch| self.segment_at(epoch, partition, from).filter(|segment| segment.id == id))
     }
 
     /// The sealed segment that holds an offset of a partition in an epoch.
