@@ -1,0 +1,30 @@
+//! The cluster: who is a member, and what belongs on whom.
+//!
+//! ```text
+//! [cluster] ──► settings ──► membership (gossip) ──► Members ──► Placement ──► next_moves
+//!                            addresses, state, facts   a snapshot  owners of a key   loads, releases
+//! ```
+//!
+//! [`membership`] keeps an eye on the other nodes and hands out snapshots; [`placement`] says, as a pure function of
+//! such a snapshot, which nodes own a partition, a sealed segment or a background job, and in what steps to get there.
+//!
+//! **Architecture Invariant:** nothing here decides what is true. Two nodes with different snapshots may both believe
+//! that they own a partition: that costs work, never an answer, because the table log fences commits and a node refuses
+//! what it does not have. So there is no leader, no lease and no stored assignment.
+
+mod error;
+pub mod membership;
+mod node_id;
+pub mod placement;
+mod settings;
+
+pub use error::ClusterError;
+pub use node_id::NodeId;
+pub use settings::gossip_settings;
+
+/// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
+/// misread, in plan fragments, node requests and the keys of the gossip alike.
+pub const WIRE_VERSION: u32 = 1;
+
+/// This build, as other nodes see it.
+pub const BUILD_VERSION: &str = env!("CARGO_PKG_VERSION");

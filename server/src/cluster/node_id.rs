@@ -1,0 +1,74 @@
+//! The identity of a node, the same across its restarts: placement hashes it, so a new one moves data.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::ClusterError;
+
+/// Longest identity, in bytes.
+const BYTES_MAX: usize = 128;
+
+/// A node's name in the cluster: letters, digits, `.`, `_` and `-`, at most 128 of them. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Arc<str>);
+
+impl NodeId {
+    /// The identity written as `text`.
+    pub fn new(text: &str) -> Result<Self, ClusterError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if text.is_empty() || text.len() > BYTES_MAX || !text.chars().all(allowed) {
+            let shown: String = text.chars().take(BYTES_MAX).collect();
+            return Err(ClusterError::NodeId(format!(
+                "{shown:?} is no node id; write 1 to {BYTES_MAX} letters, digits, '.', '_' or '-'"
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The identity of a node that was given none: the machine's name and the port of its node-to-node listener. Stable
+    /// across restarts without a file to keep, different for two nodes of one machine, and readable in `system.nodes`.
+    /// `host` is the machine's name, if it has one.
+    pub fn of_host(host: Option<&str>, port: u16) -> Result<Self, ClusterError> {
+        let host = host.map(str::trim).filter(|host| !host.is_empty() && !host.starts_with("localhost"));
+        let Some(host) = host else {
+            let reason = "this machine has no name of its own to make a node id from; set cluster.node_id";
+            return Err(ClusterError::NodeId(reason.into()));
+        };
+        Self::new(&format!("{host}-{port}"))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_node_id_may_be() {
+        assert_eq!(NodeId::new("data-0.eu_1").unwrap().as_str(), "data-0.eu_1");
+        for refused in ["", "a b", "a/b", "ä", &"x".repeat(129)] {
+            assert!(NodeId::new(refused).is_err(), "{refused}");
+        }
+        assert_eq!(NodeId::of_host(Some("data-0\n"), 7101).unwrap().as_str(), "data-0-7101");
+        for nameless in [None, Some(""), Some("localhost"), Some("localhost.localdomain")] {
+            let error = NodeId::of_host(nameless, 1).unwrap_err().to_string();
+            assert!(error.contains("set cluster.node_id"), "{error}");
+        }
+    }
+}
