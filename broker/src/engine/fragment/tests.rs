@@ -178,11 +178,11 @@ async fn overflow_is_an_error_behind_the_wire_too() {
     let table = sales().await;
     let (broker, data) = (Node::new(&table, false), Node::new(&table, true));
     for statement in [
-        "SELECT id + 9223372036854775000 FROM sales",
-        "SELECT count(*) FROM sales WHERE id * 9223372036854775 > 0",
-        "SELECT sum(id + 9223372036854775000) FROM sales",
+        "SELECT id + 9223372036854775600 FROM sales",
+        "SELECT count(*) FROM sales WHERE id * 92233720368547758 > 0",
+        "SELECT sum(id + 9223372036854775600) FROM sales",
         "SELECT sum(id * 90000000000000000) FROM sales",
-        "SELECT price * 90000000000000000000000000000000000 FROM sales",
+        "SELECT price * CAST('9000000000000000000000000000000000' AS DECIMAL(38,0)) FROM sales",
     ] {
         let (plan, catalog) = broker.plan(statement).await;
         let bytes = encode(bind(Arc::clone(&plan), &catalog).unwrap()).unwrap();
