@@ -25,6 +25,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::actions;
+use super::compact::decide_compact;
 use super::compatible::check_compatible;
 use super::state::{LogState, SegmentKey};
 use super::stream::{Gap, GapReason, PartitionState, StreamState};
@@ -111,6 +112,18 @@ pub enum Change {
         /// The schema that it was written with; its statistics are in that order.
         schema: Arc<TableSchema>,
     },
+    /// Neighbouring segments are written anew as one, with the same rows: it takes their place in one entry that changes no
+    /// data and no committed offset. What lies between them must be nothing, or recorded as empty.
+    Compact {
+        /// Stream epoch of their offsets, which need not be the current one.
+        epoch: u32,
+        /// The segments that go, two or more.
+        old: Vec<Ulid>,
+        /// The one that comes, uploaded before: from the first offset of the first to the end of the last.
+        meta: Arc<SegmentMeta>,
+        /// The schema that it was written with; its statistics are in that order.
+        schema: Arc<TableSchema>,
+    },
     /// The table's retention removes segments. Ids that are not in the table are passed over.
     Expire {
         /// Ids of the segments.
@@ -163,6 +176,9 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
             decide_recreated(state, commit, *epoch, starts, topic_id)
         }
         Change::Replace { old, meta, schema } => decide_replace(state, commit, *old, meta, schema),
+        Change::Compact { epoch, old, meta, schema } => {
+            decide_compact(state, commit, *epoch, old, meta, schema)
+        }
         Change::Expire { segments } => decide_expire(state, commit, segments),
         Change::SetSpec { spec } => decide_spec(state, commit, spec),
         Change::SetPaused { paused } => decide_paused(state, commit, *paused),
@@ -340,20 +356,33 @@ fn decide_replace(
             format!("{} does not hold the same rows as {}, which it is to replace", meta.path, replaced.path),
         );
     }
-    let mut add = meta.to_add(schema)?;
+    write_rewritten(state, commit, epoch, &[replaced], meta, schema).map(Decision::Write)
+}
+
+/// An entry by which `new` takes the place of `old`, without a change of data.
+pub(super) fn write_rewritten(
+    state: &LogState,
+    commit: &Commit,
+    epoch: u32,
+    old: &[&SegmentMeta],
+    new: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<Vec<Action>> {
+    let mut add = new.to_add(schema)?;
     add.data_change = false;
     actions::set_epoch(&mut add, epoch);
     // As for a new segment: what cannot be read back must not be written.
     SegmentMeta::from_add(&add, &state.schema)?;
-    let mut remove = actions::remove(&replaced.path, replaced.size_bytes, commit.at_ms);
-    if let Action::Remove(remove) = &mut remove {
-        remove.data_change = false;
+    let mut write = vec![actions::commit_info(commit.id, commit.at_ms, "OPTIMIZE")];
+    for segment in old {
+        let mut remove = actions::remove(&segment.path, segment.size_bytes, commit.at_ms);
+        if let Action::Remove(remove) = &mut remove {
+            remove.data_change = false;
+        }
+        write.push(remove);
     }
-    Ok(Decision::Write(vec![
-        actions::commit_info(commit.id, commit.at_ms, "OPTIMIZE"),
-        remove,
-        Action::Add(add),
-    ]))
+    write.push(Action::Add(add));
+    Ok(write)
 }
 
 fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Decision> {
@@ -441,6 +470,6 @@ fn fenced(state: &LogState, partition: i32, expected: i64) -> SegmentError {
     }
 }
 
-fn refused<T>(state: &LogState, message: String) -> Result<T> {
+pub(super) fn refused<T>(state: &LogState, message: String) -> Result<T> {
     Err(SegmentError::Refused(format!("table {}: {message}", state.spec.name)))
 }

@@ -40,6 +40,7 @@
 
 mod actions;
 mod checkpoint;
+mod compact;
 mod compatible;
 mod decide;
 mod files;
@@ -53,6 +54,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use compact::Conflict;
 pub use decide::{Change, Commit};
 pub use maintenance::{list_tables, self_test, table_root};
 pub use snapshot::LogSnapshot;

@@ -109,6 +109,7 @@ impl TableLog {
     /// # Errors
     /// - transient: it is not known whether the change is in the log, or will be. Try again with the same commit.
     /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
+    /// - `Conflict`: what a segment was written anew from is not in the table any more. Drop the work.
     /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.
     pub async fn commit(&self, commit: &Commit) -> Result<Arc<LogSnapshot>> {
         let inner = &*self.inner;
@@ -162,6 +163,24 @@ impl TableLog {
     ) -> Result<Arc<LogSnapshot>> {
         let id = new.id;
         self.commit(&Commit { id, at_ms: now_ms(), change: Change::Replace { old, meta: new, schema } }).await
+    }
+
+    /// Puts `new`, which is uploaded and holds the rows of all of `old`, in their place. A second call with the same arguments
+    /// is a success. The objects of the old ones are left for a collector.
+    ///
+    /// # Errors
+    /// `Conflict` if one of the old ones is gone, `Refused` if the new one does not hold their rows; else as
+    /// [`commit`](Self::commit), never `Fenced`.
+    pub async fn compact(
+        &self,
+        epoch: u32,
+        old: Vec<Ulid>,
+        new: Arc<SegmentMeta>,
+        schema: Arc<TableSchema>,
+    ) -> Result<Arc<LogSnapshot>> {
+        let id = new.id;
+        let change = Change::Compact { epoch, old, meta: new, schema };
+        self.commit(&Commit { id, at_ms: now_ms(), change }).await
     }
 
     /// Removes segments whose rows this table's retention has given up. Their objects are left for a collector.

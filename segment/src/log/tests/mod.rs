@@ -15,6 +15,7 @@ use crate::schema::TableSchema;
 use crate::sealed::{ColumnStats, SegmentMeta};
 use crate::spec::{TableSpec, parse_spec};
 
+mod compact;
 mod faults;
 mod history;
 mod places;
