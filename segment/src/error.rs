@@ -42,8 +42,8 @@ pub enum SegmentError {
         committed: i64,
     },
 
-    /// A segment was written anew from others that are not in the table any more. Drop the work; its object is left to a collector.
-    #[error("table {table}: {conflict}; the segment that was to take its place is not needed")]
+    /// What a segment was made from has changed while it was made. Drop it; its object is left to a collector.
+    #[error("table {table}: {conflict}")]
     Conflict {
         /// Table name.
         table: String,

@@ -24,7 +24,7 @@ use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::{Result, SegmentError};
 
-/// What happened to a segment while it was being written anew.
+/// Why a segment is not let into the table, although nothing is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
     /// Its rows are in another segment by now.
@@ -39,6 +39,12 @@ pub enum Conflict {
     #[error("retention removed segment {segment}")]
     Expired {
         /// The segment.
+        segment: Ulid,
+    },
+    /// The new segment itself was uploaded so long ago that a collector may have deleted its object.
+    #[error("segment {segment} was made so long ago that its object may have been deleted; write it anew")]
+    Collected {
+        /// The new segment.
         segment: Ulid,
     },
     /// It was never in the table, or it is not known what became of it.
@@ -68,6 +74,7 @@ pub(super) fn decide_compact(
     if present.contains_key(&new.id) {
         return Ok(Decision::AlreadyCommitted);
     }
+    check_not_collected(state, new.id)?;
     if let Some(&missing) = old.iter().find(|id| !present.contains_key(id)) {
         return missing_segment(state, (new.partition, epoch, new.from), new.to, old, missing);
     }
@@ -85,6 +92,15 @@ pub(super) fn decide_compact(
         write.push(actions::stream(&state.spec.name, &stream)?);
     }
     Ok(Decision::Write(write))
+}
+
+/// An object that was made before the collectors' mark may be deleted by now: it must not enter the table.
+pub(super) fn check_not_collected(state: &LogState, segment: Ulid) -> Result<()> {
+    if segment.timestamp_ms() >= state.stream.collected_before_ms {
+        return Ok(());
+    }
+    let (table, conflict) = (state.spec.name.clone(), Conflict::Collected { segment });
+    Err(SegmentError::Conflict { table, conflict })
 }
 
 /// Why a segment that was to be replaced is not among those that begin in the new one's range.

@@ -25,7 +25,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::actions;
-use super::compact::decide_compact;
+use super::compact::{check_not_collected, decide_compact};
 use super::compatible::check_compatible;
 use super::state::{LogState, SegmentKey};
 use super::stream::{Gap, GapReason, PartitionState, StreamState};
@@ -129,6 +129,12 @@ pub enum Change {
         /// Ids of the segments.
         segments: Vec<Ulid>,
     },
+    /// A collector is about to delete objects that no entry names: from here on, none that was made before `before_ms` (by the
+    /// time of its ULID) is let into the table.
+    Collect {
+        /// Milliseconds since the epoch.
+        before_ms: u64,
+    },
     /// The table gets another spec.
     SetSpec {
         /// The new spec.
@@ -180,6 +186,7 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
             decide_compact(state, commit, *epoch, old, meta, schema)
         }
         Change::Expire { segments } => decide_expire(state, commit, segments),
+        Change::Collect { before_ms } => decide_collect(state, commit, *before_ms),
         Change::SetSpec { spec } => decide_spec(state, commit, spec),
         Change::SetPaused { paused } => decide_paused(state, commit, *paused),
         Change::Drop => decide_drop(state, commit),
@@ -224,6 +231,7 @@ fn decide_segment(
         return Ok(Decision::AlreadyCommitted);
     }
     check_range(state, epoch, meta.partition, meta.from, meta.to)?;
+    check_not_collected(state, meta.id)?;
     let mut add = meta.to_add(schema)?;
     actions::set_epoch(&mut add, epoch);
     // An entry that cannot be read back would stop everybody, so it is read back before it is written.
@@ -344,6 +352,7 @@ fn decide_replace(
     if find(meta.id).is_some() {
         return Ok(Decision::AlreadyCommitted);
     }
+    check_not_collected(state, meta.id)?;
     let Some((&(_, epoch, _), replaced)) = find(old) else {
         return refused(state, format!("segment {old} is not in the table any more; drop its replacement"));
     };
@@ -400,6 +409,15 @@ fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Deci
     }
     write.push(actions::stream(&state.spec.name, &stream)?);
     Ok(Decision::Write(write))
+}
+
+/// The mark only moves forward: one that is behind it is a success.
+fn decide_collect(state: &LogState, commit: &Commit, before_ms: u64) -> Result<Decision> {
+    if before_ms <= state.stream.collected_before_ms {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    let stream = StreamState { collected_before_ms: before_ms, ..state.stream.clone() };
+    write_stream(state, commit, "VACUUM START", &stream, [])
 }
 
 fn decide_spec(state: &LogState, commit: &Commit, spec: &TableSpec) -> Result<Decision> {

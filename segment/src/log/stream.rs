@@ -23,6 +23,10 @@ pub struct StreamState {
     /// Whether consumption of the whole table is paused on command. It stays so over restarts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Objects made before this moment (by the time of their ULID, in milliseconds) that no entry names may be deleted by
+    /// now, so none of them is let into the table.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub collected_before_ms: u64,
     /// Partitions of the current epoch that consumption has begun on.
     pub partitions: BTreeMap<i32, PartitionState>,
     /// Earlier topics of the same name whose rows are still in the table, oldest first.
@@ -92,6 +96,10 @@ pub struct ClosedEpoch {
     pub topic_id: Option<String>,
     /// Its partitions as they stood.
     pub partitions: BTreeMap<i32, PartitionState>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl StreamState {

@@ -14,6 +14,7 @@ use super::actions;
 use super::checkpoint::{self, CHECKPOINT_EVERY};
 use super::decide::{Change, Commit, Decision, decide, decide_create};
 use super::files::LogFiles;
+use super::references::References;
 use super::snapshot::LogSnapshot;
 use super::state::LogState;
 use crate::clock::now_ms;
@@ -102,6 +103,18 @@ impl TableLog {
         self.inner.files.catch_up(&mut writer.state).await?;
         writer.looked_at = Some(Instant::now());
         self.inner.publish(writer.state.as_ref())
+    }
+
+    /// Which objects the newest version names, and which were removed, after a look at the store.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub async fn references(&self) -> Result<References> {
+        let mut writer = self.inner.writer.lock().await;
+        self.inner.files.catch_up(&mut writer.state).await?;
+        writer.looked_at = Some(Instant::now());
+        self.inner.publish(writer.state.as_ref())?;
+        Ok(References::of(self.inner.live(writer.state.as_ref())?))
     }
 
     /// Commits a change, exactly once however often it is tried with the same value.

@@ -5,6 +5,7 @@
 //!
 //! **Architecture Invariant:** no thread, no timer and no clock; the time is passed in.
 
+pub mod garbage;
 mod merge;
 mod select;
 
