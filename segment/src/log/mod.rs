@@ -47,6 +47,8 @@ mod decide;
 mod files;
 mod maintenance;
 mod references;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod state;
 mod stream;
