@@ -44,7 +44,7 @@ enum Bug {
 }
 
 const NODES: usize = 3;
-const STEPS: usize = 700;
+const STEPS: usize = 400;
 /// A checkpoint would be written in the background, by a runtime that is not here.
 const VERSIONS_MAX: u64 = 60;
 
@@ -127,8 +127,10 @@ fn set_up(env: &Env, store: &Arc<SimStore>) {
 mod tests {
     use super::*;
 
-    /// Seeds of an ordinary test run.
-    const SEEDS: u64 = 2_000;
+    /// Seeds of an ordinary test run, some 20 seconds of two cores in a debug build.
+    const SEEDS: u64 = 3_000;
+    /// A variable of the environment that says another number.
+    const SEEDS_VARIABLE: &str = "HEADWATER_SIMULATION_SEEDS";
 
     /// Runs seeds side by side; each is a world of its own.
     fn run_all(seeds: std::ops::Range<u64>) -> Vec<(u64, Result<Done, String>)> {
@@ -146,17 +148,19 @@ mod tests {
 
     #[test]
     fn no_seed_breaks_the_protocol() {
+        let wanted = std::env::var(SEEDS_VARIABLE).ok().and_then(|seeds| seeds.parse().ok());
+        let seeds = wanted.unwrap_or(SEEDS);
         let mut total = Done::default();
-        for (seed, outcome) in run_all(0..SEEDS) {
+        for (seed, outcome) in run_all(0..seeds) {
             let done = outcome.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
             total.versions += done.versions;
             total.compactions += done.compactions;
             total.deleted += done.deleted;
             total.faults += done.faults;
         }
-        println!("{SEEDS} seeds: {total:?}");
+        println!("{seeds} seeds: {total:?}");
         let least = total.versions.min(total.compactions).min(total.deleted).min(total.faults);
-        assert!(total.versions > 10 * SEEDS && least > SEEDS / 10, "{total:?}");
+        assert!(total.versions > 5 * seeds && least > seeds / 10, "{total:?}");
     }
 
     #[test]
