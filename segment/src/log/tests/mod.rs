@@ -9,16 +9,19 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use ulid::Ulid;
 
+use super::testing::segment_meta;
 use super::{Change, Commit, GapReason, LogSnapshot, TableLog};
 use crate::SegmentError;
 use crate::schema::TableSchema;
-use crate::sealed::{ColumnStats, SegmentMeta};
+use crate::sealed::SegmentMeta;
 use crate::spec::{TableSpec, parse_spec};
 
+mod compact;
 mod faults;
 mod history;
 mod places;
 mod race;
+mod removed;
 
 const AT_MS: i64 = 1_700_000_000_000;
 
@@ -42,25 +45,9 @@ fn memory() -> Arc<dyn ObjectStore> {
 }
 
 fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
-    let id = Ulid::new();
-    let columns = TableSchema::new(spec).columns().len();
-    Arc::new(SegmentMeta {
-        path: format!("data/{partition}/{from:020}-{to:020}-{id}.parquet"),
-        id,
-        partition,
-        from,
-        to,
-        rows: (to - from) as u64,
-        size_bytes: 1000,
-        format_version: 1,
-        sealed_at_ms: AT_MS,
-        index_offset: 900,
-        index_length: 50,
-        tail_crc32c: 7,
-        dead_letters: 0,
-        index_settings: 0,
-        columns: vec![ColumnStats::UNKNOWN; columns],
-    })
+    let mut meta = segment_meta(&TableSchema::new(spec), Ulid::new(), partition, (from, to));
+    meta.sealed_at_ms = AT_MS;
+    Arc::new(meta)
 }
 
 fn commit(change: Change) -> Commit {
