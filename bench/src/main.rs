@@ -40,6 +40,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    headwater_server::allocator::keep_freed_memory();
     let outcome = match Arguments::parse().command {
         Command::Chaos(arguments) => return chaos::run(&arguments),
         Command::Freshness(arguments) => freshness::run(&arguments),

@@ -9,6 +9,7 @@ pub mod decode;
 pub mod error;
 pub mod infer;
 pub mod kafka;
+mod maintain;
 pub mod table;
 
 pub use error::{IngestError, Result};

@@ -1,6 +1,8 @@
 //! The one error type of this crate: coarse kinds, each with a message that says what happened, to which
 //! table, partition, offset or segment, and what to do next.
 
+use crate::log::Conflict;
+
 /// `Result` with this crate's error.
 pub type Result<T, E = SegmentError> = std::result::Result<T, E>;
 
@@ -38,6 +40,15 @@ pub enum SegmentError {
         expected: i64,
         /// The offset that the log says is committed.
         committed: i64,
+    },
+
+    /// What a segment was made from has changed while it was made. Drop it; its object is left to a collector.
+    #[error("table {table}: {conflict}")]
+    Conflict {
+        /// Table name.
+        table: String,
+        /// What happened meanwhile.
+        conflict: Conflict,
     },
 
     /// The table does not exist in this store.

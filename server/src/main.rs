@@ -7,6 +7,7 @@ use clap::Parser;
 mod cli;
 
 fn main() -> ExitCode {
+    headwater_server::allocator::keep_freed_memory();
     if let Some(missing) = cli::missing_cpu_feature() {
         eprintln_line(&format!(
             "headwater: this machine's processor has no {missing}; build with RUSTFLAGS='-C target-cpu=x86-64' to run here"

@@ -4,6 +4,7 @@ pub(crate) mod aggregate;
 pub(crate) mod filter;
 pub(crate) mod layout;
 pub(crate) mod options;
+mod pieces;
 pub(crate) mod probe;
 pub(crate) mod project;
 pub(crate) mod rule;

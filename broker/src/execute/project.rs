@@ -20,6 +20,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use headwater_segment::column::{CodeSlice, CodeValues, CodedColumn, Column, SegmentColumns};
 
 use super::filter::columns::{column_indexes, with_column_indexes};
+use super::pieces::evaluate_in_pieces;
 use super::selection::Selection;
 
 /// As many values are evaluated without a thought: it takes microseconds.
@@ -213,8 +214,9 @@ pub(crate) fn dictionary_pays(column: &CodedColumn, rows: usize) -> bool {
 
 /// The value of an immutable expression over exactly one coded column, for every code. `field` is that column's.
 ///
-/// `None` if the expression fails for some code: no row may have it, so that it must be evaluated row by row.
-pub(crate) fn evaluate_on_dictionary(
+/// `None` if the expression fails for some code: no row may have it, so that it must be evaluated row by row. Gives way
+/// between pieces of the dictionary.
+pub(crate) async fn evaluate_on_dictionary(
     expr: &Arc<dyn PhysicalExpr>,
     column: &CodedColumn,
     field: &Field,
@@ -225,7 +227,7 @@ pub(crate) fn evaluate_on_dictionary(
         more => return internal_err!("an expression over one column reads columns {more:?}"),
     };
     let values = dictionary_values(column)?;
-    Ok(evaluate_on_values(&expr, values, field).ok())
+    Ok(evaluate_in_pieces(&expr, &values, field).await.ok())
 }
 
 /// The value of an expression, whose only column is number 0, for each of `values`.

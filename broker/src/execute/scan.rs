@@ -240,15 +240,18 @@ impl SegmentScanExec {
     fn run(&self, context: &TaskContext) -> Result<ScanRun> {
         let layout = Layout::new(&self.source, &self.conjuncts, &self.projection)?;
         let options = self.source.options;
-        let filter = Filter::new(layout.filter.as_ref(), &layout.schema, &options)?;
+        let filter = Arc::new(Filter::new(layout.filter.as_ref(), &layout.schema, &options)?);
         let unselected = MetricBuilder::new(&self.metrics).global_counter("segments_unselected");
         let prepare: Prepare<SegmentFilter> = Box::new(move |segment| {
-            let compiled = filter.compile(segment)?;
-            if compiled.is_never() {
-                unselected.add(1);
-                return Ok(None);
-            }
-            Ok(Some(compiled))
+            let (filter, unselected) = (Arc::clone(&filter), unselected.clone());
+            Box::pin(async move {
+                let compiled = filter.compile(&segment).await?;
+                if compiled.is_never() {
+                    unselected.add(1);
+                    return Ok(None);
+                }
+                Ok(Some(compiled))
+            })
         });
         let work = self.start(context, layout.loaded.clone(), prepare, &self.metrics, |_| ())?;
         Ok(ScanRun {

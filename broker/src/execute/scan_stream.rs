@@ -93,12 +93,15 @@ impl ScanStream {
             return self.end();
         }
         let Some(morsel) = self.run.work.next().await? else { return self.end() };
+        if let Some(dynamic) = &mut self.dynamic {
+            dynamic.compile(&morsel).await?;
+        }
         let _timer = self.metrics.baseline.elapsed_compute().timer();
         self.run.remember(&morsel.prepared);
         let total = morsel.blocks.len();
         self.blocks.extend(morsel.prepared.candidates(&morsel.segment, morsel.blocks.clone()));
-        if let Some(dynamic) = &mut self.dynamic {
-            dynamic.narrow_blocks(&morsel, &mut self.blocks)?;
+        if let Some(dynamic) = &self.dynamic {
+            dynamic.narrow_blocks(&morsel, &mut self.blocks);
         }
         self.metrics.blocks_skipped.add(total - self.blocks.len());
         self.blocks.reverse();
@@ -159,8 +162,8 @@ impl Dynamic {
         Self { expr, schema, options, tracking, filter: None, compiled: None }
     }
 
-    /// Leaves of `blocks` those that may have rows by what is known now.
-    fn narrow_blocks(&mut self, morsel: &Morsel<SegmentFilter>, blocks: &mut Vec<usize>) -> Result<()> {
+    /// Makes a filter for the segment of `morsel` of what is known now.
+    async fn compile(&mut self, morsel: &Morsel<SegmentFilter>) -> Result<()> {
         let changed = self.tracking.watcher().is_some_and(|watcher| watcher.changed());
         let filter = match self.filter.take().filter(|_| !changed) {
             Some(filter) => filter,
@@ -173,16 +176,21 @@ impl Dynamic {
         let filter = self.filter.insert(filter);
         let compiled = match self.compiled.take().filter(|(segment, _)| *segment == morsel.segment_index) {
             Some(compiled) => compiled,
-            None => (morsel.segment_index, filter.compile(&morsel.segment)?),
+            None => (morsel.segment_index, filter.compile(&morsel.segment).await?),
         };
-        let (_, compiled) = self.compiled.insert(compiled);
+        self.compiled = Some(compiled);
+        Ok(())
+    }
+
+    /// Leaves of `blocks` those that may have rows.
+    fn narrow_blocks(&self, morsel: &Morsel<SegmentFilter>, blocks: &mut Vec<usize>) {
+        let Some((_, compiled)) = &self.compiled else { return };
         if compiled.is_never() {
             blocks.clear();
         } else if let (Some(first), Some(last)) = (blocks.first().copied(), blocks.last().copied()) {
             let kept: Vec<usize> = compiled.candidates(&morsel.segment, first..last + 1).collect();
             blocks.retain(|block| kept.binary_search(block).is_ok());
         }
-        Ok(())
     }
 }
 

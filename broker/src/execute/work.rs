@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
+use futures::future::BoxFuture;
 use headwater_segment::column::SegmentColumns;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -33,8 +34,10 @@ const BLOCKS_PER_MORSEL: usize = 16;
 /// Parts that are loaded ahead of the one that is needed now.
 const LOADS_AHEAD: usize = 4;
 
-/// What an operator makes of each segment before its first block; `None` if the segment has no row for it.
-pub(crate) type Prepare<P> = Box<dyn Fn(&Arc<SegmentColumns>) -> Result<Option<P>> + Send + Sync>;
+/// What an operator makes of each segment before its first block; `None` if the segment has no row for it. It gives way
+/// where that may take long.
+pub(crate) type Prepare<P> =
+    Box<dyn Fn(Arc<SegmentColumns>) -> BoxFuture<'static, Result<Option<P>>> + Send + Sync>;
 
 /// See the module.
 pub(crate) struct Work<P> {
@@ -135,7 +138,7 @@ impl<P> Work<P> {
     }
 
     /// The next morsel; `None` when there is and will be none. Cancel by dropping: it gives way after every segment that
-    /// has none.
+    /// has none, and where [`Prepare`] does.
     pub(crate) async fn next(&self) -> Result<Option<Morsel<P>>> {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -177,7 +180,7 @@ impl<P> Work<P> {
             claim.opened = true;
             return Ok(false);
         };
-        let prepared = (self.prepare)(&segment)?;
+        let prepared = (self.prepare)(Arc::clone(&segment)).await?;
         claim.opened = true;
         let Some(prepared) = prepared else { return Ok(false) };
         let blocks = 0..segment.blocks();

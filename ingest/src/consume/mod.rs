@@ -12,5 +12,7 @@ mod supervisor;
 mod worker;
 
 pub(crate) use dead_letters::DeadLetterTopic;
+pub(crate) use rebuild::idle_encoder;
 pub use sealer::SealOutcome;
+pub(crate) use sealer::put;
 pub(crate) use supervisor::{Request, Supervisor, SupervisorParts};

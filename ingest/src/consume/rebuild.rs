@@ -81,6 +81,16 @@ struct Rebuilder {
     failures: Arc<Mutex<Failures>>,
 }
 
+/// A turn to encode that no seal wants.
+pub(crate) async fn idle_encoder(encode_permits: &Semaphore) -> SemaphorePermit<'_> {
+    loop {
+        match encode_permits.try_acquire() {
+            Ok(permit) => return permit,
+            Err(_) => tokio::time::sleep(ENCODER_WAIT).await,
+        }
+    }
+}
+
 impl Rebuilder {
     async fn run(self) {
         loop {
@@ -156,7 +166,7 @@ impl Rebuilder {
         old: &Arc<SegmentMeta>,
     ) -> Result<Replacement, SegmentError> {
         // Not kept while the object comes: those who seal would wait for the store.
-        drop(self.encoder().await);
+        drop(idle_encoder(&self.encode_permits).await);
         let location = old.location(self.live.root());
         let failed = |error| SegmentError::store(format!("reading segment {location}"), error);
         let object = self.live.store().get(&location).await.map_err(failed)?.bytes().await.map_err(failed)?;
@@ -165,7 +175,7 @@ impl Rebuilder {
             let table = live.name();
             rebuild(RebuildRequest { schema: &schema, table, meta: &meta, object, id: Ulid::new() })
         };
-        let permit = self.encoder().await;
+        let permit = idle_encoder(&self.encode_permits).await;
         let new = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| SegmentError::Refused(format!("rebuilding the segment panicked: {error}")))??;
@@ -176,16 +186,6 @@ impl Rebuilder {
             return Err(error);
         }
         Ok(Replacement { meta: Arc::new(new.meta), schema: snapshot.schema.clone() })
-    }
-
-    /// A turn to encode that no seal wants.
-    async fn encoder(&self) -> SemaphorePermit<'_> {
-        loop {
-            match self.encode_permits.try_acquire() {
-                Ok(permit) => return permit,
-                Err(_) => tokio::time::sleep(ENCODER_WAIT).await,
-            }
-        }
     }
 
     /// Removes an object that no log entry names.

@@ -6,6 +6,7 @@
 //!   stay queryable and count against the memory budget;
 //! - the commit carries the segment's own id, and a retry carries the same id, so an ambiguous write is found again;
 //! - only what is known to be of the topic that the log names is committed (see `provenance`);
+//! - an object that was uploaded long ago is never committed, because a collector may delete it: the segment is made anew;
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
 
 use std::any::Any;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use headwater_segment::SegmentError;
 use headwater_segment::clock::now_ms;
 use headwater_segment::live::LiveTable;
-use headwater_segment::log::{Change, Commit, LogSnapshot};
+use headwater_segment::log::{Change, Commit, Conflict, LogSnapshot};
+use headwater_segment::maintain::garbage::is_upload_too_old;
 use headwater_segment::mutable::MutableSegment;
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
@@ -163,6 +165,9 @@ impl Sealer {
                     );
                 }
                 Err(error) => {
+                    if is_collected(&error) {
+                        prepared = None;
+                    }
                     tracing::warn!(
                         table = self.live.name(),
                         partition = self.partition,
@@ -200,8 +205,8 @@ impl Sealer {
         if let Some(letters) = &self.letters {
             letters.delivered().await;
         }
-        if prepared.as_ref().is_none_or(|prepared| (prepared.from, prepared.to) != (from, to)) {
-            // An object of a range that somebody else has committed stays where it is; no log entry names it.
+        if !prepared.as_ref().is_some_and(|prepared| prepared.is_good_for(from, to, now_ms())) {
+            // An object of a range that somebody else has committed, or of long ago, stays where it is; no log entry names it.
             *prepared = Some(self.encode(job, from, to).await?);
         }
         let Some(ready) = prepared.as_mut() else {
@@ -271,7 +276,7 @@ impl Sealer {
             };
             let letters =
                 if letters.is_empty() { None } else { Some(sealed::encode_dead_letters(&letters)?) };
-            Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded: false })
+            Ok(Prepared { id, from, to, at_ms: now_ms(), segment: encoded, letters, uploaded_at_ms: None })
         };
         let mut prepared =
             tokio::task::spawn_blocking(work).await.map_err(|error| self.panicked(from..to, error))??;
@@ -308,9 +313,10 @@ impl Sealer {
     }
 
     async fn upload(&self, prepared: &mut Prepared) -> Result<(), SegmentError> {
-        if prepared.uploaded {
+        if prepared.uploaded_at_ms.is_some() {
             return Ok(());
         }
+        let began_at_ms = now_ms();
         if let Some(letters) = &prepared.letters {
             let path = sealed::dead_letters_path(self.partition, prepared.from, prepared.to, prepared.id);
             put(&self.live, &path, letters.clone()).await?;
@@ -320,7 +326,7 @@ impl Sealer {
             metrics::counter!("headwater_sealed_bytes_total", "table" => self.live.name().to_string())
                 .increment(segment.meta.size_bytes);
         }
-        prepared.uploaded = true;
+        prepared.uploaded_at_ms = Some(began_at_ms);
         Ok(())
     }
 }
@@ -339,7 +345,7 @@ async fn without_fail(table: &str, segment: Ulid, work: impl FnOnce() + Send + '
 }
 
 /// Uploads an object of a table; `relative` is its path under the table's root.
-pub(super) async fn put(live: &LiveTable, relative: &str, bytes: bytes::Bytes) -> Result<(), SegmentError> {
+pub(crate) async fn put(live: &LiveTable, relative: &str, bytes: bytes::Bytes) -> Result<(), SegmentError> {
     let path = Path::from(format!("{}/{relative}", live.root()));
     let failed = |error| SegmentError::store(format!("table {}: upload {path}", live.name()), error);
     // The name carries a fresh ULID, so writing it again writes the same bytes.
@@ -362,10 +368,22 @@ struct Prepared {
     at_ms: i64,
     segment: Option<EncodedSegment>,
     letters: Option<bytes::Bytes>,
-    uploaded: bool,
+    /// When the upload began, milliseconds since the epoch.
+    uploaded_at_ms: Option<i64>,
+}
+
+/// Whether the log refuses an object because it was made too long ago.
+fn is_collected(error: &IngestError) -> bool {
+    matches!(error, IngestError::Segment(SegmentError::Conflict { conflict: Conflict::Collected { .. }, .. }))
 }
 
 impl Prepared {
+    /// Whether this is the range that is wanted, and safe to commit.
+    fn is_good_for(&self, from: i64, to: i64, now_ms: i64) -> bool {
+        let is_too_old = self.uploaded_at_ms.is_some_and(|at| is_upload_too_old(at, now_ms));
+        (self.from, self.to) == (from, to) && !is_too_old
+    }
+
     fn commit(&self, job: &SealJob) -> Commit {
         let (epoch, partition) = (job.epoch, job.segment.partition());
         let change = match &self.segment {

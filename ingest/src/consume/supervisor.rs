@@ -30,6 +30,7 @@ use super::worker::{Command, Worker};
 use crate::error::{IngestError, Result};
 use crate::kafka::stream::PartitionStream;
 use crate::kafka::topic::TopicClient;
+use crate::maintain::Maintenance;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const REFRESH_LOG_EVERY: Duration = Duration::from_secs(5);
@@ -89,6 +90,8 @@ pub(crate) struct Supervisor {
     pub(super) rebuilding: Option<JoinHandle<()>>,
     /// What it could not write anew.
     pub(super) rebuild_failures: Arc<Mutex<Failures>>,
+    /// Compacts segments and deletes garbage.
+    maintenance: Maintenance,
 }
 
 impl Supervisor {
@@ -109,6 +112,7 @@ impl Supervisor {
             ending: None,
             rebuilding: None,
             rebuild_failures: Arc::default(),
+            maintenance: Maintenance::default(),
         };
         (supervisor, to_self)
     }
@@ -178,6 +182,7 @@ impl Supervisor {
                 swept = Instant::now();
                 self.sweep_expired();
                 self.sweep_indexes();
+                self.maintenance.sweep(&self.parts);
             }
         }
     }
@@ -329,6 +334,7 @@ impl Supervisor {
             // What it has uploaded already is named by no log entry.
             task.abort();
         }
+        self.maintenance.stop();
         let runtime = self.parts.runtime.clone();
         for (_partition, (jobs, task)) in std::mem::take(&mut self.sealers) {
             drop(jobs);

@@ -21,8 +21,8 @@ use crate::{Result, SegmentError};
 /// Commits between checkpoints.
 pub(super) const CHECKPOINT_EVERY: u64 = 64;
 
-/// The columns of a checkpoint that hold what the state is made of. Its `remove` actions only serve other readers.
-const COLUMNS: [&str; 5] = ["add", "domainMetadata", "metaData", "protocol", "txn"];
+/// The columns of a checkpoint that hold what the state is made of.
+const COLUMNS: [&str; 6] = ["add", "domainMetadata", "metaData", "protocol", "remove", "txn"];
 
 /// The root of our store, as the Delta library is told. All that matters of a table's URL is its path, the table's prefix in
 /// the store that we hand over; but the library takes listings for sorted unless the host names an S3 directory bucket

@@ -25,6 +25,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::actions;
+use super::compact::{check_not_collected, decide_compact};
 use super::compatible::check_compatible;
 use super::state::{LogState, SegmentKey};
 use super::stream::{Gap, GapReason, PartitionState, StreamState};
@@ -111,10 +112,28 @@ pub enum Change {
         /// The schema that it was written with; its statistics are in that order.
         schema: Arc<TableSchema>,
     },
+    /// Neighbouring segments are written anew as one, with the same rows: it takes their place in one entry that changes no
+    /// data and no committed offset. What lies between them must be nothing, or recorded as empty.
+    Compact {
+        /// Stream epoch of their offsets, which need not be the current one.
+        epoch: u32,
+        /// The segments that go, two or more.
+        old: Vec<Ulid>,
+        /// The one that comes, uploaded before: from the first offset of the first to the end of the last.
+        meta: Arc<SegmentMeta>,
+        /// The schema that it was written with; its statistics are in that order.
+        schema: Arc<TableSchema>,
+    },
     /// The table's retention removes segments. Ids that are not in the table are passed over.
     Expire {
         /// Ids of the segments.
         segments: Vec<Ulid>,
+    },
+    /// A collector is about to delete objects that no entry names: from here on, none that was made before `before_ms` (by the
+    /// time of its ULID) is let into the table.
+    Collect {
+        /// Milliseconds since the epoch.
+        before_ms: u64,
     },
     /// The table gets another spec.
     SetSpec {
@@ -163,7 +182,11 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
             decide_recreated(state, commit, *epoch, starts, topic_id)
         }
         Change::Replace { old, meta, schema } => decide_replace(state, commit, *old, meta, schema),
+        Change::Compact { epoch, old, meta, schema } => {
+            decide_compact(state, commit, *epoch, old, meta, schema)
+        }
         Change::Expire { segments } => decide_expire(state, commit, segments),
+        Change::Collect { before_ms } => decide_collect(state, commit, *before_ms),
         Change::SetSpec { spec } => decide_spec(state, commit, spec),
         Change::SetPaused { paused } => decide_paused(state, commit, *paused),
         Change::Drop => decide_drop(state, commit),
@@ -208,6 +231,7 @@ fn decide_segment(
         return Ok(Decision::AlreadyCommitted);
     }
     check_range(state, epoch, meta.partition, meta.from, meta.to)?;
+    check_not_collected(state, meta.id)?;
     let mut add = meta.to_add(schema)?;
     actions::set_epoch(&mut add, epoch);
     // An entry that cannot be read back would stop everybody, so it is read back before it is written.
@@ -328,6 +352,7 @@ fn decide_replace(
     if find(meta.id).is_some() {
         return Ok(Decision::AlreadyCommitted);
     }
+    check_not_collected(state, meta.id)?;
     let Some((&(_, epoch, _), replaced)) = find(old) else {
         return refused(state, format!("segment {old} is not in the table any more; drop its replacement"));
     };
@@ -340,20 +365,33 @@ fn decide_replace(
             format!("{} does not hold the same rows as {}, which it is to replace", meta.path, replaced.path),
         );
     }
-    let mut add = meta.to_add(schema)?;
+    write_rewritten(state, commit, epoch, &[replaced], meta, schema).map(Decision::Write)
+}
+
+/// An entry by which `new` takes the place of `old`, without a change of data.
+pub(super) fn write_rewritten(
+    state: &LogState,
+    commit: &Commit,
+    epoch: u32,
+    old: &[&SegmentMeta],
+    new: &SegmentMeta,
+    schema: &TableSchema,
+) -> Result<Vec<Action>> {
+    let mut add = new.to_add(schema)?;
     add.data_change = false;
     actions::set_epoch(&mut add, epoch);
     // As for a new segment: what cannot be read back must not be written.
     SegmentMeta::from_add(&add, &state.schema)?;
-    let mut remove = actions::remove(&replaced.path, replaced.size_bytes, commit.at_ms);
-    if let Action::Remove(remove) = &mut remove {
-        remove.data_change = false;
+    let mut write = vec![actions::commit_info(commit.id, commit.at_ms, "OPTIMIZE")];
+    for segment in old {
+        let mut remove = actions::remove(&segment.path, segment.size_bytes, commit.at_ms);
+        if let Action::Remove(remove) = &mut remove {
+            remove.data_change = false;
+        }
+        write.push(remove);
     }
-    Ok(Decision::Write(vec![
-        actions::commit_info(commit.id, commit.at_ms, "OPTIMIZE"),
-        remove,
-        Action::Add(add),
-    ]))
+    write.push(Action::Add(add));
+    Ok(write)
 }
 
 fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Decision> {
@@ -371,6 +409,15 @@ fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Deci
     }
     write.push(actions::stream(&state.spec.name, &stream)?);
     Ok(Decision::Write(write))
+}
+
+/// The mark only moves forward: one that is behind it is a success.
+fn decide_collect(state: &LogState, commit: &Commit, before_ms: u64) -> Result<Decision> {
+    if before_ms <= state.stream.collected_before_ms {
+        return Ok(Decision::AlreadyCommitted);
+    }
+    let stream = StreamState { collected_before_ms: before_ms, ..state.stream.clone() };
+    write_stream(state, commit, "VACUUM START", &stream, [])
 }
 
 fn decide_spec(state: &LogState, commit: &Commit, spec: &TableSpec) -> Result<Decision> {
@@ -441,6 +488,6 @@ fn fenced(state: &LogState, partition: i32, expected: i64) -> SegmentError {
     }
 }
 
-fn refused<T>(state: &LogState, message: String) -> Result<T> {
+pub(super) fn refused<T>(state: &LogState, message: String) -> Result<T> {
     Err(SegmentError::Refused(format!("table {}: {message}", state.spec.name)))
 }

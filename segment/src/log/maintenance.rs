@@ -10,6 +10,7 @@ use ulid::Ulid;
 
 use super::files::LogFiles;
 use super::table_log::TableLog;
+use crate::maintain::garbage;
 use crate::{Result, SegmentError};
 
 /// Logs opened at a time while listing tables.
@@ -65,16 +66,7 @@ impl TableLog {
                 files.table
             )));
         }
-        let deleted = store.delete_stream(futures::stream::iter(objects).map(Ok).boxed());
-        let gone = deleted.filter_map(|outcome| async move {
-            match outcome {
-                Err(StoreError::NotFound { .. }) => None,
-                other => Some(other),
-            }
-        });
-        gone.try_fold(0, |count, _| async move { Ok(count + 1) })
-            .await
-            .map_err(|error| SegmentError::store(context(), error))
+        garbage::delete(&*store, &root, objects).await
     }
 }
 

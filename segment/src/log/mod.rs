@@ -36,25 +36,32 @@
 //! Were the log to begin at 0 again, a writer that slept through all this could still create the version after
 //! the last one that it knows.
 //!
-//! **Architecture Invariant:** nothing here deletes the object of a commit that failed; an entry may name it.
+//! **Architecture Invariant:** nothing here deletes the object of a commit that failed; an entry may name it. What may be
+//! deleted, and when, is in [`maintain::garbage`](crate::maintain::garbage).
 
 mod actions;
 mod checkpoint;
+mod compact;
 mod compatible;
 mod decide;
 mod files;
 mod maintenance;
+mod references;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
 mod state;
 mod stream;
 mod table_log;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use compact::Conflict;
 pub use decide::{Change, Commit};
 pub use maintenance::{list_tables, self_test, table_root};
+pub use references::{References, Standing};
 pub use snapshot::LogSnapshot;
 pub use stream::{ClosedEpoch, Gap, GapReason, PartitionState, StreamState};
 pub use table_log::TableLog;

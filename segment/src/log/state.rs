@@ -20,6 +20,11 @@ use crate::{Result, SegmentError};
 /// How many commit ids are remembered: hours of commits, where a retry comes within minutes.
 const RECENT_COMMITS_MAX: usize = 4096;
 
+/// As long as Delta checkpoints keep them.
+const REMOVED_KEPT_MS: i64 = 7 * 24 * 3_600_000;
+/// Entries between two looks at which removed segments are to be forgotten.
+const FORGET_EVERY: u64 = 64;
+
 /// Where a segment stands: partition, epoch, first offset.
 pub(super) type SegmentKey = (i32, u32, i64);
 
@@ -35,6 +40,8 @@ pub(super) struct LogState {
     pub(super) segments: BTreeMap<SegmentKey, Arc<SegmentMeta>>,
     pub(super) stream: StreamState,
     pub(super) recent: RecentCommits,
+    /// Segments that were removed, and when. For [`REMOVED_KEPT_MS`]; longer ago nobody asks.
+    pub(super) removed: BTreeMap<Ulid, i64>,
 }
 
 impl LogState {
@@ -69,6 +76,11 @@ impl LogState {
         state.remove_segments(actions);
         for action in actions {
             match action {
+                Action::Remove(remove) => {
+                    if let Some(id) = SegmentMeta::id_of_path(&remove.path) {
+                        state.removed.insert(id, remove.deletion_timestamp.unwrap_or_default());
+                    }
+                }
                 Action::Add(add) => state.add_segment(add, origin)?,
                 Action::DomainMetadata(domain) => {
                     if let Some(stream) = actions::read_stream(origin, domain)? {
@@ -78,6 +90,9 @@ impl LogState {
                 Action::CommitInfo(info) => state.recent.extend(actions::commit_id(info)),
                 _ => {}
             }
+        }
+        if version.is_multiple_of(FORGET_EVERY) {
+            state.forget_removed(actions);
         }
         // After the domain metadata, whatever their order in the entry: `txn` is the authority on what is committed. A
         // partition that the stream does not list is of a table that was dropped.
@@ -103,6 +118,7 @@ impl LogState {
             segments: BTreeMap::new(),
             stream: StreamState::default(),
             recent: RecentCommits::default(),
+            removed: BTreeMap::new(),
         })
     }
 
@@ -119,6 +135,7 @@ impl LogState {
             segments: self.segments,
             stream: self.stream,
             recent: self.recent,
+            removed: self.removed,
             version: self.version,
             ..next
         })
@@ -134,6 +151,16 @@ impl LogState {
             .collect();
         if !removed.is_empty() {
             self.segments.retain(|_, segment| !removed.contains(segment.path.as_str()));
+        }
+    }
+
+    fn forget_removed(&mut self, actions: &[Action]) {
+        let written_at = actions.iter().find_map(|action| match action {
+            Action::CommitInfo(info) => info.timestamp,
+            _ => None,
+        });
+        if let Some(written_at) = written_at {
+            self.removed.retain(|_, at| *at > written_at.saturating_sub(REMOVED_KEPT_MS));
         }
     }
 

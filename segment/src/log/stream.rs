@@ -23,6 +23,10 @@ pub struct StreamState {
     /// Whether consumption of the whole table is paused on command. It stays so over restarts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// Objects made before this moment (by the time of their ULID, in milliseconds) that no entry names may be deleted by
+    /// now, so none of them is let into the table.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub collected_before_ms: u64,
     /// Partitions of the current epoch that consumption has begun on.
     pub partitions: BTreeMap<i32, PartitionState>,
     /// Earlier topics of the same name whose rows are still in the table, oldest first.
@@ -94,6 +98,10 @@ pub struct ClosedEpoch {
     pub partitions: BTreeMap<i32, PartitionState>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl StreamState {
     /// The state of one partition in one epoch, current or closed.
     pub fn partition(&self, epoch: u32, partition: i32) -> Option<&PartitionState> {
@@ -129,6 +137,18 @@ impl StreamState {
         self.begin(starts);
     }
 
+    /// A segment that is written over all of `[from, to)` takes the place of the empty gaps inside. Returns whether there were any.
+    pub(super) fn cover(&mut self, epoch: u32, partition: i32, from: i64, to: i64) -> bool {
+        let partitions = match self.closed.iter_mut().find(|closed| closed.epoch == epoch) {
+            Some(closed) => &mut closed.partitions,
+            None => &mut self.partitions,
+        };
+        let Some(partition) = partitions.get_mut(&partition) else { return false };
+        let before = partition.gaps.len();
+        partition.gaps.retain(|gap| gap.reason != GapReason::Empty || gap.from < from || gap.to > to);
+        partition.gaps.len() < before
+    }
+
     /// Records that retention removed the sealed rows of `[from, to)`. Closed epochs with no rows left are forgotten.
     pub(super) fn expire(&mut self, epoch: u32, partition: i32, from: i64, to: i64, at_ms: i64) {
         let partitions = match self.closed.iter_mut().find(|closed| closed.epoch == epoch) {
@@ -149,6 +169,19 @@ impl ClosedEpoch {
 }
 
 impl PartitionState {
+    /// Whether all of `[from, to)` was read and held no row. So it is if there is nothing in between.
+    pub fn is_empty_between(&self, from: i64, to: i64) -> bool {
+        let inside = self.gaps.iter().filter(|gap| gap.from < to && gap.to > from);
+        let mut reached = from;
+        for gap in inside {
+            if gap.from != reached || gap.to > to || gap.reason != GapReason::Empty {
+                return false;
+            }
+            reached = gap.to;
+        }
+        reached == to
+    }
+
     /// Adds a gap, in order, merged with its neighbours of the same reason.
     pub(super) fn record(&mut self, gap: Gap) {
         let at = self.gaps.partition_point(|other| (other.from, other.to) <= (gap.from, gap.to));
@@ -228,6 +261,45 @@ mod tests {
         stream.expire(0, 0, 5, 9, 8);
         assert!(stream.closed.is_empty());
         assert_eq!(stream.partition(1, 0).unwrap(), &partition(0, 0, &[]));
+    }
+
+    #[test]
+    fn only_empty_gaps_are_nothing_between_two_segments() {
+        let state = partition(
+            0,
+            90,
+            &[
+                gap(10, 20, GapReason::Empty),
+                gap(30, 40, GapReason::Empty),
+                gap(40, 50, GapReason::Retention),
+            ],
+        );
+        for (range, is_empty) in [
+            ((5, 5), true),
+            ((10, 20), true),
+            ((10, 10), true),
+            ((9, 20), false),
+            ((10, 21), false),
+            ((12, 18), false),
+            ((30, 40), true),
+            ((30, 50), false),
+            ((40, 50), false),
+            ((60, 70), false),
+        ] {
+            assert_eq!(state.is_empty_between(range.0, range.1), is_empty, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn a_segment_covers_the_empty_gaps_inside_it_and_no_others() {
+        let mut stream = StreamState::default();
+        let gaps =
+            [gap(10, 20, GapReason::Empty), gap(30, 40, GapReason::Empty), gap(50, 60, GapReason::Retention)];
+        stream.partitions.insert(0, partition(0, 60, &gaps));
+        assert!(!stream.cover(0, 0, 12, 35));
+        assert!(!stream.cover(0, 1, 0, 60));
+        assert!(stream.cover(0, 0, 0, 25));
+        assert_eq!(stream.partitions[&0].gaps, gaps[1..]);
     }
 
     #[test]

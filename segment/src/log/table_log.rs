@@ -14,6 +14,7 @@ use super::actions;
 use super::checkpoint::{self, CHECKPOINT_EVERY};
 use super::decide::{Change, Commit, Decision, decide, decide_create};
 use super::files::LogFiles;
+use super::references::References;
 use super::snapshot::LogSnapshot;
 use super::state::LogState;
 use crate::clock::now_ms;
@@ -104,11 +105,24 @@ impl TableLog {
         self.inner.publish(writer.state.as_ref())
     }
 
+    /// Which objects the newest version names, and which were removed, after a look at the store.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub async fn references(&self) -> Result<References> {
+        let mut writer = self.inner.writer.lock().await;
+        self.inner.files.catch_up(&mut writer.state).await?;
+        writer.looked_at = Some(Instant::now());
+        self.inner.publish(writer.state.as_ref())?;
+        Ok(References::of(self.inner.live(writer.state.as_ref())?))
+    }
+
     /// Commits a change, exactly once however often it is tried with the same value.
     ///
     /// # Errors
     /// - transient: it is not known whether the change is in the log, or will be. Try again with the same commit.
     /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
+    /// - `Conflict`: what a segment was written anew from is not in the table any more. Drop the work.
     /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.
     pub async fn commit(&self, commit: &Commit) -> Result<Arc<LogSnapshot>> {
         let inner = &*self.inner;
@@ -162,6 +176,24 @@ impl TableLog {
     ) -> Result<Arc<LogSnapshot>> {
         let id = new.id;
         self.commit(&Commit { id, at_ms: now_ms(), change: Change::Replace { old, meta: new, schema } }).await
+    }
+
+    /// Puts `new`, which is uploaded and holds the rows of all of `old`, in their place. A second call with the same arguments
+    /// is a success. The objects of the old ones are left for a collector.
+    ///
+    /// # Errors
+    /// `Conflict` if one of the old ones is gone, `Refused` if the new one does not hold their rows; else as
+    /// [`commit`](Self::commit), never `Fenced`.
+    pub async fn compact(
+        &self,
+        epoch: u32,
+        old: Vec<Ulid>,
+        new: Arc<SegmentMeta>,
+        schema: Arc<TableSchema>,
+    ) -> Result<Arc<LogSnapshot>> {
+        let id = new.id;
+        let change = Change::Compact { epoch, old, meta: new, schema };
+        self.commit(&Commit { id, at_ms: now_ms(), change }).await
     }
 
     /// Removes segments whose rows this table's retention has given up. Their objects are left for a collector.

@@ -12,6 +12,36 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use parking_lot::Mutex;
+use ulid::Ulid;
+
+use crate::schema::TableSchema;
+use crate::sealed::{ColumnStats, SegmentMeta};
+
+/// A segment as the log would have it, with a row at every offset.
+pub(crate) fn segment_meta(
+    schema: &TableSchema,
+    id: Ulid,
+    partition: i32,
+    (from, to): (i64, i64),
+) -> SegmentMeta {
+    SegmentMeta {
+        path: format!("data/{partition}/{from:020}-{to:020}-{id}.parquet"),
+        id,
+        partition,
+        from,
+        to,
+        rows: (to - from) as u64,
+        size_bytes: 1000,
+        format_version: 1,
+        sealed_at_ms: id.timestamp_ms() as i64,
+        index_offset: 900,
+        index_length: 50,
+        tail_crc32c: 7,
+        dead_letters: 0,
+        index_settings: 0,
+        columns: vec![ColumnStats::UNKNOWN; schema.columns().len()],
+    }
+}
 
 /// What happens to a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

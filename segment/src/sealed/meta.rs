@@ -68,6 +68,12 @@ impl SegmentMeta {
         format!("data/{partition}/{from:020}-{to:020}-{id}.parquet")
     }
 
+    /// The identity that a segment's path ends with; `None` if it is no path of a segment.
+    pub(crate) fn id_of_path(path: &str) -> Option<Ulid> {
+        let name = path.strip_prefix("data/")?.split_once('/')?.1.strip_suffix(".parquet")?;
+        name.rsplit_once('-')?.1.parse().ok()
+    }
+
     /// Where the object lies in the store, for the table at `root`.
     pub fn location(&self, root: &Path) -> Path {
         root.parts().chain(Path::from(self.path.as_str()).parts()).collect()

@@ -41,6 +41,7 @@ pub use indexes::{BloomFilter, Probe, SegmentIndexes};
 pub use inspect::{ColumnReport, IndexReport, SegmentReport, Verdict, inspect};
 pub use meta::SegmentMeta;
 pub use reader::{SegmentReaderFactory, VerifiedReader};
+pub(crate) use rebuild::decode;
 pub use rebuild::{RebuildRequest, rebuild};
 pub use stats::{ColumnStats, StatValue};
 

@@ -63,7 +63,7 @@ pub fn rebuild(request: RebuildRequest<'_>) -> Result<EncodedSegment> {
 }
 
 /// All rows of a verified object, with the columns of `schema`; those that the object does not have are NULL.
-fn decode(schema: &TableSchema, meta: &SegmentMeta, object: Bytes) -> Result<Vec<RecordBatch>> {
+pub(crate) fn decode(schema: &TableSchema, meta: &SegmentMeta, object: Bytes) -> Result<Vec<RecordBatch>> {
     let corrupt = |what: String| SegmentError::Corrupt(format!("segment {}: {what}", meta.path));
     let footer = Footer::verify_all(meta, &object).map_err(corrupt)?;
     let plain = ArrowReaderMetadata::try_new(Arc::clone(&footer.metadata), ArrowReaderOptions::new())?;

@@ -49,7 +49,7 @@ pub(super) enum Presence {
 }
 
 /// An immutable expression's value for each code, if it reads exactly one column, which has codes, and few enough.
-pub(super) fn by_code(
+pub(super) async fn by_code(
     expr: &Arc<dyn PhysicalExpr>,
     schema: &Schema,
     segment: &SegmentColumns,
@@ -62,12 +62,12 @@ pub(super) fn by_code(
     if !dictionary_pays(column, segment.rows()) {
         return Ok(None);
     }
-    let values = evaluate_on_dictionary(expr, column, schema.field(*position))?;
+    let values = evaluate_on_dictionary(expr, column, schema.field(*position)).await?;
     Ok(values.map(|values| (*position, values)))
 }
 
 impl Integers {
-    pub(super) fn new(
+    pub(super) async fn new(
         expr: &Arc<dyn PhysicalExpr>,
         schema: &Schema,
         segment: &SegmentColumns,
@@ -75,7 +75,7 @@ impl Integers {
         if let Some(program) = Program::new(expr.as_ref(), schema, segment)? {
             return Ok(Self::Program(program));
         }
-        if let Some((position, array)) = by_code(expr, schema, segment)?
+        if let Some((position, array)) = by_code(expr, schema, segment).await?
             && is_integral(array.data_type())
         {
             let mut values = Values::default();
@@ -101,7 +101,7 @@ impl Integers {
 }
 
 impl Floats {
-    pub(super) fn new(
+    pub(super) async fn new(
         expr: &Arc<dyn PhysicalExpr>,
         schema: &Schema,
         segment: &SegmentColumns,
@@ -111,7 +111,7 @@ impl Floats {
         {
             return Ok(Self::Program(program));
         }
-        if let Some((position, array)) = by_code(expr, schema, segment)?
+        if let Some((position, array)) = by_code(expr, schema, segment).await?
             && is_floating(array.data_type())
         {
             let mut values = Values::default();
@@ -172,7 +172,7 @@ pub(super) fn cast_integer<'a>(
 }
 
 impl Presence {
-    pub(super) fn new(
+    pub(super) async fn new(
         expr: &Arc<dyn PhysicalExpr>,
         schema: &Schema,
         segment: &SegmentColumns,
@@ -188,7 +188,7 @@ impl Presence {
                 None => Self::Rows(Arc::clone(expr)),
             });
         }
-        if let Some((position, array)) = by_code(expr, schema, segment)? {
+        if let Some((position, array)) = by_code(expr, schema, segment).await? {
             let mut valid = Vec::new();
             let has_null = read_valid(array.as_ref(), None, &mut valid);
             return Ok(if has_null { Self::Table(position, valid) } else { Self::All });

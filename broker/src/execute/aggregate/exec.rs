@@ -110,7 +110,10 @@ impl SegmentAggregateExec {
         let keys = keys.collect::<Result<_>>()?;
         let fragment = Arc::new(fragment);
         let preparing = Arc::clone(&fragment);
-        let prepare: Prepare<Prepared> = Box::new(move |segment| preparing.prepare(segment));
+        let prepare: Prepare<Prepared> = Box::new(move |segment| {
+            let preparing = Arc::clone(&preparing);
+            Box::pin(async move { preparing.prepare(&segment).await })
+        });
         let (mut kept, mut missing) = (Vec::new(), Vec::new());
         let key = if source.results.keeps() { self.shape.result_key()? } else { None };
         let choose = |parts: &mut Vec<SegmentPart>| {

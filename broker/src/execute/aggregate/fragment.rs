@@ -164,22 +164,22 @@ pub(super) enum Input {
 }
 
 impl Input {
-    fn new(call: &Call, schema: &Schema, segment: &SegmentColumns) -> Result<Self> {
+    async fn new(call: &Call, schema: &Schema, segment: &SegmentColumns) -> Result<Self> {
         let arguments = &call.arguments;
         if let Some(argument) = &call.numbered {
-            return Ok(Self::Numbers(SegmentKey::new(&argument.key, schema, segment)?));
+            return Ok(Self::Numbers(SegmentKey::new(&argument.key, schema, segment).await?));
         }
         Ok(match (&call.kind, arguments.as_slice()) {
-            (Kind::Count, [argument]) => Self::Presence(Presence::new(argument, schema, segment)?),
+            (Kind::Count, [argument]) => Self::Presence(Presence::new(argument, schema, segment).await?),
             (Kind::SumIntegers | Kind::ExtremeInteger { .. } | Kind::DistinctIntegers { .. }, [argument]) => {
-                Self::Integers(Integers::new(argument, schema, segment)?)
+                Self::Integers(Integers::new(argument, schema, segment).await?)
             }
             (Kind::AverageIntegers, [argument]) => {
                 let integer = cast_integer(argument, schema)?;
-                Self::Integers(Integers::new(integer.unwrap_or(argument), schema, segment)?)
+                Self::Integers(Integers::new(integer.unwrap_or(argument), schema, segment).await?)
             }
             (Kind::SumFloats | Kind::Average | Kind::ExtremeFloat { .. }, [argument]) => {
-                Self::Floats(Floats::new(argument, schema, segment)?)
+                Self::Floats(Floats::new(argument, schema, segment).await?)
             }
             _ => Self::Rows(arguments.clone()),
         })
@@ -211,20 +211,25 @@ impl Input {
 }
 
 impl Fragment {
-    /// The fragment for one segment; `None` if no row passes its filter.
-    pub(super) fn prepare(&self, segment: &SegmentColumns) -> Result<Option<Prepared>> {
-        let filter = self.filter.compile(segment)?;
+    /// The fragment for one segment; `None` if no row passes its filter. Gives way while it evaluates a large dictionary.
+    pub(super) async fn prepare(&self, segment: &SegmentColumns) -> Result<Option<Prepared>> {
+        let filter = self.filter.compile(segment).await?;
         if filter.is_never() {
             return Ok(None);
         }
         let schema = self.schema.as_ref();
-        let keys = self.keys.iter().map(|key| SegmentKey::new(key, schema, segment));
-        let mut keys = keys.collect::<Result<Vec<_>>>()?;
-        let calls = self.calls.iter().map(|call| {
-            let filter = call.filter.as_ref().map(|filter| filter.compile(segment)).transpose()?;
-            Ok(SegmentCall { filter, input: Input::new(call, schema, segment)? })
-        });
-        let mut calls = calls.collect::<Result<Vec<_>>>()?;
+        let mut keys = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            keys.push(SegmentKey::new(key, schema, segment).await?);
+        }
+        let mut calls = Vec::with_capacity(self.calls.len());
+        for call in &self.calls {
+            let filter = match &call.filter {
+                Some(filter) => Some(filter.compile(segment).await?),
+                None => None,
+            };
+            calls.push(SegmentCall { filter, input: Input::new(call, schema, segment).await? });
+        }
 
         let needs_rows = keys.iter().any(|key| matches!(key, SegmentKey::Rows(_)))
             || calls.iter().any(|call| call.filter.is_none() && call.input.needs_rows());

@@ -101,7 +101,7 @@ pub(super) enum Shape {
 }
 
 impl SegmentKey {
-    pub(super) fn new(key: &Key, schema: &Schema, segment: &SegmentColumns) -> Result<Self> {
+    pub(super) async fn new(key: &Key, schema: &Schema, segment: &SegmentColumns) -> Result<Self> {
         let column = key.expr.downcast_ref::<ColumnExpr>().map(ColumnExpr::index);
         if let Some(position) = column
             && let Some(column) = segment.columns().get(position)
@@ -115,7 +115,7 @@ impl SegmentKey {
             if let Some(by_value) = by_value {
                 return Ok(Self::Integers(by_value));
             }
-        } else if let Some((position, values)) = by_code(&key.expr, schema, segment)?
+        } else if let Some((position, values)) = by_code(&key.expr, schema, segment).await?
             && let Some(coded) = segment.columns()[position].coded()
         {
             return Self::codes(position, values, coded, key, None);

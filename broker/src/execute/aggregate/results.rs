@@ -236,7 +236,7 @@ impl Fill {
     /// The partial states of a segment; `None` if they are too many.
     async fn aggregate(&self, segment: &SegmentColumns) -> Result<Option<RecordBatch>> {
         let output = &self.fragment.output;
-        let Some(prepared) = self.fragment.prepare(segment)? else {
+        let Some(prepared) = self.fragment.prepare(segment).await? else {
             return Ok(Some(RecordBatch::new_empty(Arc::clone(output))));
         };
         let keys = self.fragment.keys.iter().map(|key| KeyValues::new(&key.field).map(Arc::new));

@@ -274,7 +274,7 @@ async fn fused(
         for (index, segment) in
             segments.iter().enumerate().filter(|(index, _)| index % partitions == partition)
         {
-            if let Some(prepared) = fragment.prepare(segment)? {
+            if let Some(prepared) = fragment.prepare(segment).await? {
                 state.consume(segment, &prepared, index, 0..segment.blocks())?;
             }
         }

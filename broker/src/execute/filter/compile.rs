@@ -10,12 +10,14 @@ use arrow::array::AsArray;
 use arrow::array::{Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema;
 use datafusion::error::Result;
+use futures::future::BoxFuture;
 use headwater_segment::column::{CodeSlice, CodedColumn, Column, SegmentColumns};
 
 use super::code_set::CodeSet;
 use super::search::true_codes;
 use super::shape::{Leaf, Shape};
-use crate::execute::project::{dictionary_pays, dictionary_values, evaluate_on_values};
+use crate::execute::pieces::evaluate_in_pieces;
+use crate::execute::project::{dictionary_pays, dictionary_values};
 
 /// Dictionaries up to this size are evaluated rather than searched: it costs no more.
 const EVALUATE_AT_ONCE: u64 = 1024;
@@ -89,26 +91,35 @@ fn sampled_share(set: &CodeSet, column: &CodedColumn, blocks: usize) -> f64 {
 }
 
 /// Compiles `shape` for `segment`, of whose rows about `rows` are still selected where it is asked.
-pub(super) fn compile(shape: &Shape, segment: &SegmentColumns, rows: usize) -> Result<Step> {
-    match shape {
-        Shape::Leaf(leaf) => compile_leaf(leaf, segment, rows),
-        Shape::And(parts) => compile_and(parts, segment, rows),
-        Shape::Or(parts) => {
-            let steps = parts.iter().map(|part| compile(part, segment, rows)).collect::<Result<_>>()?;
-            Ok(or(steps, segment.blocks()))
+pub(super) fn compile<'a>(
+    shape: &'a Shape,
+    segment: &'a SegmentColumns,
+    rows: usize,
+) -> BoxFuture<'a, Result<Step>> {
+    Box::pin(async move {
+        match shape {
+            Shape::Leaf(leaf) => compile_leaf(leaf, segment, rows).await,
+            Shape::And(parts) => compile_and(parts, segment, rows).await,
+            Shape::Or(parts) => {
+                let mut steps = Vec::with_capacity(parts.len());
+                for part in parts {
+                    steps.push(compile(part, segment, rows).await?);
+                }
+                Ok(or(steps, segment.blocks()))
+            }
         }
-    }
+    })
 }
 
 /// Parts that are cheap to compile go first: what they leave decides whether the dictionary of another part is worth
 /// evaluating.
-fn compile_and(parts: &[Shape], segment: &SegmentColumns, rows: usize) -> Result<Step> {
+async fn compile_and(parts: &[Shape], segment: &SegmentColumns, rows: usize) -> Result<Step> {
     let mut order: Vec<usize> = (0..parts.len()).collect();
     order.sort_by_key(|part| effort(&parts[*part], segment));
     let mut steps: Vec<Option<Step>> = parts.iter().map(|_| None).collect();
     let mut left = rows as f64;
     for part in order {
-        let step = compile(&parts[part], segment, left.ceil() as usize)?;
+        let step = compile(&parts[part], segment, left.ceil() as usize).await?;
         if matches!(step, Step::Never) {
             return Ok(Step::Never);
         }
@@ -151,9 +162,10 @@ fn the_coded<'a>(leaf: &Leaf, segment: &'a SegmentColumns) -> Option<(&'a Arc<Co
     column.coded().filter(|_| !leaf.volatile).map(|coded| (column, coded))
 }
 
-fn compile_leaf(leaf: &Arc<Leaf>, segment: &SegmentColumns, rows: usize) -> Result<Step> {
+async fn compile_leaf(leaf: &Arc<Leaf>, segment: &SegmentColumns, rows: usize) -> Result<Step> {
     let step = match the_coded(leaf, segment) {
-        Some((column, coded)) => code_set(leaf, coded, rows)?
+        Some((column, coded)) => code_set(leaf, coded, rows)
+            .await?
             .map(|set| CodeStep::step(leaf.columns[0], column, set, segment.blocks())),
         None if leaf.columns.is_empty() && !leaf.volatile => constant(leaf),
         None => None,
@@ -162,7 +174,7 @@ fn compile_leaf(leaf: &Arc<Leaf>, segment: &SegmentColumns, rows: usize) -> Resu
 }
 
 /// The codes for which a leaf is true; `None` if it must be evaluated on rows.
-fn code_set(leaf: &Leaf, column: &CodedColumn, rows: usize) -> Result<Option<CodeSet>> {
+async fn code_set(leaf: &Leaf, column: &CodedColumn, rows: usize) -> Result<Option<CodeSet>> {
     let field = leaf.schema.field(0);
     if let Some(search) = &leaf.search
         && column.values.count() > EVALUATE_AT_ONCE
@@ -173,7 +185,7 @@ fn code_set(leaf: &Leaf, column: &CodedColumn, rows: usize) -> Result<Option<Cod
     if !dictionary_pays(column, rows) {
         return Ok(None);
     }
-    let Ok(truth) = evaluate_on_values(&leaf.expr, dictionary_values(column)?, field) else {
+    let Ok(truth) = evaluate_in_pieces(&leaf.expr, &dictionary_values(column)?, field).await else {
         return Ok(None);
     };
     Ok(truth.as_boolean_opt().map(CodeSet::of_true))

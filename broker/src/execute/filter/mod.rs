@@ -56,8 +56,8 @@ impl Filter {
         Ok(Self { shape, options: *options })
     }
 
-    /// The filter of one segment.
-    pub(crate) fn compile(&self, segment: &SegmentColumns) -> Result<SegmentFilter> {
-        SegmentFilter::new(self.shape.as_ref(), segment, &self.options)
+    /// The filter of one segment. Gives way while it evaluates a large dictionary.
+    pub(crate) async fn compile(&self, segment: &SegmentColumns) -> Result<SegmentFilter> {
+        SegmentFilter::new(self.shape.as_ref(), segment, &self.options).await
     }
 }

@@ -71,14 +71,14 @@ impl FilterScratch {
 }
 
 impl SegmentFilter {
-    pub(super) fn new(
+    pub(super) async fn new(
         shape: Option<&Shape>,
         segment: &SegmentColumns,
         options: &ExecuteOptions,
     ) -> Result<Self> {
         let mut step = match shape {
             None => Step::Always,
-            Some(shape) => compile(shape, segment, segment.rows())?,
+            Some(shape) => compile(shape, segment, segment.rows()).await?,
         };
         let index = match take_indexed(&mut step, segment, options.indexes) {
             Some((rows, _)) if rows.is_empty() => {

@@ -9,6 +9,7 @@ use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, CastExpr, Column as ColumnExpr, lit};
 use datafusion::prelude::SessionContext;
+use futures::executor::block_on;
 use headwater_segment::column::{
     BLOCK_ROWS, CodeStore, CodeValues, CodedColumn, Codes, Column, SegmentColumns,
 };
@@ -44,7 +45,7 @@ fn physical(schema: &SchemaRef, sql: &str) -> Arc<dyn PhysicalExpr> {
 fn compile(schema: &SchemaRef, columns: &SegmentColumns, sql: &str, indexes: Toggle) -> SegmentFilter {
     let options = ExecuteOptions { indexes, ..ExecuteOptions::default() };
     let filter = Filter::new(Some(&physical(schema, sql)), schema, &options).unwrap();
-    filter.compile(columns).unwrap()
+    block_on(filter.compile(columns)).unwrap()
 }
 
 fn count(filter: &SegmentFilter, columns: &SegmentColumns) -> datafusion::error::Result<usize> {
@@ -156,7 +157,7 @@ fn a_cast_that_only_the_greatest_value_fails_is_no_search() {
         let seven = lit(ScalarValue::Decimal128(Some(7), digits, 0));
         let predicate: Arc<dyn PhysicalExpr> = Arc::new(BinaryExpr::new(cast, operator, seven));
         let filter = Filter::new(Some(&predicate), &schema, &ExecuteOptions::default()).unwrap();
-        count(&filter.compile(&columns).unwrap(), &columns)
+        count(&block_on(filter.compile(&columns)).unwrap(), &columns)
     };
     for (operator, expected) in
         [(Operator::Gt, 4993), (Operator::LtEq, 8), (Operator::Eq, 1), (Operator::NotEq, 5000)]

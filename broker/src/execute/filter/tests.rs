@@ -10,6 +10,7 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionContext;
+use futures::executor::block_on;
 use headwater_segment::column::{BLOCK_ROWS, SegmentColumns};
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
@@ -171,7 +172,7 @@ impl Case {
     ) -> datafusion::error::Result<Vec<usize>> {
         let options = ExecuteOptions { indexes, ..ExecuteOptions::default() };
         let filter = Filter::new(Some(expr), &self.schema, &options)?;
-        let compiled = filter.compile(&self.columns)?;
+        let compiled = block_on(filter.compile(&self.columns))?;
         let (mut scratch, mut selection) = (FilterScratch::new(), Selection::new());
         let mut rows = Vec::new();
         for block in compiled.candidates(&self.columns, 0..self.columns.blocks()) {
@@ -254,7 +255,7 @@ fn narrowing_asks_no_row_that_was_dropped_before() {
         ] {
             let options = ExecuteOptions::default();
             let filter = Filter::new(Some(&case.physical(sql)), &case.schema, &options).unwrap();
-            let compiled = filter.compile(&case.columns).unwrap();
+            let compiled = block_on(filter.compile(&case.columns)).unwrap();
             let mut scratch = FilterScratch::new();
             for block in 0..2 {
                 let start = case.columns.block(block).start;

@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::atomic::AtomicUsize;
+use std::task::Poll;
 
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::Operator;
+use datafusion::logical_expr::{ColumnarValue, Operator, ScalarUDF, Volatility, create_udf};
 use datafusion::physical_expr::expressions::{BinaryExpr, DynamicFilterPhysicalExpr, lit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt;
@@ -11,7 +15,7 @@ use headwater_segment::budget::MemoryBudget;
 use headwater_segment::column::BLOCK_ROWS;
 use headwater_segment::live::{LiveTable, Tables};
 use headwater_segment::log::{Change, Commit, TableLog};
-use headwater_segment::mutable::MutableSegment;
+use headwater_segment::mutable::{MutableSegment, SegmentWriter};
 use headwater_segment::resident::{ResidentConfig, ResidentStore};
 use headwater_segment::sealed::FooterCache;
 use headwater_segment::spec::parse_spec;
@@ -26,19 +30,30 @@ use crate::catalog::{CATALOG, CatalogSources, PUBLIC};
 use crate::execute::aggregate::ResultCache;
 use crate::execute::rule::FuseAggregates;
 
-/// A table `t` with a column `n` and `rows` open rows.
+/// A table `t` with a column `n` of numbers and `rows` open rows.
 async fn table(rows: i64) -> Arc<LiveTable> {
-    let spec = "{name: t, columns: [{name: n, type: LONG}], stream: {brokers: 'localhost:9092', topic: t}}";
+    table_of("LONG", rows, |writer, row| writer.set(0, Value::I64(row))).await
+}
+
+/// A table `t` with a column `n` of a type and `rows` open rows, which `write` fills.
+async fn table_of(
+    data_type: &str,
+    rows: i64,
+    mut write: impl FnMut(&mut SegmentWriter, i64),
+) -> Arc<LiveTable> {
+    let spec = format!(
+        "{{name: t, columns: [{{name: n, type: {data_type}}}], stream: {{brokers: 'localhost:9092', topic: t}}}}"
+    );
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let root = object_store::path::Path::from("tables/t");
-    let log = TableLog::create(Arc::clone(&store), root.clone(), &parse_spec(spec).unwrap()).await.unwrap();
+    let log = TableLog::create(Arc::clone(&store), root.clone(), &parse_spec(&spec).unwrap()).await.unwrap();
     let change = Change::FirstStart { epoch: 0, starts: BTreeMap::from([(0, 0)]), topic_id: None };
     log.commit(&Commit { id: Ulid::new(), at_ms: 0, change }).await.unwrap();
     let table = LiveTable::new(log, store, root);
     let (mut writer, segment) = MutableSegment::create(table.schema(), 0, 0, MemoryBudget::new(1 << 30));
     table.open_segment(segment);
     for offset in 0..rows {
-        writer.set(0, Value::I64(offset));
+        write(&mut writer, offset);
         writer.finish_row(offset, None, None, None);
     }
     writer.publish(rows);
@@ -87,7 +102,7 @@ async fn a_leaf_that_another_operator_starts_counts_in_the_metrics_of_that_opera
     let leaf = leaf.downcast_ref::<SegmentScanExec>().unwrap();
     for _ in 0..3 {
         let metrics = ExecutionPlanMetricsSet::new();
-        let prepare: Prepare<()> = Box::new(|_| Ok(Some(())));
+        let prepare: Prepare<()> = Box::new(|_| Box::pin(async { Ok(Some(())) }));
         leaf.start(&session.task_ctx(), vec![0], prepare, &metrics, |_| ()).unwrap();
         assert_eq!(metrics.clone_inner().iter().count(), 2);
     }
@@ -119,6 +134,18 @@ async fn a_condition_that_is_narrowed_asks_only_rows_that_the_others_leave() {
     assert_eq!(rows.sum::<usize>(), 3);
 }
 
+/// The operator `name` in the plan of `sql`.
+async fn leaf(session: &SessionContext, sql: &str, name: &str) -> Arc<dyn ExecutionPlan> {
+    let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let mut leaf = None;
+    plan.apply(|node| {
+        leaf = (node.name() == name).then(|| Arc::clone(node)).or(leaf.take());
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .unwrap();
+    leaf.unwrap_or_else(|| panic!("{sql} has no {name}"))
+}
+
 /// A query is cancelled by dropping its tasks, which takes effect where they give way: so what is done after that is what
 /// is done within one turn.
 #[tokio::test]
@@ -132,14 +159,7 @@ async fn operators_give_way_after_every_morsel() {
     ] {
         let stats: Arc<QueryStats> = Arc::default();
         let session = session(&catalog(Arc::clone(&table), &stats));
-        let plan = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
-        let mut leaf = None;
-        plan.apply(|node| {
-            leaf = (node.name() == leaf_name).then(|| Arc::clone(node)).or(leaf.take());
-            Ok(TreeNodeRecursion::Continue)
-        })
-        .unwrap();
-        let leaf = leaf.unwrap_or_else(|| panic!("{sql} has no {leaf_name}"));
+        let leaf = leaf(&session, sql, leaf_name).await;
         let mut batches = pin!(leaf.execute(0, session.task_ctx()).unwrap());
         let (mut turns, mut before) = (0, 0);
         loop {
@@ -148,7 +168,7 @@ async fn operators_give_way_after_every_morsel() {
             // 16 blocks are a morsel.
             assert!(scanned - before <= 16 * BLOCK_ROWS as u64, "{sql}: {} rows at once", scanned - before);
             (turns, before) = (turns + 1, scanned);
-            if let std::task::Poll::Ready(batch) = turn
+            if let Poll::Ready(batch) = turn
                 && batch.transpose().unwrap().is_none()
             {
                 break;
@@ -156,5 +176,70 @@ async fn operators_give_way_after_every_morsel() {
         }
         assert_eq!(before, rows as u64, "{sql}");
         assert!(turns > 3, "{sql}: {turns} turns");
+    }
+}
+
+/// A function that counts in `asked` for how many values it is evaluated.
+fn ends_in_7(asked: &Arc<AtomicUsize>) -> ScalarUDF {
+    let asked = Arc::clone(asked);
+    let function = move |arguments: &[ColumnarValue]| {
+        let arguments = ColumnarValue::values_to_arrays(arguments)?;
+        let values = arguments[0].as_string_view();
+        asked.fetch_add(values.len(), Ordering::Relaxed);
+        let ends = values.iter().map(|value| value.map(|value| value.ends_with('7')));
+        Ok(ColumnarValue::Array(Arc::new(ends.collect::<BooleanArray>())))
+    };
+    let arguments = vec![DataType::Utf8View];
+    create_udf("ends_in_7", arguments, DataType::Boolean, Volatility::Immutable, Arc::new(function))
+}
+
+/// The same for what is evaluated once per value of a dictionary.
+#[tokio::test]
+async fn operators_give_way_while_they_evaluate_a_dictionary() {
+    let values = 5 * BLOCK_ROWS + 10;
+    // One row in four has a new value: the column keeps its dictionary.
+    let table = table_of("STRING", 4 * values as i64, |writer, row| {
+        writer.set(0, Value::Str(&format!("value {}", row / 4)));
+    })
+    .await;
+    for (leaf_name, sql) in [
+        ("SegmentScanExec", "SELECT n FROM t WHERE ends_in_7(n)"),
+        ("SegmentAggregateExec", "SELECT count(*) FROM t WHERE ends_in_7(n)"),
+        ("SegmentAggregateExec", "SELECT count(*) FILTER (WHERE ends_in_7(n)) FROM t"),
+        ("SegmentAggregateExec", "SELECT count(ends_in_7(n)) FROM t"),
+        ("SegmentAggregateExec", "SELECT max(CAST(ends_in_7(n) AS INT)) FROM t"),
+        ("SegmentAggregateExec", "SELECT avg(CAST(ends_in_7(n) AS DOUBLE)) FROM t"),
+        ("SegmentAggregateExec", "SELECT ends_in_7(n), count(*) FROM t GROUP BY 1"),
+    ] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let session = session(&catalog(Arc::clone(&table), &Arc::default()));
+        session.register_udf(ends_in_7(&asked));
+        let leaf = leaf(&session, sql, leaf_name).await;
+        // Once gone after the first turn that evaluates, once to the end.
+        for is_cancelled in [true, false] {
+            let leaf = Arc::clone(&leaf).reset_state().unwrap();
+            let mut batches = leaf.execute(0, session.task_ctx()).unwrap();
+            asked.store(0, Ordering::Relaxed);
+            let mut before = 0;
+            loop {
+                let turn = futures::poll!(batches.next());
+                let evaluated = asked.load(Ordering::Relaxed);
+                assert!(evaluated - before <= BLOCK_ROWS, "{sql}: {} values at once", evaluated - before);
+                before = evaluated;
+                let has_ended = matches!(turn, Poll::Ready(None));
+                if let Poll::Ready(Some(batch)) = turn {
+                    batch.unwrap();
+                }
+                if has_ended || (is_cancelled && evaluated > 0) {
+                    break;
+                }
+            }
+            drop(batches);
+            let total = asked.load(Ordering::Relaxed);
+            assert_eq!(total, before, "{sql}");
+            // The dictionary, in which an entry may stand for NULL.
+            let whole = values..=values + 1;
+            assert!(is_cancelled || whole.contains(&total), "{sql}: {total} values");
+        }
     }
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::future::ready;
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, OpenSlice};
 use headwater_segment::log::TableLog;
@@ -75,7 +76,7 @@ async fn every_block_is_handed_out_once_however_many_ask() {
     let wanted: Vec<usize> =
         parts.iter().map(|part| source.ready(part, &[0]).unwrap().unwrap().blocks()).collect();
     for partitions in 1..4 {
-        let work = Arc::new(work(&source, parts.clone(), Box::new(|_| Ok(Some(())))));
+        let work = Arc::new(work(&source, parts.clone(), Box::new(|_| Box::pin(ready(Ok(Some(())))))));
         let drains = (0..partitions).map(|_| tokio::spawn(drain(Arc::clone(&work))));
         let mut all: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for drained in drains.collect::<Vec<_>>() {
@@ -96,14 +97,20 @@ async fn every_block_is_handed_out_once_however_many_ask() {
 #[tokio::test]
 async fn a_part_that_is_not_wanted_is_skipped_and_an_error_reaches_whoever_asks() {
     let (source, parts) = table(&[10, 20, 30]).await;
-    let skips = work(&source, parts.clone(), Box::new(|segment| Ok((segment.rows() != 20).then_some(()))));
+    let skips = work(
+        &source,
+        parts.clone(),
+        Box::new(|segment| Box::pin(ready(Ok((segment.rows() != 20).then_some(()))))),
+    );
     assert_eq!(drain(Arc::new(skips)).await.into_keys().collect::<Vec<_>>(), [0, 2]);
     let fails = work(
         &source,
         parts,
-        Box::new(|segment| match segment.rows() {
-            20 => Err(internal_datafusion_err!("broken")),
-            _ => Ok(Some(())),
+        Box::new(|segment| {
+            Box::pin(ready(match segment.rows() {
+                20 => Err(internal_datafusion_err!("broken")),
+                _ => Ok(Some(())),
+            }))
         }),
     );
     assert!(fails.next().await.unwrap().is_some());
@@ -119,7 +126,7 @@ async fn a_search_through_segments_without_rows_gives_way_after_each() {
     let counts = Arc::clone(&looked_at);
     let prepare: Prepare<()> = Box::new(move |_| {
         counts.fetch_add(1, Ordering::Relaxed);
-        Ok(None)
+        Box::pin(ready(Ok(None)))
     });
     let work = work(&source, parts, prepare);
     let mut next = pin!(work.next());
@@ -133,7 +140,7 @@ async fn a_search_through_segments_without_rows_gives_way_after_each() {
 #[tokio::test]
 async fn a_claim_that_is_given_up_is_taken_by_another() {
     let (source, parts) = table(&[10]).await;
-    let work = Arc::new(work(&source, parts, Box::new(|_| Ok(Some(())))));
+    let work = Arc::new(work(&source, parts, Box::new(|_| Box::pin(ready(Ok(Some(())))))));
     let Step::Open(claim) = work.step() else { panic!("there is a part to open") };
     let waiting = tokio::spawn(drain(Arc::clone(&work)));
     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -127,3 +127,25 @@ fn a_panic_is_tried_again_ever_more_rarely() {
     let [first, .., last] = waits(&IngestError::Stopped("events".into()))[..] else { panic!("likewise") };
     assert_eq!((first, last), (100, 10_000));
 }
+
+#[test]
+fn an_upload_of_long_ago_is_made_anew_before_it_is_committed() {
+    let id = Ulid::nil();
+    let prepared = |uploaded_at_ms| Prepared {
+        id,
+        from: 10,
+        to: 20,
+        at_ms: 0,
+        segment: None,
+        letters: None,
+        uploaded_at_ms,
+    };
+    let hour = 3_600_000;
+    assert!(prepared(None).is_good_for(10, 20, 100 * hour), "it is uploaded when it is to be committed");
+    assert!(prepared(Some(0)).is_good_for(10, 20, hour));
+    assert!(!prepared(Some(0)).is_good_for(10, 20, hour + 1));
+    assert!(!prepared(Some(0)).is_good_for(10, 19, 0));
+    let refused = |conflict| SegmentError::Conflict { table: "t".into(), conflict }.into();
+    assert!(is_collected(&refused(Conflict::Collected { segment: id })));
+    assert!(!is_collected(&refused(Conflict::Gone { segment: id })));
+}

@@ -9,16 +9,19 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use ulid::Ulid;
 
+use super::testing::segment_meta;
 use super::{Change, Commit, GapReason, LogSnapshot, TableLog};
 use crate::SegmentError;
 use crate::schema::TableSchema;
-use crate::sealed::{ColumnStats, SegmentMeta};
+use crate::sealed::SegmentMeta;
 use crate::spec::{TableSpec, parse_spec};
 
+mod compact;
 mod faults;
 mod history;
 mod places;
 mod race;
+mod removed;
 
 const AT_MS: i64 = 1_700_000_000_000;
 
@@ -61,6 +64,10 @@ pub(crate) fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<
         index_settings: 0,
         columns: vec![ColumnStats::UNKNOWN; columns],
     })
+fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
+    let mut meta = segment_meta(&TableSchema::new(spec), Ulid::new(), partition, (from, to));
+    meta.sealed_at_ms = AT_MS;
+    Arc::new(meta)
 }
 
 fn commit(change: Change) -> Commit {

@@ -35,7 +35,11 @@ async fn write_until(
         let Some(&partition) = behind.get(choice as usize % behind.len().max(1)) else { return told };
         let from = snapshot.committed(partition).unwrap();
         let to = (from + 1 + (choice as i64 >> 8) % 7).min(target);
-        let change = match choice % 5 {
+        let change = match choice % 6 {
+            5 => match neighbours(&snapshot, partition, choice as usize >> 8) {
+                Some(change) => change,
+                None => segment(partition, from, to),
+            },
             0 => offsets(partition, from, to),
             1 => gap(partition, from, to, GapReason::Retention),
             _ => segment(partition, from, to),
@@ -43,7 +47,9 @@ async fn write_until(
         loop {
             match log.commit(&change).await {
                 Ok(_) => told.acknowledged.push(change.id),
-                Err(SegmentError::Fenced { .. }) => told.fenced.push(change.id),
+                Err(SegmentError::Fenced { .. } | SegmentError::Conflict { .. }) => {
+                    told.fenced.push(change.id)
+                }
                 Err(error) => {
                     assert!(error.is_transient(), "{error}");
                     match choice % 7 {
@@ -55,6 +61,25 @@ async fn write_until(
             break;
         }
     }
+}
+
+/// Two segments with nothing, or nothing of interest, between them are to become one.
+fn neighbours(snapshot: &LogSnapshot, partition: i32, choice: usize) -> Option<Commit> {
+    let state = snapshot.stream.partition(0, partition)?;
+    let segments: Vec<_> =
+        snapshot.segments.iter().filter(|segment| segment.partition == partition).collect();
+    let at = choice % segments.len().max(1);
+    let (left, right) = (segments.get(at)?, segments.get(at + 1)?);
+    if !state.is_empty_between(left.to, right.from) {
+        return None;
+    }
+    let merged = SegmentMeta {
+        rows: left.rows + right.rows,
+        ..SegmentMeta::clone(&meta(&spec(), partition, left.from, right.to))
+    };
+    let (id, schema) = (merged.id, Arc::new(TableSchema::new(&spec())));
+    let change = Change::Compact { epoch: 0, old: vec![left.id, right.id], meta: Arc::new(merged), schema };
+    Some(Commit { id, ..commit(change) })
 }
 
 async fn reopen(store: &Arc<dyn ObjectStore>) -> TableLog {
