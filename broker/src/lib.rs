@@ -6,7 +6,7 @@
 
 pub mod admin;
 pub(crate) mod catalog;
-mod cluster;
+pub mod cluster;
 pub mod engine;
 pub mod error;
 mod execute;

@@ -4,8 +4,8 @@
 //! `headwater_broker`; this crate is the only one that sees both.
 
 mod admin;
-pub mod cluster;
 pub mod allocator;
+pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod demo_run;

@@ -115,7 +115,11 @@ impl QueryCatalog {
     ///
     /// # Errors
     /// If there is no such table here.
-    pub(crate) fn source_of(&self, name: &str, names: &BTreeSet<String>) -> Result<Arc<Source>, DataFusionError> {
+    pub(crate) fn source_of(
+        &self,
+        name: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<Arc<Source>, DataFusionError> {
         let table = self.table_with(name, names);
         let table = table.ok_or_else(|| exec_datafusion_err!("there is no table {name} on this node"))?;
         table.set_scanned();

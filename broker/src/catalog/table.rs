@@ -166,7 +166,10 @@ impl CutTable {
             let from = begins(*partition).filter(|from| from < to)?;
             Some(OffsetRange { epoch: log.stream.epoch, partition: *partition, from, to: *to })
         });
-        Assignment { sealed: sealed.iter().map(|segment| SealedRef::of(segment)).collect(), open: open.collect() }
+        Assignment {
+            sealed: sealed.iter().map(|segment| SealedRef::of(segment)).collect(),
+            open: open.collect(),
+        }
     }
 
     /// What the planner may assume. Bounds only of the columns that the plan uses.

@@ -56,7 +56,10 @@ impl Assignment {
                     Piece::Open(slice) => SegmentPart::Open(slice),
                     Piece::Sealed { segment, offsets: None } => SegmentPart::Sealed(segment),
                     Piece::Sealed { segment, offsets: Some(offsets) } => {
-                        let why = format!("offsets {} to {} are sealed in {}", offsets.start, offsets.end, segment.id);
+                        let why = format!(
+                            "offsets {} to {} are sealed in {}",
+                            offsets.start, offsets.end, segment.id
+                        );
                         return Err(missing_range(table, range, &why));
                     }
                 });

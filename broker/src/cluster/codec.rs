@@ -50,10 +50,9 @@ impl PhysicalExtensionCodec for LeafCodec {
             conjuncts: conjuncts.collect::<Result<_>>()?,
             projection: scan.projection().iter().map(|column| *column as u32).collect(),
             limit: scan.limit().map(|limit| limit as u64),
-            order: scan.order().map(|order| OrderMessage {
-                column: order.column as u32,
-                descending: order.descending,
-            }),
+            order: scan
+                .order()
+                .map(|order| OrderMessage { column: order.column as u32, descending: order.descending }),
             partitions: scan.properties().partitioning.partition_count() as u32,
             assignment: scan.assignment().map(AssignmentMessage::of),
         };
@@ -221,8 +220,9 @@ impl AssignmentMessage {
 
     fn into_assignment(self) -> Result<Assignment> {
         let sealed = self.sealed.into_iter().map(|segment| {
-            let id = <[u8; 16]>::try_from(segment.id.as_slice())
-                .map_err(|_| exec_datafusion_err!("a segment's identity has {} bytes, not 16", segment.id.len()))?;
+            let id = <[u8; 16]>::try_from(segment.id.as_slice()).map_err(|_| {
+                exec_datafusion_err!("a segment's identity has {} bytes, not 16", segment.id.len())
+            })?;
             Ok(SealedRef { id: Ulid::from_bytes(id), partition: segment.partition, from: segment.from })
         });
         let open = self.open.into_iter().map(|range| OffsetRange {

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use headwater_broker::cluster::NodeIdError;
+
 /// Why a node cannot take part, or cannot say what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// No usable identity.
-    #[error("cluster.node_id: {0}")]
-    NodeId(String),
+    #[error(transparent)]
+    NodeId(#[from] NodeIdError),
     /// The shared secret.
     #[error("cluster.secret: {0}")]
     Secret(String),

@@ -14,17 +14,13 @@
 
 mod error;
 pub mod membership;
-mod node_id;
-pub mod placement;
 mod settings;
 
 pub use error::ClusterError;
-pub use node_id::NodeId;
+pub use headwater_broker::cluster::{NodeId, placement};
 pub use settings::gossip_settings;
 
-/// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
-/// misread, in plan fragments, node requests and the keys of the gossip alike.
-pub const WIRE_VERSION: u32 = 1;
+pub use headwater_broker::cluster::WIRE_VERSION;
 
 /// This build, as other nodes see it.
 pub const BUILD_VERSION: &str = env!("CARGO_PKG_VERSION");

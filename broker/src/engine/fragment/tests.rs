@@ -97,7 +97,13 @@ impl Node {
 
     fn catalog(&self, stream_columns: &std::collections::BTreeSet<String>) -> Arc<QueryCatalog> {
         let sources = Arc::clone(self.sessions.sources());
-        QueryCatalog::new(sources, stream_columns.clone(), false, Arc::<QueryStats>::default(), Handle::current())
+        QueryCatalog::new(
+            sources,
+            stream_columns.clone(),
+            false,
+            Arc::<QueryStats>::default(),
+            Handle::current(),
+        )
     }
 
     async fn plan(&self, statement: &str) -> (Arc<dyn ExecutionPlan>, Arc<QueryCatalog>) {
@@ -205,5 +211,8 @@ async fn rows_are_found_wherever_they_are_by_then() {
     // Nobody here has them any more.
     table.restart_partition(filled(&table, 1, 150..200));
     let error = data.serve(&bytes).await.unwrap_err().to_string();
-    assert!(error.contains("table sales, partition 1, offsets 100 to 150") && error.contains("offset 100"), "{error}");
+    assert!(
+        error.contains("table sales, partition 1, offsets 100 to 150") && error.contains("offset 100"),
+        "{error}"
+    );
 }

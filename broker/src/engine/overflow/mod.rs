@@ -51,7 +51,10 @@ pub(crate) fn is_digits_check(expression: &Arc<dyn PhysicalExpr>) -> bool {
 }
 
 /// `plan` with arithmetic that fails instead of wrapping around.
-pub(crate) fn checked_plan(plan: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+pub(crate) fn checked_plan(
+    plan: Arc<dyn ExecutionPlan>,
+    options: &ConfigOptions,
+) -> Result<Arc<dyn ExecutionPlan>> {
     plan::CheckPlan.optimize(plan, options)
 }
 

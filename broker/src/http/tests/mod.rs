@@ -163,6 +163,7 @@ fn spec() -> TableSpec {
         },
         seal: SealSpec::default(),
         retention: None,
+        replication: 1,
         dead_letters: DeadLetterTarget::Table,
     }
 }

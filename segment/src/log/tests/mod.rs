@@ -45,26 +45,6 @@ fn memory() -> Arc<dyn ObjectStore> {
 }
 
 pub(crate) fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
-    let id = Ulid::new();
-    let columns = TableSchema::new(spec).columns().len();
-    Arc::new(SegmentMeta {
-        path: format!("data/{partition}/{from:020}-{to:020}-{id}.parquet"),
-        id,
-        partition,
-        from,
-        to,
-        rows: (to - from) as u64,
-        size_bytes: 1000,
-        format_version: 1,
-        sealed_at_ms: AT_MS,
-        index_offset: 900,
-        index_length: 50,
-        tail_crc32c: 7,
-        dead_letters: 0,
-        index_settings: 0,
-        columns: vec![ColumnStats::UNKNOWN; columns],
-    })
-fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
     let mut meta = segment_meta(&TableSchema::new(spec), Ulid::new(), partition, (from, to));
     meta.sealed_at_ms = AT_MS;
     Arc::new(meta)

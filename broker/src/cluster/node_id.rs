@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::ClusterError;
+/// Why a text is no identity, and what to write.
+#[derive(Debug, thiserror::Error)]
+#[error("cluster.node_id: {0}")]
+pub struct NodeIdError(String);
 
 /// Longest identity, in bytes.
 const BYTES_MAX: usize = 128;
@@ -14,11 +17,11 @@ pub struct NodeId(Arc<str>);
 
 impl NodeId {
     /// The identity written as `text`.
-    pub fn new(text: &str) -> Result<Self, ClusterError> {
+    pub fn new(text: &str) -> Result<Self, NodeIdError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if text.is_empty() || text.len() > BYTES_MAX || !text.chars().all(allowed) {
             let shown: String = text.chars().take(BYTES_MAX).collect();
-            return Err(ClusterError::NodeId(format!(
+            return Err(NodeIdError(format!(
                 "{shown:?} is no node id; write 1 to {BYTES_MAX} letters, digits, '.', '_' or '-'"
             )));
         }
@@ -28,11 +31,11 @@ impl NodeId {
     /// The identity of a node that was given none: the machine's name and the port of its node-to-node listener. Stable
     /// across restarts without a file to keep, different for two nodes of one machine, and readable in `system.nodes`.
     /// `host` is the machine's name, if it has one.
-    pub fn of_host(host: Option<&str>, port: u16) -> Result<Self, ClusterError> {
+    pub fn of_host(host: Option<&str>, port: u16) -> Result<Self, NodeIdError> {
         let host = host.map(str::trim).filter(|host| !host.is_empty() && !host.starts_with("localhost"));
         let Some(host) = host else {
             let reason = "this machine has no name of its own to make a node id from; set cluster.node_id";
-            return Err(ClusterError::NodeId(reason.into()));
+            return Err(NodeIdError(reason.to_string()));
         };
         Self::new(&format!("{host}-{port}"))
     }
