@@ -11,6 +11,7 @@ pub mod demo;
 pub mod demo_run;
 mod gauges;
 pub mod node;
+mod node_tables;
 pub mod page;
 mod residents;
 pub mod store;

@@ -26,6 +26,9 @@ use headwater_segment::sealed::FooterCache;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use crate::QueryError;
+use crate::cluster::cut::NegotiatedCut;
+use crate::cluster::nodes::{Nodes, Wanted};
 use crate::engine::registry::Registry;
 use crate::execute::aggregate::{KeptKeyValues, ResultCache};
 use crate::execute::options::ExecuteOptions;
@@ -72,7 +75,17 @@ pub(crate) struct QueryCatalog {
     sealed_only: bool,
     stats: Arc<QueryStats>,
     io: Handle,
+    /// The nodes that have the tables' rows; `None`: they are here.
+    across: Option<Across>,
     taken: Mutex<BTreeMap<String, Arc<CutTable>>>,
+}
+
+/// What a catalog over several nodes needs.
+pub(crate) struct Across {
+    /// The nodes.
+    pub(crate) nodes: Arc<Nodes>,
+    /// What the query wants of its cuts.
+    pub(crate) wanted: Wanted,
 }
 
 impl fmt::Debug for QueryCatalog {
@@ -90,7 +103,48 @@ impl QueryCatalog {
         stats: Arc<QueryStats>,
         io: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, taken: Mutex::default() })
+        Self::over(sources, stream_columns, sealed_only, stats, io, None)
+    }
+
+    /// A catalog of tables whose rows are on several nodes, or here.
+    pub(crate) fn over(
+        sources: Arc<CatalogSources>,
+        stream_columns: BTreeSet<String>,
+        sealed_only: bool,
+        stats: Arc<QueryStats>,
+        io: Handle,
+        across: Option<Across>,
+    ) -> Arc<Self> {
+        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, across, taken: Mutex::default() })
+    }
+
+    /// Takes the cuts of these tables, as far as there are such tables.
+    ///
+    /// # Errors
+    /// If a cut cannot be had.
+    pub(crate) async fn take_all(&self, names: impl Iterator<Item = &str>) -> Result<(), QueryError> {
+        for name in names {
+            self.take(name).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, name: &str) -> Result<Option<Arc<CutTable>>, QueryError> {
+        let Some(across) = &self.across else { return Ok(self.table(name)) };
+        if let Some(taken) = self.taken.lock().get(name) {
+            return Ok(Some(Arc::clone(taken)));
+        }
+        let Some(live) = self.sources.tables.get(name) else { return Ok(None) };
+        let at = match self.sealed_only {
+            true => (NegotiatedCut::sealed(live.snapshot()), across.nodes.view(&across.wanted.excluded)),
+            false => across.nodes.cut(&live, &across.wanted).await?,
+        };
+        let stats = Arc::clone(&self.stats);
+        let table = CutTable::at(live, &self.sources, &self.stream_columns, at, stats);
+        // Whoever came first decides: there is one cut per query.
+        let mut taken = self.taken.lock();
+        let table = taken.entry(name.to_owned()).or_insert_with(|| Arc::new(table));
+        Ok(Some(Arc::clone(table)))
     }
 
     /// The catalog of the query that `context` belongs to.
@@ -167,6 +221,10 @@ impl QueryCatalog {
         if let Some(table) = taken.get(name) {
             return Some(Arc::clone(table));
         }
+        if self.across.is_some() {
+            // It has to be taken from the nodes first.
+            return None;
+        }
         let live = self.sources.tables.get(name)?;
         let stats = Arc::clone(&self.stats);
         let table = CutTable::take(live, &self.sources, stream_columns, self.sealed_only, stats);
@@ -186,7 +244,8 @@ impl SchemaProvider for PublicSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(self.0.table(name).map(|table| table as Arc<dyn TableProvider>))
+        let table = self.0.take(name).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(table.map(|table| table as Arc<dyn TableProvider>))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -8,17 +8,23 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use headwater_segment::live::{LiveTable, OffsetRange, Piece};
 use headwater_segment::sealed::SegmentMeta;
 use ulid::Ulid;
+use url::Url;
 
+use super::node_error::refusal;
+use super::view::DataNode;
 use crate::execute::source::SegmentPart;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
+    /// The node that reads it. Not sent: whoever gets it is that node.
+    pub(crate) node: Option<Url>,
+    /// The version of the log that it was made at.
+    pub(crate) log_version: u64,
     /// Sealed segments.
     pub(crate) sealed: Vec<SealedRef>,
     /// Offsets that the query's log version does not cover.
@@ -44,6 +50,11 @@ pub(crate) struct SealedRef {
 }
 
 impl Assignment {
+    /// Nothing yet, for `node`.
+    pub(crate) fn on(node: &DataNode, log_version: u64) -> Self {
+        Self { node: Some(node.url.clone()), log_version, ..Self::default() }
+    }
+
     /// What this node has of it.
     ///
     /// # Errors
@@ -68,12 +79,12 @@ impl Assignment {
         let log = table.snapshot();
         for wanted in &self.sealed {
             let segment = log.segment(wanted.partition, wanted.from, wanted.id).ok_or_else(|| {
-                exec_datafusion_err!(
+                refusal(format!(
                     "table {}: segment {} is not in version {} of its log",
                     table.name(),
                     wanted.id,
                     log.version
-                )
+                ))
             })?;
             parts.push(SegmentPart::Sealed(Arc::clone(segment)));
         }
@@ -82,12 +93,12 @@ impl Assignment {
 }
 
 fn missing_range(table: &LiveTable, range: &OffsetRange, why: &dyn fmt::Display) -> DataFusionError {
-    exec_datafusion_err!(
+    refusal(format!(
         "table {}, partition {}, offsets {} to {} of epoch {}: {why}",
         table.name(),
         range.partition,
         range.from,
         range.to,
         range.epoch
-    )
+    ))
 }

@@ -178,6 +178,8 @@ struct AssignmentMessage {
     sealed: Vec<SealedMessage>,
     #[prost(message, repeated, tag = "2")]
     open: Vec<RangeMessage>,
+    #[prost(uint64, tag = "3")]
+    log_version: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -215,7 +217,7 @@ impl AssignmentMessage {
             from: range.from,
             to: range.to,
         });
-        Self { sealed: sealed.collect(), open: open.collect() }
+        Self { sealed: sealed.collect(), open: open.collect(), log_version: assignment.log_version }
     }
 
     fn into_assignment(self) -> Result<Assignment> {
@@ -231,6 +233,7 @@ impl AssignmentMessage {
             from: range.from,
             to: range.to,
         });
-        Ok(Assignment { sealed: sealed.collect::<Result<_>>()?, open: open.collect() })
+        let (sealed, open) = (sealed.collect::<Result<_>>()?, open.collect());
+        Ok(Assignment { node: None, log_version: self.log_version, sealed, open })
     }
 }

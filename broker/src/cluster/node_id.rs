@@ -40,6 +40,12 @@ impl NodeId {
         Self::new(&format!("{host}-{port}"))
     }
 
+    /// What stands for a node of which only the address is known.
+    pub(crate) fn of_address(address: &str) -> Self {
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        Self(address.chars().take(BYTES_MAX).map(allowed).collect::<String>().into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,15 +3,17 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use headwater_segment::live::Tables;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -24,8 +26,11 @@ use super::plan_cache::{KeptPlan, count_plan, is_repeatable};
 use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
-use super::{Engine, parameters};
-use crate::catalog::{QueryCatalog, known_names, table_names};
+use super::{Engine, across, parameters};
+use crate::catalog::{Across, QueryCatalog, known_names, table_names};
+use crate::cluster::NodeId;
+use crate::cluster::distribute::distribute;
+use crate::cluster::nodes::Wanted;
 use crate::request::{QueryAnswer, QueryRequest, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
@@ -54,10 +59,10 @@ impl Started {
 }
 
 /// A physical plan, ready to run.
-struct Planned {
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    cuts: BTreeMap<String, TableCut>,
+pub(super) struct Planned {
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    pub(super) context: Arc<TaskContext>,
+    pub(super) cuts: BTreeMap<String, TableCut>,
 }
 
 /// Admits the query, waits for its minimum offsets, and starts its task. Returns when the plan is made.
@@ -69,7 +74,10 @@ pub(super) async fn start(
 ) -> Result<Started, QueryError> {
     let permit = engine.admission.admit().await?;
     guard.entry.admit();
-    wait_for_offsets(engine, &request).await?;
+    let deadline = Instant::now() + limits.deadline;
+    if engine.sessions.nodes().is_none() {
+        wait_for_offsets(engine, &request).await?;
+    }
 
     let (planned, plan) = oneshot::channel();
     let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
@@ -80,11 +88,15 @@ pub(super) async fn start(
         entry: Arc::clone(&guard.entry),
         request,
         limits,
+        deadline,
         io: Handle::current(),
         sender,
         _permit: permit,
     };
-    guard.task = Some(runtime.spawn(task.run(planned)).abort_handle());
+    guard.task = Some(match engine.sessions.nodes() {
+        None => runtime.spawn(task.run(planned)).abort_handle(),
+        Some(_) => runtime.spawn(across::run(task, planned)).abort_handle(),
+    });
     let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
     Ok(Started { schema, cuts, messages })
 }
@@ -100,23 +112,25 @@ async fn wait_for_offsets(engine: &Engine, request: &QueryRequest) -> Result<(),
 }
 
 /// What runs on the engine's threads.
-struct QueryTask {
-    sessions: Arc<Sessions>,
-    tables: Arc<Tables>,
-    entry: Arc<QueryEntry>,
-    request: QueryRequest,
+pub(super) struct QueryTask {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) tables: Arc<Tables>,
+    pub(super) entry: Arc<QueryEntry>,
+    pub(super) request: QueryRequest,
     limits: Limits,
+    /// When its client no longer waits.
+    pub(super) deadline: Instant,
     /// The caller's runtime, which does the I/O.
     io: Handle,
-    sender: mpsc::Sender<Message>,
+    pub(super) sender: mpsc::Sender<Message>,
     _permit: OwnedSemaphorePermit,
 }
 
-type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
+pub(super) type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
 
 impl QueryTask {
     async fn run(self, report: oneshot::Sender<PlanReport>) {
-        let planned = AssertUnwindSafe(Box::pin(self.plan())).catch_unwind().await;
+        let planned = AssertUnwindSafe(Box::pin(self.plan(&BTreeSet::new()))).catch_unwind().await;
         let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
             Ok(planned) => planned,
             Err(error) => {
@@ -134,19 +148,22 @@ impl QueryTask {
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
-    async fn plan(&self) -> Result<Planned, QueryError> {
+    /// A plan without the nodes `excluded`.
+    pub(super) async fn plan(&self, excluded: &BTreeSet<NodeId>) -> Result<Planned, QueryError> {
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
         if let Some((plans, key)) = plans.zip(key.as_ref()) {
-            let again = plans.get(key).map(|kept| self.plan_again(&kept)).transpose();
-            let again = again.map_err(|error| error_of(&error))?.flatten();
+            let again = match plans.get(key) {
+                Some(kept) => self.plan_again(&kept, excluded).await.map_err(|error| error_of(&error))?,
+                None => None,
+            };
             count_plan(again.is_some());
             if let Some(planned) = again {
                 return Ok(planned);
             }
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
-        let catalog = self.catalog(&prepared.stream_columns);
+        let catalog = self.catalog(&prepared.stream_columns, excluded);
         let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
@@ -160,32 +177,63 @@ impl QueryTask {
             kept.map_err(explained)?.into_iter().for_each(|kept| plans.put(key.clone(), kept));
         }
         let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
-        let context = self.sessions.context(self.limits.memory_bytes, &catalog);
-        Ok(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() })
+        self.ready(plan, &catalog).map_err(explained)
     }
 
     /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.
-    fn plan_again(&self, kept: &KeptPlan) -> Result<Option<Planned>, DataFusionError> {
-        let catalog = self.catalog(&kept.stream_columns);
+    async fn plan_again(
+        &self,
+        kept: &KeptPlan,
+        excluded: &BTreeSet<NodeId>,
+    ) -> Result<Option<Planned>, DataFusionError> {
+        let catalog = self.catalog(&kept.stream_columns, excluded);
+        let taken = catalog.take_all(kept.names()).await;
+        taken.map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !kept.fits(&catalog) {
             return Ok(None);
         }
         self.entry.stats.plan_kept.store(true, Ordering::Relaxed);
         let mut plan = kept.fresh()?;
         if kept.connects {
-            plan = interruptible(self.sessions.connect(plan)?, &self.entry.cancel)?;
+            // Leaves on other nodes are connected there.
+            if self.sessions.nodes().is_none() {
+                plan = self.sessions.connect(plan)?;
+            }
+            plan = interruptible(plan, &self.entry.cancel)?;
         }
-        let context = self.sessions.context(self.limits.memory_bytes, &catalog);
-        Ok(Some(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }))
+        self.ready(plan, &catalog).map(Some)
     }
 
-    fn catalog(&self, stream_columns: &BTreeSet<String>) -> Arc<QueryCatalog> {
-        QueryCatalog::new(
+    /// What runs `plan`, here or on the nodes that have the rows.
+    fn ready(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        catalog: &Arc<QueryCatalog>,
+    ) -> Result<Planned, DataFusionError> {
+        let plan = match self.sessions.nodes() {
+            None => plan,
+            Some(_) => distribute(plan, catalog)?,
+        };
+        let context = self.sessions.context(self.limits.memory_bytes, catalog);
+        Ok(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() })
+    }
+
+    fn catalog(&self, stream_columns: &BTreeSet<String>, excluded: &BTreeSet<NodeId>) -> Arc<QueryCatalog> {
+        let across = self.sessions.nodes().map(|nodes| Across {
+            nodes: Arc::clone(nodes),
+            wanted: Wanted {
+                at_least: self.request.min_offsets.clone(),
+                excluded: excluded.clone(),
+                deadline: self.deadline,
+            },
+        });
+        QueryCatalog::over(
             Arc::clone(self.sessions.sources()),
             stream_columns.clone(),
             self.request.sealed_only,
             Arc::clone(&self.entry.stats),
             self.io.clone(),
+            across,
         )
     }
 
@@ -194,11 +242,19 @@ impl QueryTask {
         plan: &Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> Result<(), QueryError> {
-        let named = |error: DataFusionError| self.name_budget(error_of(&error));
-        let mut batches = execute_stream(Arc::clone(plan), context).map_err(named)?;
+        let batches = execute_stream(Arc::clone(plan), context).map_err(|error| self.named(&error))?;
+        self.hand_over(batches.map_err(|error| self.named(&error))).await
+    }
+
+    /// Sends the answer's batches to the client, as long as it is there.
+    pub(super) async fn hand_over(
+        &self,
+        batches: impl Stream<Item = Result<RecordBatch, QueryError>>,
+    ) -> Result<(), QueryError> {
+        let mut batches = pin!(batches);
         let mut rows = 0;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(named)?;
+            let batch = batch?;
             rows += batch.num_rows() as u64;
             if rows > self.limits.rows {
                 return Err(self.rows_exceeded());
@@ -209,6 +265,11 @@ impl QueryTask {
             }
         }
         Ok(())
+    }
+
+    /// An error of execution, as the client is told.
+    pub(super) fn named(&self, error: &DataFusionError) -> QueryError {
+        self.name_budget(error_of(error))
     }
 
     fn explain(&self, error: &DataFusionError, prepared: &Prepared) -> QueryError {
@@ -240,7 +301,7 @@ static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 });
 
-fn panicked(panic: &(dyn Any + Send)) -> QueryError {
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> QueryError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     tracing::error!(panic = text, "a query panicked");

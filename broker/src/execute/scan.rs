@@ -170,11 +170,17 @@ impl SegmentScanExec {
         Self { order, assignment: Some(Arc::new(assignment)), ..scan }
     }
 
-    /// This scan with the names of what it reads in the query of `catalog`.
-    pub(crate) fn bound(&self, catalog: &QueryCatalog) -> Result<Self> {
+    /// This scan for each node that has rows of it in the query of `catalog`. What narrows it while it runs stays behind.
+    ///
+    /// # Errors
+    /// If the table was changed, or there is no node.
+    pub(crate) fn spread(&self, catalog: &QueryCatalog) -> Result<Vec<Self>> {
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
-        Ok(Self { assignment: Some(Arc::new(table.assignment(pruner))), ..self.fresh() })
+        let assignments = table.spread(pruner, self.order.as_ref())?.into_iter();
+        let scan =
+            |assignment| Self { assignment: Some(Arc::new(assignment)), ..self.without_dynamic_conjuncts() };
+        Ok(assignments.map(scan).collect())
     }
 
     /// What is to be read of the query's cut; `None`: all of it.
@@ -222,7 +228,7 @@ impl SegmentScanExec {
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
         let mut parts = match &self.assignment {
-            None => table.parts(pruner, self.order.as_ref()),
+            None => table.parts(pruner, self.order.as_ref())?,
             Some(assignment) => assignment.parts(&self.source.table)?,
         };
         let (total, left) = (table.segments_total().max(parts.len()), parts.len());

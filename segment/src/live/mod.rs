@@ -33,7 +33,7 @@ mod tables;
 
 pub use dead_letters::DEAD_LETTERS_MAX;
 pub use progress::{BatchProgress, PartitionProgress, PartitionStage, ProgressSnapshot};
-pub use ranges::{OffsetRange, Piece, Refusal};
+pub use ranges::{Offered, OffsetRange, Piece, Refusal};
 pub use tables::Tables;
 
 /// The mutable segments of one partition, oldest first; the last one is open, the others are being sealed.
@@ -247,6 +247,23 @@ impl LiveTable {
         let state = self.state.load();
         let mutable = state.partitions.get(&range.partition).map_or(&[][..], Vec::as_slice);
         ranges::resolve(&state.log, mutable, range)
+    }
+
+    /// What this process can answer of the partitions that it consumes, from the offsets `from` on, with the version of the log
+    /// that it knows. A partition is left out if it has not all from there on.
+    ///
+    /// # Errors
+    /// If offsets count in another epoch here.
+    pub fn offer(&self, epoch: u32, from: &BTreeMap<i32, i64>) -> Result<(u64, Vec<Offered>), Refusal> {
+        let state = self.state.load();
+        if state.log.stream.epoch != epoch {
+            return Err(Refusal::Epoch { here: state.log.stream.epoch });
+        }
+        let offered = from.iter().filter_map(|(partition, from)| {
+            let mutable = state.partitions.get(partition)?;
+            ranges::offer(&state.log, mutable, (epoch, *partition, *from))
+        });
+        Ok((state.log.version, offered.collect()))
     }
 
     fn change(&self, edit: impl FnOnce(&mut TableState)) {

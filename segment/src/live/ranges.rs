@@ -31,6 +31,19 @@ pub struct OffsetRange {
     pub to: i64,
 }
 
+/// What a process can answer for a partition that it consumes: all offsets from the one that was asked for up to `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Kafka partition.
+    pub partition: i32,
+    /// Exclusive end.
+    pub to: i64,
+    /// Rows at these offsets.
+    pub rows: u64,
+    /// The newest `$timestamp` among those that are not sealed here, in milliseconds since the epoch.
+    pub newest_timestamp_ms: Option<i64>,
+}
+
 /// A part of a range.
 #[derive(Clone)]
 pub enum Piece {
@@ -75,6 +88,31 @@ impl fmt::Display for Refusal {
             }
         }
     }
+}
+
+/// What can be answered of a partition in `epoch` from offset `from` on; `None` if not even that one is here.
+pub(super) fn offer(
+    log: &LogSnapshot,
+    mutable: &[Arc<MutableSegment>],
+    (epoch, partition, from): (u32, i32, i64),
+) -> Option<Offered> {
+    let visible =
+        mutable.iter().map(|segment| segment.next_offset()).chain(log.committed(partition)).max()?;
+    let range = OffsetRange { epoch, partition, from, to: visible.max(from) };
+    let pieces = resolve(log, mutable, &range).ok()?;
+    let (mut rows, mut newest_timestamp_ms) = (0, None);
+    for piece in &pieces {
+        match piece {
+            Piece::Open(slice) => {
+                rows += slice.rows.len() as u64;
+                newest_timestamp_ms = newest_timestamp_ms.max(slice.segment.newest_timestamp_ms());
+            }
+            Piece::Sealed { segment, offsets: None } => rows += segment.rows,
+            // Such a range would be refused when it is read.
+            Piece::Sealed { offsets: Some(_), .. } => return None,
+        }
+    }
+    Some(Offered { partition, to: range.to, rows, newest_timestamp_ms })
 }
 
 /// The pieces of `range`, ascending. `mutable` are mutable segments of any partition, also such as are sealed by now; rows of

@@ -89,6 +89,11 @@ impl TableLog {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The identity of the table: another one if it is dropped and created again.
+    pub fn table_id(&self) -> &str {
+        &self.inner.table_id
+    }
+
     /// The newest version that this process knows.
     pub fn snapshot(&self) -> Arc<LogSnapshot> {
         self.inner.snapshot.load_full()

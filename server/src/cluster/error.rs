@@ -29,6 +29,14 @@ pub enum ClusterError {
         /// The system's error.
         reason: String,
     },
+    /// Other nodes cannot be listened to, or asked.
+    #[error("cluster.listen on {address}: {reason}")]
+    ListenNodes {
+        /// Address.
+        address: SocketAddr,
+        /// The system's error.
+        reason: String,
+    },
     /// A fact that is too large to be gossiped.
     #[error("gossip: {key}: {reason}")]
     Fact {

@@ -5,6 +5,9 @@
 //!                            addresses, state, facts   a snapshot  owners of a key   loads, releases
 //! ```
 //!
+//! [`keeper`] brings in what other nodes do to tables, [`ownership`] says what of them this node consumes, and [`peers`] is
+//! what nodes ask each other about tables.
+//!
 //! [`membership`] keeps an eye on the other nodes and hands out snapshots; [`placement`] says, as a pure function of
 //! such a snapshot, which nodes own a partition, a sealed segment or a background job, and in what steps to get there.
 //!
@@ -13,10 +16,16 @@
 //! what it does not have. So there is no leader, no lease and no stored assignment.
 
 mod error;
+pub(crate) mod joined;
+mod keeper;
 pub mod membership;
+mod members_view;
+pub(crate) mod ownership;
+pub(crate) mod peers;
 mod settings;
 
 pub use error::ClusterError;
+pub use members_view::MembersView;
 pub use headwater_broker::cluster::{NodeId, placement};
 pub use settings::gossip_settings;
 

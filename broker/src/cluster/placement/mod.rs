@@ -115,6 +115,13 @@ impl Placement {
         scratch.owners.iter().map(|&index| self.candidates[index].id.clone()).collect()
     }
 
+    /// The first owner of `key`, without a list of them; `None` if there is no node.
+    pub fn first(&self, key: PlacementKey) -> Option<&NodeId> {
+        let cost = |node: &Candidate| score::cost(key.value(), node.seed, node.inverse_weight);
+        // The first of equal costs stays, as in `select`: with one owner, zones do not matter.
+        self.candidates.iter().min_by_key(|node| cost(node)).map(|node| &node.id)
+    }
+
     /// The place of `node` among the owners of `key`, from 0; `None` if it is none of them.
     pub fn rank(&self, key: PlacementKey, replication: usize, node: &NodeId) -> Option<usize> {
         let mut scratch = Scratch::default();

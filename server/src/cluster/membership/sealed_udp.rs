@@ -30,6 +30,8 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use tokio::net::UdpSocket;
 
+use headwater_broker::cluster::SharedSecret;
+
 use crate::cluster::ClusterError;
 
 /// Largest payload of a UDP datagram.
@@ -66,6 +68,11 @@ impl Secret {
             )));
         }
         Ok(Self(text.as_bytes().to_vec()))
+    }
+
+    /// What requests to other nodes carry for it.
+    pub fn for_requests(&self) -> SharedSecret {
+        SharedSecret::new(&self.0)
     }
 }
 

@@ -1,0 +1,80 @@
+//! The data nodes as a broker sees them at one moment. Immutable; replaced as a whole when the members change.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use ulid::Ulid;
+use url::Url;
+
+use super::NodeId;
+use super::placement::{Placement, PlacementKey, PlacementMember};
+
+/// A node that holds data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataNode {
+    /// What placement knows of it.
+    pub member: PlacementMember,
+    /// Where it is asked.
+    pub url: Url,
+}
+
+/// See the module.
+pub struct ClusterView {
+    nodes: Vec<Arc<DataNode>>,
+    placement: Placement,
+}
+
+impl fmt::Debug for ClusterView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterView").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+impl ClusterView {
+    /// The view of these nodes, in whatever order.
+    pub fn new(nodes: impl IntoIterator<Item = DataNode>) -> Self {
+        Self::of(nodes.into_iter().map(Arc::new).collect())
+    }
+
+    fn of(mut nodes: Vec<Arc<DataNode>>) -> Self {
+        nodes.sort_by(|left, right| left.member.id.cmp(&right.member.id));
+        let placement = Placement::new(nodes.iter().map(|node| node.member.clone()));
+        Self { nodes, placement }
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> &[Arc<DataNode>] {
+        &self.nodes
+    }
+
+    /// The same without some of the nodes.
+    pub(crate) fn without(&self, excluded: &BTreeSet<NodeId>) -> Self {
+        let left = self.nodes.iter().filter(|node| !excluded.contains(&node.member.id));
+        Self::of(left.map(Arc::clone).collect())
+    }
+
+    /// The node that answers for a sealed segment: any of them could, this one has it at hand. `None` if there is no node.
+    pub(crate) fn home_of(&self, segment: Ulid) -> Option<&Arc<DataNode>> {
+        match self.placement.first(PlacementKey::segment(segment)) {
+            Some(owner) => {
+                let place = self.nodes.binary_search_by(|node| node.member.id.cmp(owner)).ok()?;
+                self.nodes.get(place)
+            }
+            // All are leaving, or weigh nothing: they can still read.
+            None => self.nodes.first(),
+        }
+    }
+
+    /// Whether `left` comes before `right` among those that own a partition; nodes that do not own it come last.
+    pub(crate) fn rank(&self, table_id: &str, partition: i32, node: &NodeId) -> usize {
+        let key = PlacementKey::partition(table_id, partition);
+        self.placement.rank(key, self.nodes.len(), node).unwrap_or(usize::MAX)
+    }
+}
+
+/// Whoever knows the members.
+pub trait Cluster: Send + Sync {
+    /// The data nodes at present. Cheap.
+    fn view(&self) -> Arc<ClusterView>;
+}
