@@ -89,6 +89,11 @@ impl TableLog {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The table's identity: another one has the name after a drop and a new creation.
+    pub fn table_id(&self) -> &str {
+        &self.inner.table_id
+    }
+
     /// The newest version that this process knows.
     pub fn snapshot(&self) -> Arc<LogSnapshot> {
         self.inner.snapshot.load_full()
