@@ -125,7 +125,7 @@ impl TableAdmin for NodeTables {
                     ));
                 }
                 let why = match partition.stage {
-                    PartitionStage::Live | PartitionStage::Paused => continue,
+                    PartitionStage::Live | PartitionStage::Paused | PartitionStage::Elsewhere => continue,
                     PartitionStage::Starting => "is starting".to_string(),
                     PartitionStage::CatchingUp => {
                         format!("is catching up, lag {}", partition.lag.unwrap_or_default())

@@ -120,6 +120,7 @@ impl Node {
                 residents: engine.residents().clone(),
                 runtime: tokio::runtime::Handle::current(),
                 workers_per_table: config.ingest.workers_per_table.max(1),
+                ownership: Arc::new(headwater_ingest::ownership::Alone),
             },
             ingests: Mutex::new(BTreeMap::new()),
         });
