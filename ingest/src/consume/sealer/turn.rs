@@ -118,6 +118,7 @@ impl Sealer {
     /// Waits until `job` is to be sealed here, or has nothing left to seal. Returns false if its rows are not this node's
     /// business any more: the partition was given up, or starts again.
     pub(super) async fn wait_for_turn(&self, job: &SealJob, queue: &mut Queue) -> bool {
+        let mut ask_at = Instant::now() + ASK_EVERY;
         loop {
             queue.fill();
             let snapshot = self.live.log().snapshot();
@@ -128,8 +129,13 @@ impl Sealer {
             if !self.is_live(job) {
                 return false;
             }
+            // Counted from the last time, not from the last job: they may come in any number.
+            let wait = wait.min(ask_at.saturating_duration_since(Instant::now()));
             tokio::select! {
-                () = tokio::time::sleep(wait.min(ASK_EVERY)) => self.line.look.if_due(&self.live).await,
+                () = tokio::time::sleep(wait) => {
+                    self.line.look.if_due(&self.live).await;
+                    ask_at = Instant::now() + ASK_EVERY;
+                }
                 arrived = queue.jobs.recv() => queue.take(arrived),
             }
         }
