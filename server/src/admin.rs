@@ -37,7 +37,8 @@ impl TableAdmin for NodeTables {
             self.run_table(log, &mut ingests).map_err(from_ingest)?;
             return Ok(Applied::Created);
         };
-        let is_served = if self.consumes { ingests.contains_key(name) } else { self.tables.get(name).is_some() };
+        let is_served =
+            if self.consumes { ingests.contains_key(name) } else { self.tables.get(name).is_some() };
         if *present.snapshot().spec == spec && is_served {
             return Ok(Applied::Unchanged);
         }
@@ -47,7 +48,10 @@ impl TableAdmin for NodeTables {
             // A node that is not reached loses nothing: what it has not sealed is read again, with the new spec.
             let asked = peers.ask(&format!("/node/tables/{name}/seal"));
             if tokio::time::timeout(SEAL_WAIT, asked).await.is_err() {
-                tracing::warn!(table = name, "not all nodes have sealed before the change; the rest is read again from Kafka");
+                tracing::warn!(
+                    table = name,
+                    "not all nodes have sealed before the change; the rest is read again from Kafka"
+                );
             }
         }
         if let Some(ingest) = ingests.remove(name)
@@ -151,7 +155,7 @@ impl TableAdmin for NodeTables {
                     ));
                 }
                 let why = match partition.stage {
-                    PartitionStage::Live | PartitionStage::Paused => continue,
+                    PartitionStage::Live | PartitionStage::Paused | PartitionStage::Elsewhere => continue,
                     PartitionStage::Starting => "is starting".to_string(),
                     PartitionStage::CatchingUp => {
                         format!("is catching up, lag {}", partition.lag.unwrap_or_default())
@@ -167,7 +171,11 @@ impl TableAdmin for NodeTables {
 
 impl NodeTables {
     /// Seals what this node consumes.
-    pub(crate) async fn seal_here(&self, name: &str, partition: Option<i32>) -> Result<Vec<Value>, AdminError> {
+    pub(crate) async fn seal_here(
+        &self,
+        name: &str,
+        partition: Option<i32>,
+    ) -> Result<Vec<Value>, AdminError> {
         if !self.consumes {
             return self.tables.get(name).map(|_| Vec::new()).ok_or_else(|| no_such_table(name));
         }

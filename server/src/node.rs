@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use headwater_broker::cluster::Cluster;
 use headwater_broker::engine::QueryEngine;
 use headwater_broker::http::{HttpLimits, HttpState};
-use headwater_broker::cluster::Cluster;
 use headwater_ingest::IngestError;
 use headwater_ingest::ownership::{Alone, Ownership};
 use headwater_ingest::table::IngestContext;
@@ -25,9 +25,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::cluster::ClusterError;
 use crate::cluster::joined::Joined;
 use crate::cluster::peers::{self, Peers};
-use crate::cluster::ClusterError;
 use crate::config::Config;
 use crate::node_tables::NodeTables;
 use crate::page::PAGE;
@@ -110,6 +110,7 @@ impl Node {
                 residents: engine.residents().clone(),
                 runtime: tokio::runtime::Handle::current(),
                 workers_per_table: config.ingest.workers_per_table.max(1),
+                ownership: Arc::new(headwater_ingest::ownership::Alone),
             },
             consumes: joined.as_ref().is_none_or(|joined| joined.role().holds_data()),
             peers: joined.as_ref().map(|joined| Peers {
@@ -122,7 +123,8 @@ impl Node {
         });
         node_tables.open_all().await?;
         if let Some(joined) = &mut joined {
-            let router = engine.node_router(Handle::current(), joined.secret(), peers::router(node_tables.clone()))?;
+            let router =
+                engine.node_router(Handle::current(), joined.secret(), peers::router(node_tables.clone()))?;
             joined.serve(router, node_tables.clone());
         }
         let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());

@@ -9,6 +9,7 @@
 //!   is missed and none is counted twice while a segment moves from open to sealed;
 //! - a reader takes open rows with `$offset >= committed(V, p)` only, whatever the writers have noticed: another
 //!   process may have committed part of what is still open here;
+//! - what another process has committed leaves memory as well, but for the segment that is still appended to;
 //! - what is not here: consuming, sealing, committing (ingest), planning (broker).
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::mutable::MutableSegment;
 use crate::schema::TableSchema;
 use crate::spec::TableSpec;
 
+mod covered;
 mod dead_letters;
 mod progress;
 mod ranges;
@@ -209,15 +211,16 @@ impl LiveTable {
         });
     }
 
-    /// Brings in a newer log snapshot. In the same swap, `sealed` (the segment that it now covers) leaves.
-    /// An older snapshot than the present one changes nothing but still retires `sealed`. In a new epoch offsets count anew,
-    /// so what is open of the old one leaves as well.
+    /// Brings in a newer log snapshot. In the same swap, `sealed` (the segment that it now covers) leaves, and so does whatever
+    /// else is being sealed that it covers: another process has committed that. An older snapshot than the present one changes
+    /// nothing but still retires `sealed`. In a new epoch offsets count anew, so what is open of the old one leaves as well.
     pub fn adopt(&self, snapshot: Arc<LogSnapshot>, sealed: Option<&Arc<MutableSegment>>) {
         self.change(|state| {
             if snapshot.version >= state.log.version {
                 if snapshot.stream.epoch != state.log.stream.epoch {
                     state.partitions.clear();
                 }
+                covered::remove(&mut state.partitions, &snapshot);
                 state.log = snapshot.clone();
             }
             if let Some(sealed) = sealed
@@ -227,6 +230,13 @@ impl LiveTable {
             }
         });
         self.notify_visible();
+    }
+
+    /// Forgets the mutable segments of a partition: other processes consume it.
+    pub fn forget_partition(&self, partition: i32) {
+        self.change(|state| {
+            state.partitions.remove(&partition);
+        });
     }
 
     /// Forgets all mutable segments: the table is paused for good or dropped.

@@ -89,7 +89,7 @@ impl TableLog {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The identity of the table: another one if it is dropped and created again.
+    /// The table's identity: another one has the name after a drop and a new creation.
     pub fn table_id(&self) -> &str {
         &self.inner.table_id
     }

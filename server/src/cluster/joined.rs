@@ -44,7 +44,8 @@ impl Joined {
     /// Joins the cluster that `config` names, if it names one. `http` is where this node's clients reach it.
     pub(crate) async fn join(config: &Config, http: SocketAddr) -> Result<Option<Self>, ClusterError> {
         let Some((address, _)) = config.cluster.listeners() else { return Ok(None) };
-        let failed = |source: std::io::Error| ClusterError::ListenNodes { address, reason: source.to_string() };
+        let failed =
+            |source: std::io::Error| ClusterError::ListenNodes { address, reason: source.to_string() };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let Some(settings) = gossip_settings(config, bound, http).await? else { return Ok(None) };

@@ -155,7 +155,8 @@ impl Keeper {
             let served = listing(served.map(|progress| progress.partition));
             facts.insert(format!("{LIVE_FACT}{}", live.name()), served);
         }
-        let gone: Vec<String> = self.announced.keys().filter(|key| !facts.contains_key(*key)).cloned().collect();
+        let gone: Vec<String> =
+            self.announced.keys().filter(|key| !facts.contains_key(*key)).cloned().collect();
         let changed = facts.iter().filter(|(key, value)| self.announced.get(*key) != Some(value));
         let changed = changed.map(|(key, value)| (key.as_str(), Some(value.as_str())));
         for (key, value) in changed.chain(gone.iter().map(|key| (key.as_str(), None))) {

@@ -18,15 +18,15 @@
 mod error;
 pub(crate) mod joined;
 mod keeper;
-pub mod membership;
 mod members_view;
+pub mod membership;
 pub(crate) mod ownership;
 pub(crate) mod peers;
 mod settings;
 
 pub use error::ClusterError;
-pub use members_view::MembersView;
 pub use headwater_broker::cluster::{NodeId, placement};
+pub use members_view::MembersView;
 pub use settings::gossip_settings;
 
 pub use headwater_broker::cluster::WIRE_VERSION;

@@ -69,9 +69,7 @@ struct Which {
 
 /// The routes for what this node consumes.
 pub(crate) fn router(node: Arc<NodeTables>) -> Router {
-    Router::new()
-        .route("/node/tables/{table}/{action}", post(act))
-        .with_state(node)
+    Router::new().route("/node/tables/{table}/{action}", post(act)).with_state(node)
 }
 
 async fn act(
@@ -83,7 +81,9 @@ async fn act(
         "seal" => node.seal_here(&table, partition).await.map(Value::Array),
         "pause" => node.pause_here(&table, partition, true).await.map(|()| json!({})),
         "resume" => node.pause_here(&table, partition, false).await.map(|()| json!({})),
-        "partitions" => Ok(node.tables.get(&table).map_or_else(|| json!([]), |live| partitions_json(&live, None))),
+        "partitions" => {
+            Ok(node.tables.get(&table).map_or_else(|| json!([]), |live| partitions_json(&live, None)))
+        }
         _ => return (StatusCode::NOT_FOUND, "no such action").into_response(),
     };
     match done {
@@ -121,9 +121,7 @@ mod tests {
 
     #[test]
     fn the_furthest_of_each_partition_counts() {
-        let entry = |partition: i64, state: &str, visible: i64, node: &str| {
-            json!({"partition": partition, "state": state, "visible_offset": visible, "node": node})
-        };
+        let entry = |partition: i64, state: &str, visible: i64, node: &str| json!({"partition": partition, "state": state, "visible_offset": visible, "node": node});
         let found = furthest([
             entry(0, "elsewhere", 900, "a"),
             entry(0, "live", 100, "b"),
