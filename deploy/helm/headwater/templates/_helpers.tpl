@@ -90,7 +90,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if eq .role "data" -}}
 {{- $_ := set $chart "resident" (dict "dir" "/var/lib/headwater/resident") -}}
 {{- end -}}
-{{- mergeOverwrite $settings $chart | toJson -}}
+{{- $settings = mergeOverwrite $settings $chart -}}
+{{- include "headwater.checkDisk" (dict "role" .role "size" $own.size "settings" $settings) -}}
+{{- toJson $settings -}}
+{{- end -}}
+
+{{/* Files that outgrow an emptyDir get the pod evicted: what they may come to must fit. Of: role, size, settings. */}}
+{{- define "headwater.checkDisk" -}}
+{{- $unit := get (dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776) (regexFind "[MGT]i$" .size) -}}
+{{- if and $unit (regexMatch "^[0-9]+[MGT]i$" .size) -}}
+{{- $resident := get (get .settings "resident" | default dict) "disk_bytes_max" | default 107374182400 -}}
+{{- $spill := get .settings.query "spill_bytes_max" | default 34359738368 -}}
+{{- $needed := add (int64 $spill) (ternary (int64 $resident) 0 (eq .role "data")) -}}
+{{- if gt $needed (mul (int64 (regexFind "^[0-9]+" .size)) $unit) -}}
+{{- fail (printf "%s.size is %s, but files may come to %d bytes: lower query.spill_bytes_max or resident.disk_bytes_max in %s.config" .role .size $needed .role) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* A role's headwater.toml. */}}
