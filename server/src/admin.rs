@@ -46,8 +46,8 @@ impl TableAdmin for NodeTables {
         present.snapshot().check_spec(&spec).map_err(from_segment)?;
         if let Some(peers) = &self.peers {
             // A node that is not reached loses nothing: what it has not sealed is read again, with the new spec.
-            let asked = peers.ask(&format!("/node/tables/{name}/seal"));
-            if tokio::time::timeout(SEAL_WAIT, asked).await.is_err() {
+            let path = format!("/node/tables/{name}/seal");
+            if tokio::time::timeout(SEAL_WAIT, peers.ask(&path)).await.is_err() {
                 tracing::warn!(
                     table = name,
                     "not all nodes have sealed before the change; the rest is read again from Kafka"

@@ -110,7 +110,7 @@ impl Node {
                 residents: engine.residents().clone(),
                 runtime: tokio::runtime::Handle::current(),
                 workers_per_table: config.ingest.workers_per_table.max(1),
-                ownership: Arc::new(headwater_ingest::ownership::Alone),
+                ownership,
             },
             consumes: joined.as_ref().is_none_or(|joined| joined.role().holds_data()),
             peers: joined.as_ref().map(|joined| Peers {

@@ -88,10 +88,19 @@ pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
         let kind = QueryErrorKind::named(kind).unwrap_or(QueryErrorKind::Internal);
         return DataFusionError::External(Box::new(QueryError::new(kind, message)));
     }
-    match &error {
-        DataFusionError::ResourcesExhausted(_) | DataFusionError::Execution(_) => error,
-        // What the transport says, or a node that is another program.
-        other => of_node(node, NodeErrorKind::Lost, &other.strip_backtrace()),
+    match is_of_transport(&error) {
+        true => of_node(node, NodeErrorKind::Lost, &error.strip_backtrace()),
+        false => error,
+    }
+}
+
+/// Whether the connection speaks, and not the node: its own errors have a variant of DataFusion's, or are packed.
+fn is_of_transport(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::External(_) => true,
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_of_transport(inner),
+        DataFusionError::Shared(inner) => is_of_transport(inner),
+        _ => false,
     }
 }
 

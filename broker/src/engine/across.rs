@@ -78,7 +78,6 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
         let in_time = Instant::now() + pause < task.deadline;
         let again = node_error::find(&error).filter(|_| attempt < ATTEMPTS_MAX && in_time);
         let Some(failure) = again else { return Err(task.named(&error)) };
-        eprintln!("AGAIN {attempt} {failure}");
         tracing::info!(query = task.entry.id, attempt, error = %failure, "a query is run again");
         metrics::counter!("headwater_query_attempts_failed_total", "why" => failure.kind.name()).increment(1);
         match failure.kind {

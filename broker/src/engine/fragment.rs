@@ -22,8 +22,8 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion_distributed::{
-    DistributedExt, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse, WorkerPlanRewriteHandler,
-    WorkerQueryContext, WorkerSessionBuilder,
+    DistributedConfig, DistributedExt, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse,
+    WorkerPlanRewriteHandler, WorkerQueryContext, WorkerSessionBuilder,
 };
 use tokio::runtime::Handle;
 
@@ -146,7 +146,9 @@ impl Sessions {
         memory_bytes: u64,
         connect: Connect,
     ) -> SessionState {
+        let distributed = DistributedConfig::from_config_options(config.options()).ok().cloned();
         *config.options_mut() = self.base().config().options().as_ref().clone();
+        config.set_distributed_option_extension(distributed.unwrap_or_default());
         config.set_extension(Arc::clone(catalog));
         config.set_distributed_user_codec(crate::cluster::codec::LeafCodec);
         config.set_distributed_worker_plan_rewrite_handler(connect);

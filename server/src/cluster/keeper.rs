@@ -137,8 +137,10 @@ impl Keeper {
     async fn list(&mut self) {
         match log::table_directories(&self.node.store, &self.node.root).await {
             Ok(names) => {
-                for name in names.iter().filter(|name| self.node.tables.get(name).is_none()) {
-                    self.open(name).await;
+                for name in names {
+                    if self.node.tables.get(&name).is_none() {
+                        self.open(&name).await;
+                    }
                 }
             }
             Err(error) => tracing::warn!(%error, "the tables could not be listed"),

@@ -340,8 +340,8 @@ async fn nobody_is_answered_without_the_secret() {
 async fn system_tables_and_constants_stay_on_the_broker() {
     let (_store, broker, _nodes) = three().await;
     assert_eq!(ask(&broker, "SELECT 1 + 1").await.unwrap(), ["2"]);
-    assert_eq!(ask(&broker, "SELECT name FROM system.tables").await.unwrap(), ["sales"]);
-    let joined = "SELECT count(*) FROM sales JOIN system.tables ON true";
+    assert_eq!(ask(&broker, "SELECT count(*) FROM system.gaps").await.unwrap(), ["0"]);
+    let joined = "SELECT count(*) FROM sales JOIN (VALUES (1)) AS one(x) ON true";
     assert_eq!(ask(&broker, joined).await.unwrap(), ["300"]);
     assert_eq!(ask(&broker, "SELECT count(*) FROM sales WHERE id < 0").await.unwrap(), ["0"]);
 }
