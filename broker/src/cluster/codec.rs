@@ -1,4 +1,4 @@
-//! Plans on the wire: the leaf and the expressions that DataFusion's encoding does not know.
+//! Plans on the wire: the leaf, which DataFusion's encoding does not know.
 //!
 //! What is lost there is put back by whoever decodes: arithmetic comes back as arithmetic that wraps around, so every decoded
 //! fragment goes through [`overflow`](crate::engine::overflow) again, and the conditions of a leaf do so here.
@@ -9,9 +9,6 @@ use std::sync::Arc;
 use datafusion::common::{exec_datafusion_err, internal_datafusion_err, not_impl_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr_common::physical_expr::proto_decode::PhysicalExprDecodeCtx;
-use datafusion::physical_expr_common::physical_expr::proto_encode::PhysicalExprEncodeCtx;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::{
     PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
@@ -108,32 +105,6 @@ impl PhysicalExtensionCodec for LeafCodec {
             assignment.into_assignment()?,
         );
         Ok(Arc::new(scan))
-    }
-
-    fn try_encode_expr(
-        &self,
-        node: &Arc<dyn PhysicalExpr>,
-        _: &mut Vec<u8>,
-        _: &PhysicalExprEncodeCtx<'_>,
-    ) -> Result<()> {
-        match overflow::is_digits_check(node) {
-            // Its operand goes as its input.
-            true => Ok(()),
-            false => not_impl_err!("{node} does not go over the wire"),
-        }
-    }
-
-    fn try_decode_expr(
-        &self,
-        _: &[u8],
-        inputs: &[Arc<dyn PhysicalExpr>],
-        _: &PhysicalExprDecodeCtx<'_>,
-    ) -> Result<Arc<dyn PhysicalExpr>> {
-        match inputs {
-            // The check comes back with the others.
-            [operand] => Ok(Arc::clone(operand)),
-            _ => Err(exec_datafusion_err!("a check of digits has one operand, not {}", inputs.len())),
-        }
     }
 }
 

@@ -199,7 +199,7 @@ fn distributed(session: SessionConfig, nodes: &Arc<Nodes>) -> Result<SessionConf
     let partitions = session.target_partitions().max(2);
     session
         .with_target_partitions(partitions)
-        .with_distributed_channel_resolver(NodeChannels { nodes: Arc::clone(nodes) })
+        .with_distributed_channel_resolver(NodeChannels::new(Arc::clone(nodes)))
         .with_distributed_user_codec(LeafCodec)
         .with_distributed_route_tasks_handler(route)
         .with_distributed_metrics_collection(false)?

@@ -182,7 +182,7 @@ const STATEMENTS: &[&str] = &[
     "SELECT -amount + 3, price * 2, CASE WHEN city IS NULL THEN 0 ELSE length(city) END FROM sales",
     "SELECT id FROM sales WHERE id NOT IN (SELECT amount FROM sales)",
     "SELECT city FROM sales WHERE id < 20 UNION ALL SELECT 'x' FROM sales WHERE id > 290",
-    "SELECT approx_percentile_cont(share, 0.5), stddev(amount) FROM sales",
+    "SELECT round(stddev(amount), 6), round(corr(amount, share), 6) FROM sales",
     "SELECT city, median(amount) FROM sales WHERE regexp_like(city, '^[OR]') GROUP BY city",
 ];
 
@@ -221,7 +221,7 @@ async fn overflow_is_an_error_on_other_nodes_too() {
         "SELECT count(*) FROM sales WHERE id * 92233720368547758 > 0",
         "SELECT sum(id + 9223372036854775600) FROM sales",
         "SELECT sum(id * 90000000000000000) FROM sales",
-        "SELECT price * CAST('9000000000000000000000000000000000' AS DECIMAL(38,0)) FROM sales",
+        "SELECT price * CAST('90000000000000000000000000000000000' AS DECIMAL(38,0)) FROM sales",
         "SELECT 1 / (id - id) FROM sales",
     ] {
         let expected = ask(&alone, statement).await.unwrap_err();

@@ -45,11 +45,6 @@ pub(crate) fn checked_expression(
     plan::checked(expression, schema).map(|checked| checked.data)
 }
 
-/// Whether `expression` only looks at the digits of its operand.
-pub(crate) fn is_digits_check(expression: &Arc<dyn PhysicalExpr>) -> bool {
-    expression.downcast_ref::<digits::DigitsChecked>().is_some()
-}
-
 /// `plan` with arithmetic that fails instead of wrapping around.
 pub(crate) fn checked_plan(
     plan: Arc<dyn ExecutionPlan>,
