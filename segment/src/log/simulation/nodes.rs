@@ -22,7 +22,7 @@ use crate::sealed::SegmentMeta;
 use crate::spec::{TableSpec, parse_spec};
 use crate::{Result, SegmentError};
 
-pub(super) const PARTITIONS: i32 = 2;
+pub(super) const PARTITIONS: i32 = 3;
 const LIMITS: CompactionLimits = CompactionLimits { segments_min: 2, bytes_max: 1 << 20, rows_max: 40 };
 
 pub(super) fn root() -> Path {
@@ -153,8 +153,8 @@ pub(super) async fn node(env: Env) {
     let mut collector = Collector::default();
     loop {
         let done = match env.draw(16) {
-            0..5 => seal(&env, &log).await,
-            5..8 => seal_several(&env, &log).await,
+            0..3 => seal(&env, &log).await,
+            3..8 => seal_several(&env, &log).await,
             8..11 => compact(&env, &log).await,
             11 => expire(&env, &log).await,
             12 | 13 => collect(&env, &log, &mut collector).await,

@@ -234,6 +234,22 @@ async fn whatever_becomes_of_a_write_becomes_of_all_once() {
 }
 
 #[tokio::test]
+async fn two_of_one_partition_never_share_an_entry() {
+    let (store, faults, log) = eight().await;
+    let [first, second] = [segment(0, 0, 10), segment(0, 10, 20)];
+    faults.script([PutFault::Late]);
+    let mut outcomes = together(&log, &[first.clone(), second.clone()]).await.into_iter();
+    assert!(outcomes.next().unwrap().unwrap_err().is_transient());
+    // It is told so for good, whatever becomes of the first one's entry.
+    assert_fenced(outcomes.next().unwrap(), (10, 0));
+    faults.land_late_puts().await;
+    assert_in_the_log(&store, &[second], 0).await;
+    log.commit(&first).await.unwrap();
+    assert_in_the_log(&store, &[first], 1).await;
+    assert_reopens(&store, &log).await;
+}
+
+#[tokio::test]
 async fn a_group_that_could_not_be_read_back_is_recognised_later() {
     let (store, faults, log) = eight().await;
     let commits: Vec<Commit> = (0..8).map(|partition| offsets(partition, 0, 10)).collect();
