@@ -18,6 +18,7 @@ use crate::spec::{TableSpec, parse_spec};
 
 mod compact;
 mod faults;
+mod group;
 mod history;
 mod places;
 mod race;
@@ -138,10 +139,11 @@ async fn commit_ids(store: &Arc<dyn ObjectStore>) -> Vec<Ulid> {
     for path in paths {
         let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
         let actions = super::actions::decode("test", &bytes).unwrap();
-        ids.extend(actions.iter().filter_map(|action| match action {
-            deltalake_core::kernel::Action::CommitInfo(info) => super::actions::commit_id(info),
-            _ => None,
-        }));
+        for action in &actions {
+            if let deltalake_core::kernel::Action::CommitInfo(info) = action {
+                ids.extend(super::actions::commit_ids(info));
+            }
+        }
     }
     ids
 }
