@@ -76,17 +76,16 @@ impl Assignment {
                 });
             }
         }
-        let log = table.snapshot();
         for wanted in &self.sealed {
-            let segment = log.segment(wanted.partition, wanted.from, wanted.id).ok_or_else(|| {
+            let segment = table.sealed(wanted.partition, wanted.from, wanted.id).ok_or_else(|| {
+                let version = table.snapshot().version;
                 refusal(format!(
-                    "table {}: segment {} is not in version {} of its log",
+                    "table {}: segment {} is not in version {version} of its log, nor shortly before",
                     table.name(),
-                    wanted.id,
-                    log.version
+                    wanted.id
                 ))
             })?;
-            parts.push(SegmentPart::Sealed(Arc::clone(segment)));
+            parts.push(SegmentPart::Sealed(segment));
         }
         Ok(parts)
     }

@@ -97,4 +97,27 @@ mod tests {
         assert_eq!((starts(), budget.used()), (vec![], 0));
         assert_eq!(live.read().cut.offsets[&0], 40);
     }
+
+    /// A broker that is behind asks for what was compacted here meanwhile.
+    #[tokio::test]
+    async fn a_segment_is_found_shortly_after_it_was_replaced() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let root = Path::from("t");
+        let log = TableLog::create(store.clone(), root.clone(), &spec()).await.unwrap();
+        let starts = [(0, 0)].into_iter().collect();
+        commit(&log, Change::FirstStart { epoch: 0, starts, topic_id: None }).await;
+        seal(&log, 0, 10).await;
+        let live = LiveTable::new(log.clone(), store, root);
+        let old = live.snapshot().segments[0].clone();
+        commit(&log, Change::Expire { segments: vec![old.id] }).await;
+        live.adopt(log.snapshot(), None);
+        assert!(live.snapshot().segments.is_empty());
+        assert_eq!(live.sealed(0, 0, old.id), Some(old.clone()));
+        assert_eq!(live.sealed(0, 0, Ulid::new()), None);
+        for version in 0..crate::live::SNAPSHOTS_BEFORE as i64 {
+            seal(&log, 10 + version, 11 + version).await;
+            live.adopt(log.snapshot(), None);
+        }
+        assert_eq!(live.sealed(0, 0, old.id), None);
+    }
 }

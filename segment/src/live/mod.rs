@@ -21,10 +21,12 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use ulid::Ulid;
 
 use crate::log::{LogSnapshot, TableLog};
 use crate::mutable::MutableSegment;
 use crate::schema::TableSchema;
+use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
 
 mod covered;
@@ -41,10 +43,17 @@ pub use tables::Tables;
 /// The mutable segments of one partition, oldest first; the last one is open, the others are being sealed.
 type PartitionSegments = Vec<Arc<MutableSegment>>;
 
+#[derive(Clone)]
 struct TableState {
     log: Arc<LogSnapshot>,
+    /// Those before it, oldest first.
+    before: Vec<Arc<LogSnapshot>>,
     partitions: BTreeMap<i32, PartitionSegments>,
 }
+
+/// Earlier snapshots of the log that are kept, 8 bytes a segment each: what another process still reads at one of them was
+/// compacted or has expired here, but its object is there for hours.
+const SNAPSHOTS_BEFORE: usize = 16;
 
 /// One table while it is being written and read.
 pub struct LiveTable {
@@ -101,7 +110,11 @@ impl LiveTable {
             store,
             root,
             log,
-            state: ArcSwap::from_pointee(TableState { log: snapshot, partitions: BTreeMap::new() }),
+            state: ArcSwap::from_pointee(TableState {
+                log: snapshot,
+                before: Vec::new(),
+                partitions: BTreeMap::new(),
+            }),
             state_change: Mutex::new(()),
             progress: ArcSwap::default(),
             visible: watch::Sender::new(0),
@@ -221,6 +234,12 @@ impl LiveTable {
                     state.partitions.clear();
                 }
                 covered::remove(&mut state.partitions, &snapshot);
+                if snapshot.version > state.log.version {
+                    if state.before.len() >= SNAPSHOTS_BEFORE {
+                        state.before.remove(0);
+                    }
+                    state.before.push(state.log.clone());
+                }
                 state.log = snapshot.clone();
             }
             if let Some(sealed) = sealed
@@ -247,6 +266,13 @@ impl LiveTable {
     /// The mutable segments of a partition, oldest first.
     pub fn segments(&self, partition: i32) -> Vec<Arc<MutableSegment>> {
         self.state.load().partitions.get(&partition).cloned().unwrap_or_default()
+    }
+
+    /// A sealed segment of the newest version of the log that this process knows, or of one shortly before it.
+    pub fn sealed(&self, partition: i32, from: i64, id: Ulid) -> Option<Arc<SegmentMeta>> {
+        let state = self.state.load();
+        let mut logs = std::iter::once(&state.log).chain(state.before.iter().rev());
+        logs.find_map(|log| log.segment(partition, from, id).cloned())
     }
 
     /// The rows of `range` as this process has them, whatever versions of the log it and the asking process know.
@@ -279,7 +305,7 @@ impl LiveTable {
     fn change(&self, edit: impl FnOnce(&mut TableState)) {
         let _guard = self.state_change.lock();
         let present = self.state.load_full();
-        let mut next = TableState { log: present.log.clone(), partitions: present.partitions.clone() };
+        let mut next = TableState::clone(&present);
         edit(&mut next);
         self.state.store(Arc::new(next));
     }
