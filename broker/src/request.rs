@@ -25,6 +25,8 @@ pub struct QueryRequest {
     pub min_offsets: BTreeMap<String, BTreeMap<i32, i64>>,
     /// Answer for exactly the sealed part of each table (no open rows).
     pub sealed_only: bool,
+    /// Rather answer without rows that no node has at the moment than wait for them; the answer's cut says what is missing.
+    pub allow_partial: bool,
 }
 
 /// Which part of one table's stream an answer contains.
@@ -36,6 +38,8 @@ pub struct TableCut {
     pub offsets: BTreeMap<i32, i64>,
     /// Age of the newest row at planning time, in milliseconds.
     pub freshness_ms: Option<i64>,
+    /// What an earlier answer had, or the request wants, and this one has not; empty unless partial answers are allowed.
+    pub missing: Vec<String>,
 }
 
 /// Counters of a running query; shared with `system.queries`.

@@ -21,7 +21,7 @@ use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 use super::CatalogSources;
 use super::prune::{self, Pruner};
 use crate::cluster::assignment::{Assignment, SealedRef};
-use crate::cluster::cut::{NegotiatedCut, OpenAt};
+use crate::cluster::cut::{CutProblem, NegotiatedCut, OpenAt};
 use crate::cluster::{ClusterView, NodeId};
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
@@ -45,6 +45,7 @@ pub(crate) struct CutTable {
 /// A cut on other nodes.
 struct Elsewhere {
     open: BTreeMap<i32, OpenAt>,
+    missing: Vec<CutProblem>,
     view: Arc<ClusterView>,
 }
 
@@ -85,10 +86,10 @@ impl CutTable {
         (cut, view): (NegotiatedCut, Arc<ClusterView>),
         stats: Arc<QueryStats>,
     ) -> Self {
-        let NegotiatedCut { log, offsets, open, newest_timestamp_ms } = cut;
+        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, missing } = cut;
         let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
         let read = TableRead { log, open: Vec::new(), cut };
-        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, view })), stats)
+        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, view })), stats)
     }
 
     fn with_read(
@@ -149,11 +150,13 @@ impl CutTable {
 
     /// The cut as the answer names it.
     pub(super) fn cut(&self) -> TableCut {
+        let missing = self.elsewhere.iter().flat_map(|elsewhere| &elsewhere.missing);
         let newest = self.read.cut.newest_timestamp_ms.or_else(|| prune::newest_timestamp_ms(&self.read.log));
         TableCut {
             log_version: self.read.cut.log_version,
             offsets: self.read.cut.offsets.clone(),
             freshness_ms: newest.map(|newest| (self.taken_at_ms - newest).max(0)),
+            missing: missing.map(ToString::to_string).collect(),
         }
     }
 
@@ -212,11 +215,12 @@ impl CutTable {
         pruner: &Pruner,
         order: Option<&SegmentOrder>,
     ) -> Result<Vec<Assignment>, DataFusionError> {
-        let Some(Elsewhere { open, view }) = &self.elsewhere else { return Ok(Vec::new()) };
+        let Some(Elsewhere { open, view, .. }) = &self.elsewhere else { return Ok(Vec::new()) };
         let log = &self.read.log;
+        let table_id = self.source.table.log().table_id();
         let mut nodes: BTreeMap<&NodeId, Assignment> = BTreeMap::new();
         for segment in self.surviving(pruner, order) {
-            let home = view.home_of(segment.id).ok_or_else(|| {
+            let home = view.home_of(table_id, &segment, self.taken_at_ms).ok_or_else(|| {
                 let message =
                     format!("table {}: there is no data node in the cluster", self.source.table.name());
                 DataFusionError::External(Box::new(QueryError::new(

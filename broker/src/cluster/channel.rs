@@ -1,6 +1,7 @@
 //! Fragments to data nodes: the channel of the distributed plan, with the node's name in what goes wrong.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
@@ -13,7 +14,7 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion_distributed::grpc::{BoxCloneSyncChannel, create_worker_client};
 use datafusion_distributed::{
     ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
-    SetPlanRequest, TaskKey, WorkerChannel, WorkerToCoordinatorMsg,
+    SetPlanRequest, TaskKey, TaskMetrics, WorkerChannel, WorkerToCoordinatorMsg,
 };
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -24,6 +25,8 @@ use url::Url;
 use super::NodeId;
 use super::node_error::{NodeErrorKind, of_node, unpack};
 use super::nodes::Nodes;
+use crate::catalog::QueryCatalog;
+use crate::request::QueryStats;
 
 /// Finds the channel of a node.
 pub(crate) struct NodeChannels {
@@ -93,10 +96,13 @@ impl WorkerChannel for NodeChannel {
             outcome.send_replace(Some(Arc::clone(&error)));
             DataFusionError::Shared(error)
         })?;
-        // Held as long as the query: the rows may be asked for before or after this.
-        let node = self.node.clone();
+        let (node, stats) = (self.node.clone(), Arc::clone(QueryCatalog::of(context)?.stats()));
         let answers = answers.map(move |answer| {
+            // Held as long as the query: the rows may be asked for before or after this.
             let _held = &outcome;
+            if let Ok(WorkerToCoordinatorMsg::TaskMetrics(metrics)) = &answer {
+                count(&stats, metrics);
+            }
             answer.map_err(|error| unpack(error, &node))
         });
         Ok(answers.boxed())
@@ -118,6 +124,16 @@ impl WorkerChannel for NodeChannel {
     async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
         self.inner.get_worker_info(request).await
     }
+}
+
+/// What a task has counted, in the statistics of its query.
+fn count(stats: &QueryStats, task: &TaskMetrics) {
+    let total = |name: &str| {
+        let operators = task.pre_order_plan_metrics.iter();
+        let counted = operators.filter_map(|metrics| Some(metrics.sum_by_name(name)?.as_usize() as u64));
+        counted.sum()
+    };
+    stats.rows_scanned.fetch_add(total("rows_scanned"), Ordering::Relaxed);
 }
 
 /// The batches, or the reason why there will be none.

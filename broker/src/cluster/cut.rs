@@ -4,7 +4,8 @@
 //! partition the node that has most is taken; among equal ones the first owner, so that the same node is asked again.
 //!
 //! Invariants: a cut never ends before one that this broker gave out earlier (the *floor*), and never before what the request
-//! wants; where that cannot be had the [`CutProblem`] names table, partition and offsets, and the query waits.
+//! wants, unnoticed: where that cannot be had a [`CutProblem`] names partition and offsets, and the query waits, unless it
+//! asked for a partial answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -47,6 +48,8 @@ pub(crate) struct NegotiatedCut {
     pub(crate) open: BTreeMap<i32, OpenAt>,
     /// The newest `$timestamp` among the open rows.
     pub(crate) newest_timestamp_ms: Option<i64>,
+    /// What is wanted and not there: to be waited for, or to be said.
+    pub(crate) missing: Vec<CutProblem>,
 }
 
 impl NegotiatedCut {
@@ -54,11 +57,11 @@ impl NegotiatedCut {
     pub(crate) fn sealed(log: Arc<LogSnapshot>) -> Self {
         let partitions = log.stream.partitions.iter();
         let offsets = partitions.map(|(partition, state)| (*partition, state.committed)).collect();
-        Self { log, offsets, open: BTreeMap::new(), newest_timestamp_ms: None }
+        Self { log, offsets, open: BTreeMap::new(), newest_timestamp_ms: None, missing: Vec::new() }
     }
 }
 
-/// Why there is no cut yet.
+/// Why a cut is not one to answer at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CutProblem {
     /// Kafka partition.
@@ -85,13 +88,14 @@ impl fmt::Display for CutProblem {
     }
 }
 
-/// The cut at `log`, with at least the offsets `floors`. `rank` says how good a node is for a partition, smaller is better.
+/// The cut at `log`; what is missing to the offsets `floors` is named. `rank` says how good a node is for a partition, smaller is
+/// better.
 pub(crate) fn decide(
     log: &Arc<LogSnapshot>,
     offers: &[Offer],
     floors: &BTreeMap<i32, i64>,
     rank: impl Fn(i32, &DataNode) -> usize,
-) -> Result<NegotiatedCut, CutProblem> {
+) -> NegotiatedCut {
     let mut best: BTreeMap<i32, (&OfferedPartition, usize, &Arc<DataNode>)> = BTreeMap::new();
     for offer in offers {
         for partition in &offer.partitions {
@@ -116,11 +120,11 @@ pub(crate) fn decide(
         }
         offsets.insert(*partition, to);
     }
-    for (partition, wanted) in floors {
+    let missing = floors.iter().filter_map(|(partition, wanted)| {
         let found = offsets.get(partition).copied();
-        if found.is_none_or(|found| found < *wanted) {
-            return Err(CutProblem { partition: *partition, wanted: *wanted, found });
-        }
-    }
-    Ok(NegotiatedCut { log: Arc::clone(log), offsets, open, newest_timestamp_ms })
+        let is_there = found.is_some_and(|found| found >= *wanted);
+        (!is_there).then_some(CutProblem { partition: *partition, wanted: *wanted, found })
+    });
+    let missing = missing.collect();
+    NegotiatedCut { log: Arc::clone(log), offsets, open, newest_timestamp_ms, missing }
 }

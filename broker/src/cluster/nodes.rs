@@ -16,7 +16,7 @@ use prost::Message;
 use tokio::time::Instant;
 use url::Url;
 
-use super::cut::{CutProblem, NegotiatedCut, Offer, decide};
+use super::cut::{NegotiatedCut, Offer, decide};
 use super::messages::{OffersAnswer, OffersRequest, WantedTable};
 use super::service::OFFERS_PATH;
 use super::view::{Cluster, ClusterView, DataNode};
@@ -29,6 +29,8 @@ const OFFER_WAIT: Duration = Duration::from_millis(500);
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// The longest time between two looks.
 const AGAIN_AFTER_MAX: Duration = Duration::from_millis(100);
+/// A query that may go without what is missing waits so long for it.
+const PARTIAL_AFTER: Duration = Duration::from_millis(500);
 /// So long before its deadline a query that waits for a cut gives up, to be able to say why.
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
@@ -39,6 +41,8 @@ pub(crate) struct Wanted {
     pub(crate) at_least: BTreeMap<String, BTreeMap<i32, i64>>,
     /// Nodes that have failed in this query, and are done without.
     pub(crate) excluded: BTreeSet<NodeId>,
+    /// Rather without what nobody has at the moment.
+    pub(crate) allow_partial: bool,
     /// Until when.
     pub(crate) deadline: Instant,
 }
@@ -84,12 +88,13 @@ impl Nodes {
         table: &Arc<LiveTable>,
         wanted: &Wanted,
     ) -> Result<(NegotiatedCut, Arc<ClusterView>), QueryError> {
-        let mut pause = AGAIN_AFTER;
+        let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
         loop {
-            let problem = match self.try_cut(table, wanted).await {
-                Ok(cut) => return Ok(cut),
-                Err(problem) => problem,
-            };
+            let (cut, view) = self.try_cut(table, wanted).await;
+            let Some(problem) = cut.missing.first() else { return Ok((cut, view)) };
+            if wanted.allow_partial && began.elapsed() >= PARTIAL_AFTER {
+                return Ok((cut, view));
+            }
             if Instant::now() + pause + ANSWER_BEFORE >= wanted.deadline {
                 let message =
                     format!("table {}: {problem}; the deadline of the query has passed", table.name());
@@ -100,11 +105,7 @@ impl Nodes {
         }
     }
 
-    async fn try_cut(
-        &self,
-        table: &Arc<LiveTable>,
-        wanted: &Wanted,
-    ) -> Result<(NegotiatedCut, Arc<ClusterView>), CutProblem> {
+    async fn try_cut(&self, table: &Arc<LiveTable>, wanted: &Wanted) -> (NegotiatedCut, Arc<ClusterView>) {
         let log = table.snapshot();
         let view = self.view(&wanted.excluded);
         let (offers, silent) = self.offers(table, &log, &view).await;
@@ -115,19 +116,14 @@ impl Nodes {
         }
         let id = table.log().table_id();
         let cut = decide(&log, &offers, &floors, |partition, node| view.rank(id, partition, &node.member.id));
-        match cut {
-            Ok(cut) => {
-                self.raise_floors(table, &log, &cut.offsets);
-                // Whoever does not say what it has is given nothing to do either, if there is anybody else.
-                let is_whole = silent.is_empty() || silent.len() == view.nodes().len();
-                Ok((cut, if is_whole { view } else { Arc::new(view.without(&silent)) }))
-            }
-            Err(problem) => {
-                // What is missing may be in the log by now.
-                self.refresh(table);
-                Err(problem)
-            }
+        match cut.missing.is_empty() {
+            true => self.raise_floors(table, &log, &cut.offsets),
+            // What is missing may be in the log by now.
+            false => self.refresh(table),
         }
+        // Whoever does not say what it has is given nothing to do either, if there is anybody else.
+        let is_whole = silent.is_empty() || silent.len() == view.nodes().len();
+        (cut, if is_whole { view } else { Arc::new(view.without(&silent)) })
     }
 
     /// What the nodes offer, and who was not heard.

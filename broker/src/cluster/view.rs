@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use ulid::Ulid;
+use headwater_segment::sealed::SegmentMeta;
 use url::Url;
 
 use super::NodeId;
 use super::placement::{Placement, PlacementKey, PlacementMember};
+
+/// How long a segment stays with the node that sealed it, in milliseconds.
+const YOUNG_MS: i64 = 600_000;
 
 /// A node that holds data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,9 +57,20 @@ impl ClusterView {
         Self::of(left.map(Arc::clone).collect())
     }
 
-    /// The node that answers for a sealed segment: any of them could, this one has it at hand. `None` if there is no node.
-    pub(crate) fn home_of(&self, segment: Ulid) -> Option<&Arc<DataNode>> {
-        match self.placement.first(PlacementKey::segment(segment)) {
+    /// The node that answers for a sealed segment of the table with this id: any of them could, this one has it at hand. While
+    /// the segment is young that is the first owner of its partition, which had its rows when they were open; later the
+    /// segments of a partition are spread over all nodes. `None` if there is no node.
+    pub(crate) fn home_of(
+        &self,
+        table_id: &str,
+        segment: &SegmentMeta,
+        now_ms: i64,
+    ) -> Option<&Arc<DataNode>> {
+        let key = match now_ms.saturating_sub(segment.sealed_at_ms) < YOUNG_MS {
+            true => PlacementKey::partition(table_id, segment.partition),
+            false => PlacementKey::segment(segment.id),
+        };
+        match self.placement.first(key) {
             Some(owner) => {
                 let place = self.nodes.binary_search_by(|node| node.member.id.cmp(owner)).ok()?;
                 self.nodes.get(place)
@@ -66,7 +80,7 @@ impl ClusterView {
         }
     }
 
-    /// Whether `left` comes before `right` among those that own a partition; nodes that do not own it come last.
+    /// The place of a node among the owners of a partition; those that can own nothing come last.
     pub(crate) fn rank(&self, table_id: &str, partition: i32, node: &NodeId) -> usize {
         let key = PlacementKey::partition(table_id, partition);
         self.placement.rank(key, self.nodes.len(), node).unwrap_or(usize::MAX)

@@ -224,6 +224,7 @@ impl QueryTask {
             wanted: Wanted {
                 at_least: self.request.min_offsets.clone(),
                 excluded: excluded.clone(),
+                allow_partial: self.request.allow_partial,
                 deadline: self.deadline,
             },
         });

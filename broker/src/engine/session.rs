@@ -202,7 +202,7 @@ fn distributed(session: SessionConfig, nodes: &Arc<Nodes>) -> Result<SessionConf
         .with_distributed_channel_resolver(NodeChannels::new(Arc::clone(nodes)))
         .with_distributed_user_codec(LeafCodec)
         .with_distributed_route_tasks_handler(route)
-        .with_distributed_metrics_collection(false)?
+        .with_distributed_metrics_collection(true)?
         .with_distributed_compression(None)
 }
 

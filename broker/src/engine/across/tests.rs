@@ -212,6 +212,29 @@ async fn several_nodes_answer_as_one_process_does() {
     }
 }
 
+/// The states of its accumulators for groups and of the one for no groups are not alike.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correlation_without_groups_is_right_here_and_across() {
+    let (store, broker, _nodes) = three().await;
+    let alone = QueryEngine::new(config(), serving(&opened(&store, &[0, 1]).await)).unwrap();
+    for engine in [&alone, &broker] {
+        let found = ask(engine, "SELECT round(corr(amount, share), 6) FROM sales").await.unwrap();
+        assert_eq!(found, ["-0.032539"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_nodes_scanned_is_counted() {
+    let (_store, broker, _nodes) = three().await;
+    let sql = "SELECT id FROM sales WHERE amount >= 0 ORDER BY id".to_owned();
+    let answer = broker.run(QueryRequest { sql, ..QueryRequest::default() }).await.unwrap();
+    let stats = Arc::clone(&answer.stats);
+    let batches: Vec<RecordBatch> = answer.stream.try_collect().await.unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 300);
+    assert_eq!(crate::request::QueryStats::get(&stats.rows_scanned), 300);
+    assert_eq!(crate::request::QueryStats::get(&stats.rows_total), 300);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn overflow_is_an_error_on_other_nodes_too() {
     let (store, broker, _nodes) = three().await;
@@ -287,6 +310,27 @@ async fn a_lost_node_is_done_without_if_another_has_its_rows() {
     let error = ask_with(&broker, request).await.unwrap_err();
     assert_eq!(error.kind, QueryErrorKind::SegmentUnavailable, "{error}");
     assert!(error.message.contains("table sales: partition 0: offsets below 150"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_answer_is_given_only_when_asked_for_and_says_what_is_missing() {
+    let (_store, broker, nodes) = three().await;
+    let request = QueryRequest {
+        sql: "SELECT count(*) FROM sales".into(),
+        allow_partial: true,
+        deadline: Some(Duration::from_secs(20)),
+        ..QueryRequest::default()
+    };
+    let whole = broker.run(request.clone()).await.unwrap();
+    assert!(whole.cuts["sales"].missing.is_empty());
+    drop(whole);
+    nodes[1].table.restart_partition(filled(&nodes[1].table, 1, 100..120));
+    let partial = broker.run(request.clone()).await.unwrap();
+    let missing = &partial.cuts["sales"].missing;
+    assert_eq!(missing, &["partition 1: offsets below 150 are wanted, below 120 are visible"]);
+    assert_eq!(partial.cuts["sales"].offsets[&1], 120);
+    drop(partial);
+    assert_eq!(ask_with(&broker, request).await.unwrap(), ["270"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
