@@ -16,7 +16,7 @@ use super::answer::{Answer, Question, contains};
 use super::checker::{Ledger, Watched, ask};
 use super::client::Client;
 use super::error::{ChaosError, Result};
-use super::model::{Cut, Model};
+use super::model::Cut;
 
 /// How long the table may take to show everything.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(180);
@@ -123,10 +123,7 @@ impl Closing<'_> {
         for fault in snapshot.check_tiling() {
             self.ledger.violation(format!("{}: tiling: {fault}", watched.table));
         }
-        let (wanted, rows) = {
-            let model = watched.model.lock();
-            (model.delivered_ends(), rows_of(&model))
-        };
+        let (wanted, rows) = (watched.model.lock().delivered_ends(), watched.rows());
         let committed: Cut =
             wanted.keys().map(|p| (*p, snapshot.committed(*p).unwrap_or_default())).collect();
         if !contains(&committed, &wanted) {
@@ -151,12 +148,9 @@ pub(crate) struct Sealed {
     pub(crate) log_version: u64,
     /// Segments in the log.
     pub(crate) segments: usize,
-    /// Uploaded segments that no log entry names: kills between upload and commit, and fenced zombies.
+    /// Objects that are no segment of the log's last version: replaced by compaction and not deleted yet, or uploaded and
+    /// never committed, by kills between the two and by fenced zombies.
     pub(crate) orphans: usize,
-}
-
-fn rows_of(model: &Model) -> u64 {
-    model.totals(&model.delivered_ends()).unwrap_or_default().rows
 }
 
 async fn list(store: &Store, root: &Path) -> object_store::Result<Vec<ObjectMeta>> {
