@@ -123,7 +123,8 @@ impl Closing<'_> {
         for fault in snapshot.check_tiling() {
             self.ledger.violation(format!("{}: tiling: {fault}", watched.table));
         }
-        let (wanted, rows) = (watched.model.lock().delivered_ends(), watched.rows());
+        let wanted = watched.model.lock().delivered_ends();
+        let rows = watched.rows();
         let committed: Cut =
             wanted.keys().map(|p| (*p, snapshot.committed(*p).unwrap_or_default())).collect();
         if !contains(&committed, &wanted) {

@@ -175,14 +175,13 @@ impl Stage {
         let spec = self.spec(table, topic, rows_max);
         let give_up = Instant::now() + APPLY_WITHIN;
         loop {
-            let again = match self.client.apply(&at.url, table, &spec).await {
+            let error = match self.client.apply(&at.url, table, &spec).await {
                 Ok(_) => return Ok(()),
-                Err(AskError::Status { status, .. }) if status < 500 => false,
-                Err(_) => self.arguments.data_nodes > 0 && Instant::now() < give_up,
+                Err(error) => error,
             };
-            if !again {
-                let error = self.client.apply(&at.url, table, &spec).await.err();
-                return Err(ChaosError::new(format!("create table {table}"), format!("{error:?}")));
+            let is_refused = matches!(error, AskError::Status { status, .. } if status < 500);
+            if is_refused || self.arguments.data_nodes == 0 || Instant::now() > give_up {
+                return Err(ChaosError::new(format!("apply table {table}"), format!("{error:?}")));
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -85,12 +85,12 @@ impl Report {
 
     fn print_steps(&self) {
         line(format_args!(
-            "{:<20}{:>6}{:>10}{:>8}{:>8}{:>9}{:>14}",
+            "{:<20}{:>6}{:>10}{:>8}{:>9}{:>11}{:>14}",
             "step", "times", "answered", "failed", "partial", "no broker", "stale max ms"
         ));
         for row in self.rows() {
             line(format_args!(
-                "{:<20}{:>6}{:>10}{:>8}{:>8}{:>9}{:>14}",
+                "{:<20}{:>6}{:>10}{:>8}{:>9}{:>11}{:>14}",
                 row.name,
                 row.times,
                 row.counts.answered,
@@ -102,7 +102,7 @@ impl Report {
         }
         let calm = &self.calm;
         line(format_args!(
-            "{:<20}{:>6}{:>10}{:>8}{:>8}{:>9}",
+            "{:<20}{:>6}{:>10}{:>8}{:>9}{:>11}",
             "(nothing)", "", calm.answered, calm.failed, calm.partial, calm.away
         ));
     }
