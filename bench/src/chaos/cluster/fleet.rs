@@ -68,15 +68,22 @@ impl Member {
         ended.or_else(|| node.panicked())
     }
 
-    /// SIGTERM, and waits for the end.
-    pub(crate) async fn terminate(&mut self) -> std::result::Result<Duration, String> {
+    /// SIGTERM, and waits for the end. `Err` says what was wrong with it.
+    pub(crate) async fn terminate(&mut self) -> std::result::Result<Drained, String> {
         let Some(mut node) = self.gone() else { return Err(format!("{} does not run", self.name)) };
-        if let Some(fault) = node.ended() {
+        if let Some(fault) = node.ended().or_else(|| node.panicked()) {
             return Err(fault);
         }
         let took = node.terminate(TERMINATE_WITHIN).await?;
-        node.panicked().map_or(Ok(took), Err)
+        Ok(Drained { took, panic: node.panicked() })
     }
+}
+
+/// How a node ended on SIGTERM, with success.
+pub(crate) struct Drained {
+    pub(crate) took: Duration,
+    /// A panic on the way out, of something that nobody waited for.
+    pub(crate) panic: Option<String>,
 }
 
 /// All nodes.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fleet::Fleet;
+use super::fleet::{Drained, Fleet, Member};
 use super::plan::Step;
 use super::watch::Watch;
 use crate::chaos::answer::{Question, contains};
@@ -128,6 +128,9 @@ impl Nemesis<'_> {
     async fn recover(&mut self) -> String {
         let since = Instant::now();
         let Some(took) = self.watch.fresh(since, FRESH_WITHIN).await else {
+            if self.stage.ledger.is_violated() {
+                return "a violation".into();
+            }
             let states = self.describe().await;
             let text = format!("no fresh answer for {FRESH_WITHIN:?} after a step");
             self.stage.ledger.violation(format!("{text}:\n{states}"));
@@ -146,7 +149,12 @@ impl Nemesis<'_> {
             text.push_str(&format!("{}: {state}\n", member.name));
         }
         let url = self.fleet.address().url;
-        for sql in ["SELECT * FROM system.partitions ORDER BY 1, 2", "SELECT count(*) FROM events"] {
+        let questions = [
+            "SELECT * FROM system.nodes",
+            "SELECT * FROM system.partitions ORDER BY 1, 2",
+            "SELECT count(*) FROM events",
+        ];
+        for sql in questions {
             let answer = client.sql_within(&url, sql, INSIST).await;
             let answer = answer.map_or_else(|error| format!("{error:?}"), |document| document.to_string());
             text.push_str(&format!("{sql}: {answer}\n"));
@@ -227,10 +235,11 @@ impl Nemesis<'_> {
     }
 
     /// Takes note of how a node ended. Returns that in words.
-    fn drained(&mut self, drained: std::result::Result<Duration, String>) -> String {
+    fn drained(&mut self, drained: std::result::Result<Drained, String>) -> String {
         match drained {
-            Ok(took) => {
+            Ok(Drained { took, panic }) => {
                 self.tally.drains.push(took);
+                self.tally.missed.extend(panic.map(|panic| format!("nothing panics on SIGTERM: {panic}")));
                 format!("drained in {} ms", took.as_millis())
             }
             Err(fault) => {
@@ -315,7 +324,7 @@ impl Nemesis<'_> {
     /// Kills everybody and starts everybody, at the end of the run.
     pub(crate) async fn restart_all(&mut self) -> Result<()> {
         self.watch.begin("restart of all");
-        let faults: Vec<_> = self.fleet.members().filter_map(super::fleet::Member::kill).collect();
+        let faults: Vec<_> = self.fleet.members().filter_map(Member::kill).collect();
         for fault in faults {
             self.stage.ledger.violation(fault);
         }

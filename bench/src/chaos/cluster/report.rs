@@ -57,7 +57,7 @@ impl Report {
     pub(crate) fn print(&self, ledger: &Ledger, file: Option<&Path>) -> Result<bool> {
         self.print_steps();
         for (what, took) in self.take_overs() {
-            line(format_args!("{what}: {}", median_and_max(&took)));
+            line(format_args!("replication {}: {what}: {}", self.replication, median_and_max(&took)));
         }
         line(format_args!(
             "{} kills, {} starts; ended on SIGTERM: {}",

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::chaos::answer::contains;
+use crate::chaos::checker::Ledger;
 use crate::chaos::client::AskError;
 use crate::chaos::model::{Cut, Model};
 
@@ -84,8 +85,8 @@ pub(crate) struct Ticket {
 }
 
 /// What is seen so far.
-#[derive(Default)]
 pub(crate) struct Watch {
+    ledger: Arc<Ledger>,
     inner: Mutex<Inner>,
 }
 
@@ -150,6 +151,11 @@ impl Inner {
 }
 
 impl Watch {
+    /// Nothing is seen yet.
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Arc<Self> {
+        Arc::new(Self { ledger, inner: Mutex::default() })
+    }
+
     /// Takes note of what was written, from now on.
     pub(crate) fn sample(self: &Arc<Self>, model: Arc<Mutex<Model>>) -> JoinHandle<()> {
         let watch = self.clone();
@@ -191,10 +197,11 @@ impl Watch {
         self.inner.lock().record(ticket, outcome, Instant::now());
     }
 
-    /// Waits for a fresh answer to a question that was asked since. Returns how long after `since` it came.
+    /// Waits for a fresh answer to a question that was asked since. Returns how long after `since` it came; `None` if none
+    /// came, or if nobody asks any more because of a violation.
     pub(crate) async fn fresh(&self, since: Instant, within: Duration) -> Option<Duration> {
         let give_up = Instant::now() + within;
-        while Instant::now() < give_up {
+        while Instant::now() < give_up && !self.ledger.is_violated() {
             if let Some((_, came)) = self.inner.lock().fresh.filter(|(asked, _)| *asked >= since) {
                 return Some(came - since);
             }
@@ -271,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_question_from_before_the_strike_proves_nothing() {
-        let watch = Watch::default();
+        let watch = Watch::new(Arc::default());
         let old = watch.ticket();
         watch.inner.lock().samples.push_back((Instant::now() - ms(2_000), Cut::default()));
         let struck = watch.begin("kill");
