@@ -67,10 +67,13 @@ fn server_error(text: &str) -> Value {
     }
 }
 
+/// Nobody listens at the address.
+pub(crate) const NOT_LISTENING: &str = "not listening";
+
 impl From<reqwest::Error> for AskError {
     fn from(error: reqwest::Error) -> Self {
         Self::Connection(match () {
-            () if error.is_connect() => "not listening",
+            () if error.is_connect() => NOT_LISTENING,
             () if error.is_timeout() => "timeout",
             () => "connection broke off",
         })

@@ -15,7 +15,7 @@ use super::fleet::Front;
 use super::watch::{Outcome, Watch};
 use crate::chaos::answer::{Answer, Question, contains};
 use crate::chaos::checker::{Ledger, Watched, diagnose};
-use crate::chaos::client::{AskError, Client};
+use crate::chaos::client::{AskError, Client, NOT_LISTENING};
 use crate::chaos::model::Cut;
 use crate::chaos::stage::EVENTS;
 
@@ -107,7 +107,9 @@ impl Shared {
             Ok(document) => document,
             // A table that was dropped while it was asked about is no error.
             Err(_) if !self.ledger.watches(watched) => return true,
-            Err(AskError::Connection(_)) if before.is_none() || before != after => {
+            Err(AskError::Connection(kind))
+                if kind == NOT_LISTENING || before.is_none() || before != after =>
+            {
                 self.watch.record(ticket, &Outcome::Away);
                 return false;
             }

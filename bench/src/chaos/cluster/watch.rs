@@ -29,7 +29,7 @@ pub(crate) struct Counts {
     pub(crate) answered: u64,
     /// Errors, and questions that nobody answered.
     pub(crate) failed: u64,
-    /// Questions that failed while their broker was down, or as it went down.
+    /// Questions that found no broker, or were lost with it.
     pub(crate) away: u64,
     /// Answers that are marked as partial, though nobody asked for that.
     pub(crate) partial: u64,
@@ -73,7 +73,7 @@ pub(crate) enum Outcome<'a> {
     Partial,
     /// An error.
     Failed(&'a AskError),
-    /// An error, and the broker was killed or stopped meanwhile.
+    /// No broker, or it was killed or stopped meanwhile.
     Away,
 }
 
