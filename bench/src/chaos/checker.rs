@@ -3,7 +3,7 @@
 //! One task per process, one question after the other, so a process's cut may only grow from answer to answer. An
 //! answer whose cut reaches past what the producer knows is kept and judged a little later.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub(crate) struct Findings {
     pub(crate) messages: Vec<String>,
     /// What must not be.
     pub(crate) violations: Vec<String>,
+    /// What should not be, and is not wrong.
+    pub(crate) notes: BTreeSet<String>,
     waiting: VecDeque<(Arc<Watched>, Answer)>,
 }
 
@@ -86,6 +88,11 @@ impl Ledger {
     /// Records a violation.
     pub(crate) fn violation(&self, text: impl Into<String>) {
         self.findings.lock().violations.push(text.into());
+    }
+
+    /// Records something that should be better.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.findings.lock().notes.insert(text.into());
     }
 
     /// Whether anything is wrong.

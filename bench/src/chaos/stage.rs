@@ -29,6 +29,8 @@ use super::topic::Topics;
 pub(crate) const EVENTS: &str = "events";
 /// Rows per segment of a table over the compacted topic.
 const COMPACTED_ROWS_PER_SEGMENT: u32 = 50;
+/// How long news may take to get around in a cluster.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a cluster may take to carry out what is asked of its tables.
 const APPLY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -155,7 +157,14 @@ impl Stage {
     }
 
     pub(crate) fn closing<'a>(&'a self, at: &Address) -> Closing<'a> {
-        Closing { client: &self.client, ledger: &self.ledger, url: at.url.clone(), process: at.process }
+        let patience = if self.arguments.data_nodes > 0 { CLUSTER_PATIENCE } else { Duration::ZERO };
+        Closing {
+            client: &self.client,
+            ledger: &self.ledger,
+            url: at.url.clone(),
+            process: at.process,
+            patience,
+        }
     }
 
     /// The last checks but for those after a restart: everything visible, everything sealed.

@@ -1,6 +1,6 @@
 //! What a run with a cluster found out: a table of steps, what was expected beyond correctness, and the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,8 @@ impl Report {
         ledger.read(|findings| {
             line(format_args!("answers: {} exact, {} never judged", findings.exact, findings.skipped));
         });
-        let expectations = self.expectations();
+        let notes = ledger.read(|findings| findings.notes.clone());
+        let expectations = self.expectations(&notes);
         for expectation in &expectations {
             let word = if expectation.is_met { "as expected" } else { "NOT AS EXPECTED" };
             line(format_args!("{word}: {}: {}", expectation.what, expectation.seen));
@@ -149,7 +150,7 @@ impl Report {
         errors
     }
 
-    fn expectations(&self) -> Vec<Expectation> {
+    fn expectations(&self, notes: &BTreeSet<String>) -> Vec<Expectation> {
         let mut all = self.calm;
         self.steps.iter().for_each(|step| all += step.counts);
         let none = |what: &str, seen: u64| Expectation {
@@ -173,7 +174,7 @@ impl Report {
                 is_met: median <= TAKE_OVER_MS,
             });
         }
-        let missed = self.tally.missed.iter();
+        let missed = self.tally.missed.iter().chain(notes);
         let missed = missed.map(|what| Expectation { what: what.clone(), seen: "no".into(), is_met: false });
         expectations.extend(missed);
         expectations
@@ -305,7 +306,7 @@ mod tests {
     #[test]
     fn replicas_raise_what_is_expected() {
         let missed = |replication| {
-            let expectations = report(replication).expectations();
+            let expectations = report(replication).expectations(&BTreeSet::new());
             let missed = expectations.into_iter().filter(|expectation| !expectation.is_met);
             missed.map(|expectation| (expectation.what, expectation.seen)).collect::<Vec<_>>()
         };
@@ -329,10 +330,10 @@ mod tests {
     #[test]
     fn the_report_for_programs_has_everything() {
         let report = report(2);
-        let json = report.to_json(&Ledger::default(), &report.expectations());
+        let json = report.to_json(&Ledger::default(), &report.expectations(&BTreeSet::from(["x".into()])));
         assert_eq!(json["passed"], true);
         assert_eq!(json["steps"][1]["questions"]["failed"], 5);
         assert_eq!(json["take_overs"][0]["max_ms"], 7_000);
-        assert_eq!(json["expectations"].as_array().map(Vec::len), Some(4));
+        assert_eq!(json["expectations"].as_array().map(Vec::len), Some(5));
     }
 }
