@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// Decides what is written and what is done.
     #[arg(long, value_name = "N")]
     seed: u64,
-    /// Kills. A run takes about four seconds a kill; a cluster, in which more is done, about fifteen.
+    /// Kills. A run takes about four seconds a kill; a cluster, in which more is done, about half a minute.
     #[arg(long, value_name = "K", default_value_t = 50)]
     kills: u64,
     /// A Kafka in which topics may be created and deleted.

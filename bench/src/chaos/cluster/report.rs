@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::nemesis::Tally;
-use super::watch::{Counts, Seen, StepSeen};
+use super::watch::{Calm, Counts, Seen, StepSeen};
 use crate::chaos::checker::Ledger;
 use crate::chaos::closing::Sealed;
 use crate::chaos::error::Result;
@@ -30,7 +30,7 @@ pub(crate) struct Report {
     pub(crate) starts: u32,
     pub(crate) tally: Tally,
     pub(crate) steps: Vec<StepSeen>,
-    pub(crate) calm: Counts,
+    pub(crate) calm: Calm,
     pub(crate) errors: BTreeMap<String, Seen>,
     pub(crate) written: Written,
     pub(crate) rows: u64,
@@ -66,7 +66,10 @@ impl Report {
             median_and_max(&ms_of(&self.tally.drains))
         ));
         for (class, seen) in self.most_errors().into_iter().take(ERRORS_SHOWN) {
-            line(format_args!("  {} times struck, {} calm: {class}", seen.struck, seen.calm));
+            line(format_args!(
+                "  {} times struck, {} calm: {class}; first: {}",
+                seen.struck, seen.calm, seen.example
+            ));
         }
         print_tables(&self.written, self.rows, &self.sealed);
         ledger.read(|findings| {
@@ -101,10 +104,16 @@ impl Report {
                 row.gap_max.as_millis()
             ));
         }
-        let calm = &self.calm;
+        let Calm { counts, gap_max, .. } = &self.calm;
         line(format_args!(
-            "{:<20}{:>6}{:>10}{:>8}{:>9}{:>11}",
-            "(nothing)", "", calm.answered, calm.failed, calm.partial, calm.away
+            "{:<20}{:>6}{:>10}{:>8}{:>9}{:>11}{:>14}",
+            "(nothing)",
+            "",
+            counts.answered,
+            counts.failed,
+            counts.partial,
+            counts.away,
+            gap_max.as_millis()
         ));
     }
 
@@ -151,7 +160,7 @@ impl Report {
     }
 
     fn expectations(&self, notes: &BTreeSet<String>) -> Vec<Expectation> {
-        let mut all = self.calm;
+        let mut all = self.calm.counts;
         self.steps.iter().for_each(|step| all += step.counts);
         let none = |what: &str, seen: u64| Expectation {
             what: what.into(),
@@ -160,7 +169,7 @@ impl Report {
         };
         let mut expectations = vec![
             none("partial answers, which nobody asked for", all.partial),
-            none("failed questions while nothing is done", self.calm.failed),
+            none("failed questions while nothing is done", self.calm.counts.failed),
         ];
         for row in self.rows().into_iter().filter(|row| self.replication > 1 && UNNOTICED.contains(&row.name))
         {
@@ -205,7 +214,9 @@ impl Report {
         let errors: Vec<Value> = self
             .most_errors()
             .into_iter()
-            .map(|(class, seen)| json!({"class": class, "struck": seen.struck, "calm": seen.calm}))
+            .map(|(class, seen)| {
+                json!({"class": class, "struck": seen.struck, "calm": seen.calm, "first": seen.example})
+            })
             .collect();
         let expectations: Vec<Value> = expectations
             .iter()
@@ -222,7 +233,10 @@ impl Report {
                 "kills": self.tally.kills,
                 "starts": self.starts,
                 "steps": steps,
-                "nothing": counts_json(&self.calm),
+                "nothing": {
+                    "questions": counts_json(&self.calm.counts),
+                    "stale_max_ms": ms(self.calm.gap_max),
+                },
                 "take_overs": take_overs,
                 "drains_ms": ms_of(&self.tally.drains),
                 "errors": errors,
@@ -295,7 +309,7 @@ mod tests {
                 step("kill all replicas", 5, 900),
                 step("kill data node", 1, 30),
             ],
-            calm: Counts::default(),
+            calm: Calm::default(),
             errors: BTreeMap::new(),
             written: Written::default(),
             rows: 0,

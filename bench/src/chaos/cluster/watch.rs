@@ -22,6 +22,16 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 const SAMPLES_KEPT: Duration = Duration::from_millis(1_500);
 const LOOK: Duration = Duration::from_millis(5);
 
+/// What is seen while nothing is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calm {
+    pub(crate) counts: Counts,
+    /// The longest time without a fresh answer.
+    pub(crate) gap_max: Duration,
+    /// When it began to be calm, last.
+    since: Option<Instant>,
+}
+
 /// What came of questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -57,12 +67,14 @@ pub(crate) struct StepSeen {
 }
 
 /// How often a class of errors was seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// While something was done to the cluster.
     pub(crate) struck: u64,
     /// While nothing was.
     pub(crate) calm: u64,
+    /// The first of them, in full.
+    pub(crate) example: String,
 }
 
 /// What a question came to.
@@ -97,7 +109,7 @@ struct Inner {
     steps: Vec<StepSeen>,
     /// Place of the step under way in `steps`.
     under_way: Option<usize>,
-    calm: Counts,
+    calm: Calm,
     errors: BTreeMap<String, Seen>,
     /// When the newest fresh answer was asked for, and when it came.
     fresh: Option<(Instant, Instant)>,
@@ -119,16 +131,27 @@ impl Inner {
 
     /// Ends the time without a fresh answer that lasts until now.
     fn count_gap(&mut self, now: Instant) {
-        let Some(step) = self.under_way else { return };
-        let step = &mut self.steps[step];
-        let since = self.fresh.map_or(step.struck, |(_, came)| came.max(step.struck));
-        step.gap_max = step.gap_max.max(now.saturating_duration_since(since));
+        let (since, gap_max) = match self.under_way {
+            Some(step) => {
+                let step = &mut self.steps[step];
+                (step.struck, &mut step.gap_max)
+            }
+            None => match self.calm.since {
+                Some(since) => (since, &mut self.calm.gap_max),
+                None => return,
+            },
+        };
+        let since = self.fresh.map_or(since, |(_, came)| came.max(since));
+        *gap_max = now.saturating_duration_since(since).max(*gap_max);
     }
 
     fn record(&mut self, ticket: Ticket, outcome: &Outcome<'_>, now: Instant) {
         let step = ticket.step.or(self.under_way);
         if let Outcome::Failed(error) = outcome {
             let seen = self.errors.entry(error.class()).or_default();
+            if seen.example.is_empty() {
+                seen.example = format!("{error:?}");
+            }
             *(if step.is_some() { &mut seen.struck } else { &mut seen.calm }) += 1;
         }
         if let Outcome::Answered(Some(cut)) = outcome
@@ -139,7 +162,7 @@ impl Inner {
         }
         let counts = match step {
             Some(step) => &mut self.steps[step].counts,
-            None => &mut self.calm,
+            None => &mut self.calm.counts,
         };
         *match outcome {
             Outcome::Answered(_) => &mut counts.answered,
@@ -172,6 +195,7 @@ impl Watch {
     pub(crate) fn begin(&self, name: &'static str) -> Instant {
         let struck = Instant::now();
         let mut inner = self.inner.lock();
+        inner.count_gap(struck);
         let (detail, counts, gap_max) = (String::new(), Counts::default(), Duration::ZERO);
         inner.steps.push(StepSeen { name, detail, struck, counts, gap_max });
         inner.under_way = Some(inner.steps.len() - 1);
@@ -181,10 +205,12 @@ impl Watch {
     /// The step ends.
     pub(crate) fn end(&self, detail: impl Into<String>) {
         let mut inner = self.inner.lock();
-        inner.count_gap(Instant::now());
+        let now = Instant::now();
+        inner.count_gap(now);
         if let Some(step) = inner.under_way.take() {
             inner.steps[step].detail = detail.into();
         }
+        inner.calm.since = Some(now);
     }
 
     /// A question is about to be asked.
@@ -215,8 +241,8 @@ impl Watch {
         self.inner.lock().steps.clone()
     }
 
-    /// What came of questions while nothing was done.
-    pub(crate) fn calm(&self) -> Counts {
+    /// What is seen while nothing is done.
+    pub(crate) fn calm(&self) -> Calm {
         self.inner.lock().calm
     }
 
@@ -272,8 +298,12 @@ mod tests {
         let step = &inner.steps[0];
         assert_eq!(step.counts, Counts { answered: 2, failed: 1, away: 1, partial: 0 });
         assert_eq!(step.gap_max, ms(990));
-        assert_eq!(inner.calm, Counts { answered: 1, failed: 1, away: 0, partial: 0 });
-        assert_eq!(inner.errors["timeout"], Seen { struck: 1, calm: 1 });
+        assert_eq!(inner.calm.counts, Counts { answered: 1, failed: 1, away: 0, partial: 0 });
+        assert_eq!((inner.errors["timeout"].struck, inner.errors["timeout"].calm), (1, 1));
+        assert_eq!(inner.errors["timeout"].example, "Connection(\"timeout\")");
+        inner.calm.since = Some(start + ms(4_000));
+        inner.record(ticket(4_100, None), &Outcome::Answered(Some(&cut)), start + ms(4_200));
+        assert_eq!(inner.calm.gap_max, ms(200));
     }
 
     #[tokio::test]
