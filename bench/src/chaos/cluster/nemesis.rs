@@ -1,12 +1,13 @@
 //! Carries out the plan on a cluster, step by step, and waits after each until answers are fresh again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::fleet::{Drained, Fleet, Member};
 use super::plan::Step;
 use super::watch::Watch;
-use crate::chaos::answer::{Question, contains};
+use crate::chaos::answer::{Answer, Question, contains};
 use crate::chaos::checker::{Watched, ask};
 use crate::chaos::client::AskError;
 use crate::chaos::commits::Commits;
@@ -27,6 +28,8 @@ const AFTERMATH: Duration = Duration::from_millis(1_500);
 const AFTERMATH_OF_WAKING: Duration = Duration::from_secs(4);
 /// How long a pause may take to reach all nodes.
 const PAUSE_REACHES_ALL: Duration = Duration::from_millis(1_500);
+/// A deadline before others can have taken over from a node.
+const IMPATIENT: Duration = Duration::from_millis(300);
 /// How long requests to pause and resume are repeated.
 const INSIST: Duration = Duration::from_secs(30);
 
@@ -174,6 +177,7 @@ impl Nemesis<'_> {
         }
         self.tally.kills += nodes.len() as u64;
         let watch = self.watch.clone();
+        let impatient = if some_are_left { String::new() } else { self.ask_impatiently().await };
         let come_back = async {
             tokio::time::sleep(down).await;
             nodes.iter().try_for_each(|node| self.fleet.start_data(*node))
@@ -193,7 +197,32 @@ impl Nemesis<'_> {
             let take_over = |took| TakeOver { took, without_it: took < down, killed: true };
             self.tally.take_overs.extend(fresh.map(take_over));
         }
-        Ok(format!("{names} down for {} ms, fresh after {after}", down.as_millis()))
+        Ok(format!("{names} down for {} ms, fresh after {after}{impatient}", down.as_millis()))
+    }
+
+    /// Asks while rows are nowhere, with deadlines that end before anybody can have taken over: answers may be late or
+    /// fail, and are judged if they come. Returns what came, in words.
+    async fn ask_impatiently(&self) -> String {
+        let at = self.fleet.address();
+        let Some(events) = self.stage.ledger.watched().into_iter().find(|watched| watched.table == EVENTS)
+        else {
+            return String::new();
+        };
+        let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+        for question in Question::ALL {
+            let document = self.stage.client.sql_within(&at.url, &question.sql(EVENTS), IMPATIENT).await;
+            let outcome = match document.map(|document| Answer::read(&document, EVENTS, question, at.process))
+            {
+                Ok(Ok(answer)) => {
+                    self.stage.ledger.judge(&events, answer);
+                    "an answer".to_string()
+                }
+                Ok(Err(fault)) => fault,
+                Err(error) => error.kind(),
+            };
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+        format!("; asked with a deadline of {IMPATIENT:?}: {outcomes:?}")
     }
 
     async fn stun(&mut self, node: usize, stopped: Duration, struck: Instant) -> Result<String> {
