@@ -5,6 +5,8 @@
 
 mod prune;
 mod system;
+mod system_across;
+mod system_nodes;
 mod system_rows;
 mod table;
 
@@ -36,6 +38,7 @@ use crate::execute::source::Source;
 use crate::request::{QueryStats, TableCut};
 use crate::sql::KnownNames;
 pub(crate) use prune::Pruner;
+pub(crate) use system_across::rows_of_this_node;
 pub(crate) use table::CutTable;
 
 /// The only catalog.
@@ -60,6 +63,10 @@ pub(crate) struct CatalogSources {
     pub(crate) results: Arc<ResultCache>,
     /// How leaves execute.
     pub(crate) options: ExecuteOptions,
+    /// The nodes of the cluster; `None`: there is none.
+    pub(crate) nodes: Option<Arc<Nodes>>,
+    /// When the engine started, in microseconds since the epoch.
+    pub(crate) started_at_us: i64,
 }
 
 impl fmt::Debug for CatalogSources {

@@ -106,8 +106,13 @@ impl ClusterAccess {
     /// # Errors
     /// If the node is not reached, or answers with another status than 200.
     pub async fn post(&self, node: &DataNode, path: &str, body: Bytes) -> Result<Bytes, String> {
+        self.post_to(&node.url, path, body).await
+    }
+
+    /// As [`post`](Self::post), to a node of whatever role.
+    pub(super) async fn post_to(&self, node: &Url, path: &str, body: Bytes) -> Result<Bytes, String> {
         let failed = |error: reqwest::Error| error.without_url().to_string();
-        let url = node.url.join(path).map_err(|error| error.to_string())?;
+        let url = node.join(path).map_err(|error| error.to_string())?;
         let sent = self.http.post(url).headers(self.headers()).body(body).send().await.map_err(failed)?;
         let status = sent.status();
         let bytes = sent.bytes().await.map_err(failed)?;

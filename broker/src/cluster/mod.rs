@@ -15,6 +15,7 @@
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
 //! | `distribute`, `channel` | a plan on several nodes, and the way there |
+//! | `gather` | rows of system tables that other nodes have |
 //! | `service`, `spawned`, `edge` | the other side |
 //! | `node_error` | errors with the node's name |
 //!
@@ -29,6 +30,7 @@ pub(crate) mod codec;
 pub(crate) mod cut;
 pub(crate) mod distribute;
 pub(crate) mod edge;
+pub(crate) mod gather;
 mod messages;
 pub(crate) mod node_error;
 mod node_id;
@@ -39,8 +41,8 @@ mod spawned;
 mod view;
 
 pub use access::{ClusterAccess, SharedSecret};
-pub use node_id::{NodeId, NodeIdError};
-pub use view::{Cluster, ClusterView, DataNode};
+pub use node_id::{NodeId, NodeIdError, machine_name};
+pub use view::{Cluster, ClusterView, DataNode, MemberRow, node_url};
 
 /// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
 /// misread, in plan fragments, node requests and the keys of the gossip alike.

@@ -64,6 +64,13 @@ impl fmt::Debug for NodeId {
     }
 }
 
+/// The name of this machine, if it has one.
+pub fn machine_name() -> Option<String> {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = kernel.or_else(|| std::env::var("HOSTNAME").ok())?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

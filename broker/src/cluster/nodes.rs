@@ -19,7 +19,7 @@ use url::Url;
 use super::cut::{NegotiatedCut, Offer, decide};
 use super::messages::{OffersAnswer, OffersRequest, WantedTable};
 use super::service::OFFERS_PATH;
-use super::view::{Cluster, ClusterView, DataNode};
+use super::view::{Cluster, ClusterView, DataNode, MemberRow};
 use super::{ClusterAccess, NodeId};
 use crate::{QueryError, QueryErrorKind};
 
@@ -66,6 +66,11 @@ impl Nodes {
     pub(crate) fn view(&self, excluded: &BTreeSet<NodeId>) -> Arc<ClusterView> {
         let view = self.cluster.view();
         if excluded.is_empty() { view } else { Arc::new(view.without(excluded)) }
+    }
+
+    /// All members, as an operator sees them.
+    pub(crate) fn members(&self) -> Vec<MemberRow> {
+        self.cluster.members()
     }
 
     /// The name of the node at `url`, or the address itself if it is no member any more.

@@ -87,8 +87,43 @@ impl ClusterView {
     }
 }
 
+/// A member as `system.nodes` shows it, whatever its role and its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Identity.
+    pub id: NodeId,
+    /// `broker`, `data` or `all`.
+    pub role: &'static str,
+    /// `joining`, `serving` or `leaving`.
+    pub state: &'static str,
+    /// `host:port` of its node-to-node listener.
+    pub rpc: String,
+    /// `host:port` of its HTTP listener.
+    pub http: String,
+    /// What fails together with it.
+    pub zone: Option<String>,
+    /// Share of the work, relative to the other members' weights.
+    pub weight: u32,
+    /// Version of its build.
+    pub build: String,
+    /// When it started, in microseconds since the epoch.
+    pub started_at_us: i64,
+    /// Whether it is the node that is asked.
+    pub is_this: bool,
+    /// Why it is given no work and asked for nothing.
+    pub refused: Option<String>,
+}
+
+/// Where the node-to-node listener at `rpc` (`host:port`) is asked; `None`: that is no address.
+pub fn node_url(rpc: &str) -> Option<Url> {
+    format!("http://{rpc}/").parse().ok()
+}
+
 /// Whoever knows the members.
 pub trait Cluster: Send + Sync {
     /// The data nodes at present. Cheap.
     fn view(&self) -> Arc<ClusterView>;
+
+    /// All members at present, by id, this node among them.
+    fn members(&self) -> Vec<MemberRow>;
 }

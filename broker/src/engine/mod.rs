@@ -174,7 +174,7 @@ impl QueryEngine {
             io,
         };
         let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
-        Ok(service::router(Arc::clone(&engine.tables), (worker, queries), secret, also))
+        Ok(service::router(Arc::clone(engine.sessions.sources()), (worker, queries), secret, also))
     }
 
     /// Asks a running or waiting query to stop. False if there is no such query.

@@ -93,6 +93,8 @@ impl Sessions {
                 key_values: Arc::default(),
                 results: Arc::new(ResultCache::new(config.result_bytes_max)),
                 options: config.execute,
+                nodes: nodes.clone(),
+                started_at_us: chrono::Utc::now().timestamp_micros(),
             }),
             functions,
             plans: PlanCache::new(),

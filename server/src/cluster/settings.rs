@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use headwater_broker::cluster::machine_name;
 use headwater_segment::spec::PropertyValue;
 
 use super::membership::{GossipSettings, NodeInfo, Secret};
@@ -77,11 +78,6 @@ fn secret(source: &SecretSource) -> Result<Option<Secret>, ClusterError> {
     };
     let text = value.resolve("secret").map_err(ClusterError::Secret)?;
     Secret::new(&text).map(Some)
-}
-
-fn machine_name() -> Option<String> {
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    kernel.or_else(|| std::env::var("HOSTNAME").ok())
 }
 
 #[cfg(test)]

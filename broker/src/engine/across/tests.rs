@@ -17,10 +17,12 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use ulid::Ulid;
 
+mod system;
+
 use super::*;
 use crate::QueryErrorKind;
 use crate::cluster::placement::{MemberState, PlacementMember};
-use crate::cluster::{Cluster, ClusterAccess, ClusterView, DataNode, SharedSecret};
+use crate::cluster::{Cluster, ClusterAccess, ClusterView, DataNode, MemberRow, SharedSecret};
 use crate::engine::{EngineConfig, QueryEngine};
 use crate::request::QueryRequest;
 
@@ -91,11 +93,51 @@ fn filled(table: &LiveTable, partition: i32, offsets: std::ops::Range<i64>) -> A
     segment
 }
 
-struct Fixed(ArcSwap<ClusterView>);
+/// Members that stay as they are.
+struct Fixed {
+    view: ArcSwap<ClusterView>,
+    members: Vec<MemberRow>,
+}
+
+impl Fixed {
+    /// Data nodes, and another member that is asked if it is none of them.
+    fn new(nodes: &[&Node], this: &str) -> Self {
+        let view = ClusterView::new(nodes.iter().map(|node| node.node.clone()));
+        let data = view.nodes().iter().map(|node| MemberRow {
+            is_this: node.member.id.as_str() == this,
+            ..member(node.member.id.as_str(), "data", node.url.authority())
+        });
+        let mut members: Vec<_> = data.collect();
+        if !members.iter().any(|member| member.is_this) {
+            members.push(MemberRow { is_this: true, ..member(this, "broker", "127.0.0.1:1") });
+        }
+        Self { view: ArcSwap::from_pointee(view), members }
+    }
+}
 
 impl Cluster for Fixed {
     fn view(&self) -> Arc<ClusterView> {
-        self.0.load_full()
+        self.view.load_full()
+    }
+
+    fn members(&self) -> Vec<MemberRow> {
+        self.members.clone()
+    }
+}
+
+fn member(id: &str, role: &'static str, rpc: &str) -> MemberRow {
+    MemberRow {
+        id: NodeId::new(id).unwrap(),
+        role,
+        state: "serving",
+        rpc: rpc.into(),
+        http: "127.0.0.1:2".into(),
+        zone: None,
+        weight: 1,
+        build: "1.2.3".into(),
+        started_at_us: 1_700_000_000_000_000,
+        is_this: false,
+        refused: None,
     }
 }
 
@@ -104,7 +146,7 @@ struct Node {
     table: Arc<LiveTable>,
     node: DataNode,
     serving: JoinHandle<()>,
-    _engine: QueryEngine,
+    engine: QueryEngine,
 }
 
 fn config() -> EngineConfig {
@@ -130,7 +172,7 @@ impl Node {
             state: MemberState::Serving,
         };
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { table, node: DataNode { member, url }, serving, _engine: engine }
+        Self { table, node: DataNode { member, url }, serving, engine }
     }
 }
 
@@ -141,10 +183,12 @@ fn secret(text: &str) -> Option<SharedSecret> {
 /// A broker of these nodes; it has no open rows itself.
 async fn broker(store: &Arc<dyn ObjectStore>, nodes: &[&Node]) -> (QueryEngine, Arc<LiveTable>) {
     let table = opened(store, &[]).await;
-    let view = ClusterView::new(nodes.iter().map(|node| node.node.clone()));
-    let cluster = Arc::new(Fixed(ArcSwap::from_pointee(view)));
+    (clustered(&table, Fixed::new(nodes, "broker")), table)
+}
+
+fn clustered(table: &Arc<LiveTable>, cluster: Fixed) -> QueryEngine {
     let access = ClusterAccess::new(secret("one"), Handle::current()).unwrap();
-    (QueryEngine::clustered(config(), serving(&table), cluster, access).unwrap(), table)
+    QueryEngine::clustered(config(), serving(table), Arc::new(cluster), access).unwrap()
 }
 
 async fn ask(engine: &QueryEngine, sql: &str) -> Result<Vec<String>, QueryError> {
@@ -372,12 +416,10 @@ async fn nobody_is_answered_without_the_secret() {
     let answer =
         reqwest::Client::new().post(node.node.url.join("node/offers").unwrap()).send().await.unwrap();
     assert_eq!(answer.status(), 401);
-    let answer = reqwest::Client::new()
-        .post(node.node.url.join("worker.WorkerService/ExecuteTask").unwrap())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status(), 401);
+    for path in ["worker.WorkerService/ExecuteTask", "node/system/queries"] {
+        let answer = reqwest::Client::new().post(node.node.url.join(path).unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

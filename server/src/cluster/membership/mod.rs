@@ -27,6 +27,7 @@ use tokio::sync::watch;
 pub use self::fixed::{StaticCluster, StaticMembership};
 pub use self::gossip::{ChitchatMembership, GossipSettings};
 pub use self::sealed_udp::Secret;
+pub(super) use self::view::{role_text, state_text};
 use super::placement::{MemberState, Placement, PlacementMember};
 use super::{ClusterError, NodeId};
 use crate::config::Role;

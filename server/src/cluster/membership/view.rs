@@ -24,7 +24,7 @@ use crate::config::Role;
 pub(super) const STATE: &str = "state";
 pub(super) const FACT_PREFIX: &str = "f/";
 
-pub(super) fn state_text(state: MemberState) -> &'static str {
+pub(in crate::cluster) fn state_text(state: MemberState) -> &'static str {
     match state {
         MemberState::Joining => "joining",
         MemberState::Serving => "serving",
@@ -38,7 +38,7 @@ fn state_of(text: &str) -> Option<MemberState> {
         .find(|state| state_text(*state) == text)
 }
 
-fn role_text(role: Role) -> &'static str {
+pub(in crate::cluster) fn role_text(role: Role) -> &'static str {
     match role {
         Role::Broker => "broker",
         Role::Data => "data",
