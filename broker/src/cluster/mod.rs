@@ -17,6 +17,7 @@
 //! | `distribute`, `channel` | a plan on several nodes, and the way there |
 //! | `gather` | rows of system tables that other nodes have |
 //! | `service`, `spawned`, `edge` | the other side |
+//! | `gather`, `explain` | system tables of all nodes, and what each reads |
 //! | `node_error` | errors with the node's name |
 //!
 //! **Invariants.** Views, placement and addresses are hints: a wrong one costs time, never an answer. A query reads one cut
@@ -30,6 +31,7 @@ pub(crate) mod codec;
 pub(crate) mod cut;
 pub(crate) mod distribute;
 pub(crate) mod edge;
+pub(crate) mod explain;
 pub(crate) mod gather;
 mod messages;
 pub(crate) mod node_error;

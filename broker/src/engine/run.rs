@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use headwater_segment::live::Tables;
@@ -30,6 +31,7 @@ use super::{Engine, across, parameters};
 use crate::catalog::{Across, QueryCatalog, known_names, table_names};
 use crate::cluster::NodeId;
 use crate::cluster::distribute::distribute;
+use crate::cluster::explain;
 use crate::cluster::nodes::Wanted;
 use crate::request::{QueryAnswer, QueryRequest, TableCut};
 use crate::sql::{self, Prepared};
@@ -170,6 +172,16 @@ impl QueryTask {
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
         let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
+        if let Some(nodes) = self.sessions.nodes()
+            && let LogicalPlan::Explain(explain) = &logical
+        {
+            let logical = state.optimize(&explain.plan).map_err(explained)?;
+            let plan = state.create_physical_plan(&explain.plan).await.map_err(explained)?;
+            let plan = distribute(plan, &catalog).map_err(explained)?;
+            let plan = explain::rows(explain, &logical, &plan, nodes).map_err(explained)?;
+            let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
+            return Ok(Planned { plan, context, cuts: catalog.cuts() });
+        }
         let repeatable = is_repeatable(&logical).map_err(explained)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
         if let Some((plans, key)) = plans.zip(key).filter(|_| repeatable) {

@@ -423,6 +423,18 @@ async fn nobody_is_answered_without_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn explain_names_stages_and_nodes() {
+    let (_store, broker, _nodes) = three().await;
+    let lines = ask(&broker, "EXPLAIN SELECT city, count(*) FROM sales GROUP BY city").await.unwrap();
+    let plan = lines.iter().find(|line| line.starts_with("physical_plan|")).unwrap();
+    assert!(plan.contains("NetworkCoalesceExec") && plan.contains("mode=Partial"), "{plan}");
+    let nodes = lines.iter().find(|line| line.starts_with("nodes|")).unwrap();
+    for node in ["stage 1, data-0: sales at version", "stage 1, data-1: sales at version"] {
+        assert!(nodes.contains(node), "{nodes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn system_tables_and_constants_stay_on_the_broker() {
     let (_store, broker, _nodes) = three().await;
     assert_eq!(ask(&broker, "SELECT 1 + 1").await.unwrap(), ["2"]);
