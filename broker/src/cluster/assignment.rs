@@ -6,7 +6,6 @@
 //! Invariant: a node reads all of its assignment, or fails and says what is missing.
 
 use std::fmt;
-use std::sync::Arc;
 
 use datafusion::error::{DataFusionError, Result};
 use headwater_segment::live::{LiveTable, OffsetRange, Piece};
