@@ -228,6 +228,11 @@ const STATEMENTS: &[&str] = &[
     "SELECT city FROM sales WHERE id < 20 UNION ALL SELECT 'x' FROM sales WHERE id > 290",
     "SELECT round(stddev(amount), 6), round(corr(amount, share), 6) FROM sales",
     "SELECT city, median(amount) FROM sales WHERE regexp_like(city, '^[OR]') GROUP BY city",
+    "SELECT id, city FROM sales WHERE amount > (SELECT avg(amount) FROM sales) ORDER BY id DESC",
+    "SELECT id, amount - (SELECT min(amount) FROM sales WHERE city = 'Rome') FROM sales WHERE id < 250",
+    "SELECT sum(amount - (SELECT max(id) FROM sales WHERE amount = (SELECT min(amount) FROM sales))) FROM sales",
+    "SELECT city, count(*) FROM sales GROUP BY city HAVING count(*) >= (SELECT count(*) / 6 FROM sales)",
+    "SELECT count(*) FROM sales WHERE amount < (SELECT amount FROM sales WHERE id = -1)",
 ];
 
 /// A broker with two data nodes, of which each has the open rows of one partition.
@@ -290,6 +295,8 @@ async fn overflow_is_an_error_on_other_nodes_too() {
         "SELECT sum(id * 90000000000000000) FROM sales",
         "SELECT price * CAST('90000000000000000000000000000000000' AS DECIMAL(38,0)) FROM sales",
         "SELECT 1 / (id - id) FROM sales",
+        "SELECT count(*) FROM sales WHERE amount > (SELECT sum(id * 90000000000000000) FROM sales)",
+        "SELECT count(*) FROM sales WHERE amount > (SELECT id FROM sales)",
     ] {
         let expected = ask(&alone, statement).await.unwrap_err();
         let found = ask(&broker, statement).await.unwrap_err();
