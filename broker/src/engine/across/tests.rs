@@ -414,6 +414,21 @@ async fn a_cut_never_ends_before_an_earlier_one_and_waits_for_wanted_offsets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_another_process_dropped_is_unknown_at_once() {
+    let (store, broker, nodes) = three().await;
+    let count = "SELECT count(*) FROM sales";
+    assert_eq!(ask(&broker, count).await.unwrap(), ["300"]);
+    TableLog::open(Arc::clone(&store), root()).await.unwrap().unwrap().drop_table().await.unwrap();
+    // The nodes have seen it, the broker has not.
+    nodes.iter().for_each(|node| node.table.close());
+    let begun = Instant::now();
+    let error = ask(&broker, count).await.unwrap_err();
+    assert_eq!(error.kind, QueryErrorKind::UnknownTable, "{error}");
+    assert!(error.message.contains("there is no table sales"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_answered_without_the_secret() {
     let store = sealed_sales().await;
     let node = Node::start("data-0", opened(&store, &[0, 1]).await, secret("another")).await;
