@@ -35,10 +35,11 @@ use datafusion_distributed::{
 use url::Url;
 use uuid::Uuid;
 
+use super::subqueries::reads_subqueries;
 use crate::catalog::QueryCatalog;
 use crate::execute::scan::SegmentScanExec;
 
-/// `plan` as it runs on the nodes that the cuts of `catalog` name. To be run once.
+/// `plan` as it runs on the nodes that the cuts of `catalog` name. Its subqueries have run. To be run once.
 pub(crate) fn distribute(
     plan: Arc<dyn ExecutionPlan>,
     catalog: &QueryCatalog,
@@ -82,6 +83,7 @@ impl Stages<'_> {
         }
         if let [Placed::Below(child, tasks)] = placed.as_slice()
             && goes_below(&plan)
+            && !reads_subqueries(&plan)?
         {
             return Ok(Placed::Below(with_children(plan, vec![Arc::clone(child)])?, *tasks));
         }
@@ -93,13 +95,14 @@ impl Stages<'_> {
     }
 
     fn leaf(&self, scan: &SegmentScanExec) -> Result<Placed> {
+        let scan = scan.settled()?;
         let variants = scan.spread(self.catalog)?;
         let tasks = variants.len();
         if tasks == 0 {
             return Ok(Placed::Here(Arc::new(EmptyExec::new(scan.schema()))));
         }
         let variants = variants.into_iter().map(|scan| Arc::new(scan) as Arc<dyn ExecutionPlan>);
-        let leaf = DistributedLeafExec::try_new(Arc::new(scan.without_dynamic_conjuncts()), variants)?;
+        let leaf = DistributedLeafExec::try_new(Arc::new(scan), variants)?;
         Ok(Placed::Below(Arc::new(leaf), tasks))
     }
 

@@ -14,7 +14,7 @@
 //! | `view`, `placement` | the nodes at one moment, and which owns what |
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
-//! | `distribute`, `channel` | a plan on several nodes, and the way there |
+//! | `distribute`, `subqueries`, `channel` | a plan on several nodes, what runs before it, and the way there |
 //! | `gather` | rows of system tables that other nodes have |
 //! | `service`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads |
@@ -40,6 +40,7 @@ pub(crate) mod nodes;
 pub mod placement;
 pub(crate) mod service;
 mod spawned;
+pub(crate) mod subqueries;
 mod view;
 
 pub use access::{ClusterAccess, SharedSecret};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
+use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::LogSnapshot;
 use parking_lot::Mutex;
@@ -53,13 +54,21 @@ pub(crate) struct Nodes {
     access: ClusterAccess,
     /// Per table (by its id), epoch and partition: the highest end that was given out.
     floors: Mutex<HashMap<(String, u32), BTreeMap<i32, i64>>>,
-    /// A look at the log of a table is under way.
-    refreshing: Mutex<HashMap<String, Arc<AtomicBool>>>,
+    /// Looks at the log of each table, by its id.
+    looks: Mutex<HashMap<String, Arc<Look>>>,
+}
+
+/// Looks at a table's log.
+#[derive(Default)]
+struct Look {
+    is_under_way: AtomicBool,
+    /// The last one found that the table was dropped. What is bound to a log finds no later table of the same name.
+    found_dropped: AtomicBool,
 }
 
 impl Nodes {
     pub(crate) fn new(cluster: Arc<dyn Cluster>, access: ClusterAccess) -> Self {
-        Self { cluster, access, floors: Mutex::default(), refreshing: Mutex::default() }
+        Self { cluster, access, floors: Mutex::default(), looks: Mutex::default() }
     }
 
     /// The members without those that have failed.
@@ -87,7 +96,8 @@ impl Nodes {
     /// The newest cut of `table` that the nodes can answer, at or above every earlier one.
     ///
     /// # Errors
-    /// `SegmentUnavailable` if there is none before the deadline, naming what is missing.
+    /// `SegmentUnavailable` if there is none before the deadline, naming what is missing; `UnknownTable` if the table was
+    /// dropped meanwhile.
     pub(crate) async fn cut(
         &self,
         table: &Arc<LiveTable>,
@@ -97,6 +107,10 @@ impl Nodes {
         loop {
             let (cut, view) = self.try_cut(table, wanted).await;
             let Some(problem) = cut.missing.first() else { return Ok((cut, view)) };
+            if self.look(table).found_dropped.load(Ordering::Acquire) {
+                let message = format!("there is no table {}", table.name());
+                return Err(QueryError::new(QueryErrorKind::UnknownTable, message));
+            }
             if wanted.allow_partial && began.elapsed() >= PARTIAL_AFTER {
                 return Ok((cut, view));
             }
@@ -203,17 +217,22 @@ impl Nodes {
 
     /// Looks at a table's log in the background, unless that is under way.
     fn refresh(&self, table: &Arc<LiveTable>) {
-        let under_way = Arc::clone(self.refreshing.lock().entry(table.name().to_owned()).or_default());
-        if under_way.swap(true, Ordering::AcqRel) {
+        let look = self.look(table);
+        if look.is_under_way.swap(true, Ordering::AcqRel) {
             return;
         }
         let table = Arc::clone(table);
         self.access.io().spawn(async move {
             match table.log().refresh().await {
                 Ok(snapshot) => table.adopt(snapshot, None),
+                Err(SegmentError::NoSuchTable(_)) => look.found_dropped.store(true, Ordering::Release),
                 Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
             }
-            under_way.store(false, Ordering::Release);
+            look.is_under_way.store(false, Ordering::Release);
         });
+    }
+
+    fn look(&self, table: &LiveTable) -> Arc<Look> {
+        Arc::clone(self.looks.lock().entry(table.log().table_id().to_owned()).or_default())
     }
 }

@@ -24,6 +24,7 @@ use super::stream::Message;
 use crate::QueryError;
 use crate::cluster::NodeId;
 use crate::cluster::node_error::{self, NodeErrorKind};
+use crate::cluster::subqueries::distribute_after_subqueries;
 
 /// Bytes of an answer that are held back.
 const HELD_BYTES_MAX: usize = 4 << 20;
@@ -116,6 +117,7 @@ async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun
     task.entry.stats.begin_again();
     let planned = task.plan(excluded).await.map_err(Failed::Planning)?;
     let (plan, context) = (Arc::clone(&planned.plan), Arc::clone(&planned.context));
+    let plan = distribute_after_subqueries(plan, &context).await.map_err(Failed::Running)?;
     let mut batches = execute_stream(plan, context).map_err(Failed::Running)?;
     let (mut held, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.next().await {

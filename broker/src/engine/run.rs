@@ -189,7 +189,7 @@ impl QueryTask {
             kept.map_err(explained)?.into_iter().for_each(|kept| plans.put(key.clone(), kept));
         }
         let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
-        self.ready(plan, &catalog).map_err(explained)
+        Ok(self.ready(plan, &catalog))
     }
 
     /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.
@@ -213,21 +213,12 @@ impl QueryTask {
             }
             plan = interruptible(plan, &self.entry.cancel)?;
         }
-        self.ready(plan, &catalog).map(Some)
+        Ok(Some(self.ready(plan, &catalog)))
     }
 
-    /// What runs `plan`, here or on the nodes that have the rows.
-    fn ready(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        catalog: &Arc<QueryCatalog>,
-    ) -> Result<Planned, DataFusionError> {
-        let plan = match self.sessions.nodes() {
-            None => plan,
-            Some(_) => distribute(plan, catalog)?,
-        };
+    fn ready(&self, plan: Arc<dyn ExecutionPlan>, catalog: &Arc<QueryCatalog>) -> Planned {
         let context = self.sessions.context(self.limits.memory_bytes, catalog);
-        Ok(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() })
+        Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }
     }
 
     fn catalog(&self, stream_columns: &BTreeSet<String>, excluded: &BTreeSet<NodeId>) -> Arc<QueryCatalog> {

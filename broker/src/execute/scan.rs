@@ -44,7 +44,7 @@ use futures::stream;
 
 use super::filter::columns::{column_indexes, with_columns};
 use super::filter::{Filter, SegmentFilter};
-use super::layout::{Layout, is_dynamic};
+use super::layout::{Layout, is_dynamic, with_results};
 use super::options::ExecuteOptions;
 use super::probe::{Probes, SegmentCounts};
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
@@ -170,7 +170,20 @@ impl SegmentScanExec {
         Self { order, assignment: Some(Arc::new(assignment)), ..scan }
     }
 
-    /// This scan for each node that has rows of it in the query of `catalog`. What narrows it while it runs stays behind.
+    /// This scan as it goes to other nodes: what narrows it while it runs stays behind, and the results of subqueries go as values.
+    pub(crate) fn settled(&self) -> Result<Self> {
+        let scan = self.without_dynamic_conjuncts();
+        let conjuncts: Vec<_> = scan
+            .conjuncts
+            .iter()
+            .map(|conjunct| with_results(Arc::clone(conjunct)))
+            .collect::<Result<_>>()?;
+        let same = scan.conjuncts.iter().zip(&conjuncts).all(|(before, now)| Arc::ptr_eq(before, now));
+        let pruner = if same { Arc::clone(&self.pruner) } else { Arc::default() };
+        Ok(Self { conjuncts, pruner, ..scan })
+    }
+
+    /// This scan, [settled](Self::settled), for each node that has rows of it in the query of `catalog`.
     ///
     /// # Errors
     /// If the table was changed, or there is no node.
@@ -178,8 +191,7 @@ impl SegmentScanExec {
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
         let assignments = table.spread(pruner, self.order.as_ref())?.into_iter();
-        let scan =
-            |assignment| Self { assignment: Some(Arc::new(assignment)), ..self.without_dynamic_conjuncts() };
+        let scan = |assignment| Self { assignment: Some(Arc::new(assignment)), ..self.fresh() };
         Ok(assignments.map(scan).collect())
     }
 

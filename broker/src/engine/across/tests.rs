@@ -228,6 +228,11 @@ const STATEMENTS: &[&str] = &[
     "SELECT city FROM sales WHERE id < 20 UNION ALL SELECT 'x' FROM sales WHERE id > 290",
     "SELECT round(stddev(amount), 6), round(corr(amount, share), 6) FROM sales",
     "SELECT city, median(amount) FROM sales WHERE regexp_like(city, '^[OR]') GROUP BY city",
+    "SELECT id, city FROM sales WHERE amount > (SELECT avg(amount) FROM sales) ORDER BY id DESC",
+    "SELECT id, amount - (SELECT min(amount) FROM sales WHERE city = 'Rome') FROM sales WHERE id < 250",
+    "SELECT sum(amount - (SELECT max(id) FROM sales WHERE amount = (SELECT min(amount) FROM sales))) FROM sales",
+    "SELECT city, count(*) FROM sales GROUP BY city HAVING count(*) >= (SELECT count(*) / 6 FROM sales)",
+    "SELECT count(*) FROM sales WHERE amount < (SELECT amount FROM sales WHERE id = -1)",
 ];
 
 /// A broker with two data nodes, of which each has the open rows of one partition.
@@ -290,6 +295,8 @@ async fn overflow_is_an_error_on_other_nodes_too() {
         "SELECT sum(id * 90000000000000000) FROM sales",
         "SELECT price * CAST('90000000000000000000000000000000000' AS DECIMAL(38,0)) FROM sales",
         "SELECT 1 / (id - id) FROM sales",
+        "SELECT count(*) FROM sales WHERE amount > (SELECT sum(id * 90000000000000000) FROM sales)",
+        "SELECT count(*) FROM sales WHERE amount > (SELECT id FROM sales)",
     ] {
         let expected = ask(&alone, statement).await.unwrap_err();
         let found = ask(&broker, statement).await.unwrap_err();
@@ -404,6 +411,21 @@ async fn a_cut_never_ends_before_an_earlier_one_and_waits_for_wanted_offsets() {
     );
     nodes[1].table.open_segment(filled(&nodes[1].table, 1, 150..151));
     assert_eq!(ask_with(&broker, wanted).await.unwrap(), ["311"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_another_process_dropped_is_unknown_at_once() {
+    let (store, broker, nodes) = three().await;
+    let count = "SELECT count(*) FROM sales";
+    assert_eq!(ask(&broker, count).await.unwrap(), ["300"]);
+    TableLog::open(Arc::clone(&store), root()).await.unwrap().unwrap().drop_table().await.unwrap();
+    // The nodes have seen it, the broker has not.
+    nodes.iter().for_each(|node| node.table.close());
+    let begun = Instant::now();
+    let error = ask(&broker, count).await.unwrap_err();
+    assert_eq!(error.kind, QueryErrorKind::UnknownTable, "{error}");
+    assert!(error.message.contains("there is no table sales"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
