@@ -122,13 +122,16 @@ impl Ledger {
         }
     }
 
-    /// Judges an answer now, or keeps it for later.
-    pub(crate) fn judge(&self, watched: &Arc<Watched>, answer: Answer) {
-        if let Some(fault) = watched.history.lock().check(&answer) {
+    /// Judges an answer now, or keeps it for later. Returns whether it is known to be wrong.
+    pub(crate) fn judge(&self, watched: &Arc<Watched>, answer: Answer) -> bool {
+        let fault = watched.history.lock().check(&answer);
+        let judgement = judge(&answer, &watched.model.lock());
+        let is_wrong = fault.is_some() || matches!(judgement, Judgement::Wrong(_));
+        if let Some(fault) = fault {
             self.violation(format!("{}: {fault}", watched.table));
         }
-        let judgement = judge(&answer, &watched.model.lock());
         self.record(watched.clone(), answer, judgement);
+        is_wrong
     }
 
     fn record(&self, watched: Arc<Watched>, answer: Answer, judgement: Judgement) {

@@ -143,8 +143,7 @@ impl Shared {
                 ));
             }
         }
-        self.ledger.judge(watched, answer);
-        if self.ledger.is_violated() {
+        if self.ledger.judge(watched, answer) {
             diagnose(&self.ledger, &self.client, &front.url, &watched.table).await;
         }
         true
