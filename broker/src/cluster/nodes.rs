@@ -106,7 +106,12 @@ impl Nodes {
         let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
         loop {
             let (cut, view) = self.try_cut(table, wanted).await;
-            let Some(problem) = cut.missing.first() else { return Ok((cut, view)) };
+            let problem = match cut.missing.first() {
+                // They may have fallen silent for a moment.
+                _ if view.nodes().is_empty() => "there is no data node in the cluster".to_owned(),
+                None => return Ok((cut, view)),
+                Some(problem) => problem.to_string(),
+            };
             if self.look(table).found_dropped.load(Ordering::Acquire) {
                 let message = format!("there is no table {}", table.name());
                 return Err(QueryError::new(QueryErrorKind::UnknownTable, message));

@@ -364,6 +364,22 @@ async fn a_lost_node_is_done_without_if_another_has_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_waits_for_a_node_to_be_there() {
+    let store = sealed_sales().await;
+    let node = Node::start("data-0", opened(&store, &[0, 1]).await, secret("one")).await;
+    let table = opened(&store, &[]).await;
+    let cluster = Arc::new(Fixed::new(&[], "broker"));
+    let access = ClusterAccess::new(secret("one"), Handle::current()).unwrap();
+    let broker = QueryEngine::clustered(config(), serving(&table), cluster.clone(), access).unwrap();
+    let asking = ask(&broker, "SELECT count(*) FROM sales");
+    let joining = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cluster.view.store(Arc::new(ClusterView::new([node.node.clone()])));
+    };
+    assert_eq!(futures::join!(asking, joining).0.unwrap(), ["300"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partial_answer_is_given_only_when_asked_for_and_says_what_is_missing() {
     let (_store, broker, nodes) = three().await;
     let request = QueryRequest {
