@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::answer::{Answer, Question, contains};
 use super::checker::{Ledger, Watched, ask};
-use super::client::Client;
+use super::client::{AskError, Client};
 use super::error::{self, ChaosError};
 use super::model::Cut;
 
@@ -52,7 +52,8 @@ impl Closing<'_> {
             tokio::time::sleep(LOOK).await;
         }
         for question in Question::ALL {
-            match ask(self.client, &self.url, self.process, question, &watched.table).await {
+            let asked = async || ask(self.client, &self.url, self.process, question, &watched.table).await;
+            match self.patiently(asked).await {
                 Ok(answer) => self.check_complete(watched, answer, &wanted),
                 Err(error) => {
                     self.ledger.violation(format!("{}: {question:?} at the end: {error:?}", watched.table))
@@ -60,6 +61,20 @@ impl Closing<'_> {
             }
         }
         self.check_dead_letters(watched).await;
+    }
+
+    /// Tries again after an error, until patience ends.
+    async fn patiently<T>(&self, attempt: impl AsyncFn() -> Result<T, AskError>) -> Result<T, AskError> {
+        let give_up = Instant::now() + self.patience;
+        loop {
+            match attempt().await {
+                Err(_) if Instant::now() < give_up => {
+                    self.ledger.note("questions at the end, when nothing is done, are answered");
+                    tokio::time::sleep(LOOK).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn check_complete(&self, watched: &Arc<Watched>, answer: Answer, wanted: &Cut) {
@@ -105,8 +120,8 @@ impl Closing<'_> {
     async fn ask_sealed(&self, question: Question, table: &str, wanted: &Cut) -> Result<Answer, String> {
         let give_up = Instant::now() + self.patience;
         loop {
-            let document = self.client.sealed_sql(&self.url, &question.sql(table)).await;
-            let document = document.map_err(|error| format!("{error:?}"))?;
+            let asked = async || self.client.sealed_sql(&self.url, &question.sql(table)).await;
+            let document = self.patiently(asked).await.map_err(|error| format!("{error:?}"))?;
             let answer = Answer::read(&document, table, question, self.process)?;
             if contains(&answer.cut, wanted) || Instant::now() >= give_up {
                 return Ok(answer);
@@ -118,7 +133,7 @@ impl Closing<'_> {
 
     /// Seals everything, and checks what the store itself says.
     pub(crate) async fn check_sealed(&self, watched: &Arc<Watched>, store: &Store) -> error::Result<Sealed> {
-        if let Err(error) = self.client.seal(&self.url, &watched.table).await {
+        if let Err(error) = self.patiently(async || self.client.seal(&self.url, &watched.table).await).await {
             self.ledger.violation(format!("{}: seal at the end: {error:?}", watched.table));
         }
         for question in Question::ALL {

@@ -29,8 +29,8 @@ use super::topic::Topics;
 pub(crate) const EVENTS: &str = "events";
 /// Rows per segment of a table over the compacted topic.
 const COMPACTED_ROWS_PER_SEGMENT: u32 = 50;
-/// How long news may take to get around in a cluster.
-const CLUSTER_PATIENCE: Duration = Duration::from_secs(20);
+/// How long news may take to get around in a cluster, on a busy machine.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a cluster may take to carry out what is asked of its tables.
 const APPLY_WITHIN: Duration = Duration::from_secs(60);
 
