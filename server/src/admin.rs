@@ -109,6 +109,10 @@ impl TableAdmin for NodeTables {
             for answer in peers.ask_all(&path).await? {
                 sealed.extend(answer.as_array().cloned().unwrap_or_default());
             }
+            // What the others have committed is in this node's next answers.
+            if let Some(live) = self.tables.get(name) {
+                live.adopt(live.log().refresh().await.map_err(from_segment)?, None);
+            }
         }
         Ok(sealed)
     }
