@@ -30,6 +30,8 @@ use crate::cluster::subqueries::distribute_after_subqueries;
 const HELD_BYTES_MAX: usize = 4 << 20;
 /// Runs of one query at most: a query that brings nodes down must not bring all of them down.
 const ATTEMPTS_MAX: u32 = 6;
+/// Refusals after which a query does without the node that refused last.
+const REFUSALS_MAX: u32 = 3;
 /// Before the second run; twice as long before each further one.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -84,7 +86,12 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
         match failure.kind {
             NodeErrorKind::Lost => exclude(task, &mut excluded, &failure.node),
             // It, or this node, is behind with a log.
-            NodeErrorKind::Refused => refresh(task, &error).await,
+            NodeErrorKind::Refused => {
+                refresh(task, &error).await;
+                if attempt >= REFUSALS_MAX {
+                    exclude(task, &mut excluded, &failure.node);
+                }
+            }
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
