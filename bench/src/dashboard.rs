@@ -41,6 +41,9 @@ pub struct DashboardArguments {
     /// Clients at once.
     #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
     clients: Vec<usize>,
+    /// Also ask a cluster of a broker and this many data nodes, on the same machine: what the way through the network costs.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    data_nodes: usize,
     /// Length of each measurement.
     #[arg(long, value_name = "N", default_value_t = 5.0)]
     seconds: f64,
@@ -91,6 +94,15 @@ pub fn run(arguments: &DashboardArguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let questions = questions();
     compare(&questions, &node, &mut peers)?;
+    let cluster = match arguments.data_nodes {
+        0 => Vec::new(),
+        data_nodes => Node::start_cluster(&arguments.binary, &store, data_nodes)?,
+    };
+    let broker = cluster.first();
+    if let Some(broker) = broker {
+        compare(&questions, broker, &mut peers)?;
+    }
+    let across = format!("headwater, broker + {} nodes", arguments.data_nodes);
     let mut measured = Vec::new();
     for question in &questions {
         for count in &arguments.clients {
@@ -98,6 +110,13 @@ pub fn run(arguments: &DashboardArguments) -> Result<()> {
                 |seconds| runtime.block_on(over_http(node.url(), &question.statements, *count, seconds));
             clients(WARM_UP_SECONDS)?;
             measured.push(Measured::new(question, *count, "headwater, HTTP", clients(arguments.seconds)?)?);
+            if let Some(broker) = broker {
+                let clients = |seconds| {
+                    runtime.block_on(over_http(broker.url(), &question.statements, *count, seconds))
+                };
+                clients(WARM_UP_SECONDS)?;
+                measured.push(Measured::new(question, *count, &across, clients(arguments.seconds)?)?);
+            }
             for peer in &mut peers {
                 let engine = &mut peer.engine;
                 engine.clients(&question.statements, *count, WARM_UP_SECONDS)?;

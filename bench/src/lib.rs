@@ -11,6 +11,8 @@
 //! headwater-bench limit --scale 10
 //! headwater-bench dashboard --binary target/release/headwater
 //! headwater-bench live --kafka 127.0.0.1:19092 --binary target/release/headwater
+//! headwater-bench log --store s3://headwater/bench
+//! headwater-bench planning
 //! cargo bench -p headwater-bench
 //! ```
 
@@ -24,7 +26,9 @@ pub mod hits;
 pub mod ingest;
 pub mod limit;
 pub mod live;
+pub mod log;
 pub mod node;
+pub mod planning;
 pub mod process;
 pub mod report;
 pub mod ssb;

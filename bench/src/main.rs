@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, live, ssb};
+use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, live, log, planning, ssb};
 
 mod chaos;
 
@@ -34,6 +34,10 @@ enum Command {
     Limit(limit::LimitArguments),
     /// The star schema benchmark's queries while the same node ingests from Kafka.
     Live(live::LiveArguments),
+    /// Commits per second of one table log, by committers and commits per entry, on local disk, S3 and a slow store.
+    Log(log::LogArguments),
+    /// Planning over up to 100,000 segments, and what a snapshot of them costs.
+    Planning(planning::PlanningArguments),
     /// One engine of a contest; speaks lines of JSON.
     #[command(hide = true)]
     Engine(engines::EngineArguments),
@@ -50,6 +54,8 @@ fn main() -> ExitCode {
         Command::Dashboard(arguments) => dashboard::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
         Command::Live(arguments) => live::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
+        Command::Planning(arguments) => planning::run(&arguments),
         Command::Engine(arguments) => engines::run(&arguments),
     };
     match outcome {

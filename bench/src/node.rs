@@ -1,7 +1,7 @@
 //! The node under test: `headwater start` as a child process over a store, and a client for it.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,7 +33,41 @@ impl Node {
         let directory = tempfile::Builder::new().prefix("headwater-bench-").tempdir()?;
         let store = directory.path().join("store");
         fs::create_dir(&store)?;
-        Self::start_in(binary, &store, directory)
+        Self::start_in(binary, &store, directory, &[])
+    }
+
+    /// Starts a cluster over a store that stays, and waits until all know each other: a broker, which is the first, and
+    /// `data_nodes` others.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), or if they do not find each other.
+    pub fn start_cluster(binary: &Path, store: &Path, data_nodes: usize) -> Result<Vec<Self>> {
+        let free = || -> Result<u16> { Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port()) };
+        let gossip = (0..=data_nodes).map(|_| Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port()));
+        let gossip = gossip.collect::<Result<Vec<_>>>()?;
+        let seeds = gossip.iter().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+        let mut nodes = Vec::new();
+        for (number, port) in gossip.iter().enumerate() {
+            let role = if number == 0 { "broker" } else { "data" };
+            let settings = [
+                format!("cluster.role={role}"),
+                format!("cluster.node_id={role}-{number}"),
+                format!("cluster.listen=127.0.0.1:{}", free()?),
+                format!("cluster.gossip_listen=127.0.0.1:{port}"),
+                format!("cluster.seeds={seeds}"),
+            ];
+            let directory = tempfile::Builder::new().prefix("headwater-bench-").tempdir()?;
+            nodes.push(Self::start_in(binary, store, directory, &settings)?);
+        }
+        let known = "SELECT count(*) FROM system.nodes WHERE role = 'data' AND state = 'serving'";
+        let (client, began) = (nodes[0].client()?, Instant::now());
+        while client.number(known).ok() != i64::try_from(data_nodes).ok() {
+            if began.elapsed() > START_WAIT {
+                return Err(format!("the nodes do not find each other:\n{}", nodes[0].log_end()).into());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(nodes)
     }
 
     /// Starts `binary` over a store that stays.
@@ -41,10 +75,10 @@ impl Node {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_over(binary: &Path, store: &Path) -> Result<Self> {
-        Self::start_in(binary, store, tempfile::Builder::new().prefix("headwater-bench-").tempdir()?)
+        Self::start_in(binary, store, tempfile::Builder::new().prefix("headwater-bench-").tempdir()?, &[])
     }
 
-    fn start_in(binary: &Path, store: &Path, directory: TempDir) -> Result<Self> {
+    fn start_in(binary: &Path, store: &Path, directory: TempDir, settings: &[String]) -> Result<Self> {
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let mut command = Command::new(binary);
         for (name, _) in
@@ -63,6 +97,7 @@ impl Node {
                 "--set",
                 "query.result_bytes_max=0",
             ])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(directory.path().join("log"))?)

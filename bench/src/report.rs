@@ -123,6 +123,13 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The value that a share of all do not exceed; sorts them.
+pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// Says what is going on, on standard error.
 pub fn note(text: impl fmt::Display) {
     // A closed standard error is no reason to end a measurement.
@@ -161,6 +168,13 @@ mod tests {
         let mut table = Table::new(&["rate", "p50"]);
         table.row([grouped(1_000_000.0), "3.1".into()]);
         assert_eq!(table.to_string(), "| rate      | p50 |\n| --------- | --: |\n| 1,000,000 | 3.1 |\n");
+    }
+
+    #[test]
+    fn a_quantile_is_a_value_that_was_measured() {
+        let mut values = [4.0, 1.0, 3.0, 2.0];
+        assert_eq!([0.0, 0.5, 0.51, 0.99].map(|share| quantile(&mut values, share)), [1.0, 2.0, 3.0, 4.0]);
+        assert!(quantile(&mut [], 0.5).is_nan());
     }
 
     #[test]

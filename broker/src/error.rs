@@ -63,6 +63,26 @@ impl QueryErrorKind {
         }
     }
 
+    /// The kind with this [name](Self::name).
+    pub fn named(name: &str) -> Option<Self> {
+        const ALL: [QueryErrorKind; 13] = [
+            QueryErrorKind::BadRequest,
+            QueryErrorKind::Parse,
+            QueryErrorKind::UnknownTable,
+            QueryErrorKind::Plan,
+            QueryErrorKind::NotReadOnly,
+            QueryErrorKind::Execution,
+            QueryErrorKind::MemoryExceeded,
+            QueryErrorKind::RowsExceeded,
+            QueryErrorKind::Deadline,
+            QueryErrorKind::Cancelled,
+            QueryErrorKind::Overloaded,
+            QueryErrorKind::SegmentUnavailable,
+            QueryErrorKind::Internal,
+        ];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// Stable name in JSON answers, such as `unknown_table`.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub(crate) mod catalog;
+pub mod cluster;
 pub mod engine;
 pub mod error;
 mod execute;

@@ -25,6 +25,8 @@ pub struct QueryRequest {
     pub min_offsets: BTreeMap<String, BTreeMap<i32, i64>>,
     /// Answer for exactly the sealed part of each table (no open rows).
     pub sealed_only: bool,
+    /// Rather answer without rows that no node has at the moment than wait for them; the answer's cut says what is missing.
+    pub allow_partial: bool,
 }
 
 /// Which part of one table's stream an answer contains.
@@ -36,6 +38,8 @@ pub struct TableCut {
     pub offsets: BTreeMap<i32, i64>,
     /// Age of the newest row at planning time, in milliseconds.
     pub freshness_ms: Option<i64>,
+    /// What an earlier answer had, or the request wants, and this one has not; empty unless partial answers are allowed.
+    pub missing: Vec<String>,
 }
 
 /// Counters of a running query; shared with `system.queries`.
@@ -60,6 +64,15 @@ pub struct QueryStats {
 }
 
 impl QueryStats {
+    /// Begins anew what counts segments and rows of tables: the query is run again.
+    pub(crate) fn begin_again(&self) {
+        for counter in [&self.rows_scanned, &self.rows_total, &self.segments_total, &self.segments_scanned] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.segments_open.store(0, Ordering::Relaxed);
+        self.segments_kept.store(0, Ordering::Relaxed);
+    }
+
     /// Reads one counter.
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)

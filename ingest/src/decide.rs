@@ -1,4 +1,5 @@
-//! The decisions on the path of a row, as pure functions: where a partition starts, and when it seals.
+//! The decisions on the path of a row, as pure functions: where a partition starts, when it seals, whose turn that is among
+//! several nodes, and when one of them gives it up.
 //!
 //! Nothing here reads a clock, the log or Kafka; everything comes in as arguments, so every case is a line in a test.
 
@@ -8,6 +9,10 @@ use headwater_segment::log::GapReason;
 use headwater_segment::spec::{OnGap, SealSpec};
 
 use crate::kafka::topic::Watermarks;
+
+mod turns;
+
+pub use turns::{KEEP_WITHOUT_RANK_MAX, STANDBY_WAIT, TurnFacts, decide_release, decide_turn};
 
 /// What the table log and Kafka say about one partition that is about to be consumed.
 #[derive(Clone, Copy, Debug)]
@@ -119,6 +124,11 @@ impl SealReason {
             Self::Memory => "memory",
             Self::Command => "command",
         }
+    }
+
+    /// Whether somebody waits for the seal.
+    pub fn is_urgent(self) -> bool {
+        matches!(self, Self::Memory | Self::Command)
     }
 }
 

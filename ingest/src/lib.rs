@@ -10,6 +10,7 @@ pub mod error;
 pub mod infer;
 pub mod kafka;
 mod maintain;
+pub mod ownership;
 pub mod table;
 
 pub use error::{IngestError, Result};

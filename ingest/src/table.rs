@@ -14,6 +14,7 @@ pub use crate::consume::SealOutcome;
 use crate::consume::{DeadLetterTopic, Request, Supervisor, SupervisorParts};
 use crate::error::{IngestError, Result};
 use crate::kafka::topic::TopicClient;
+use crate::ownership::Ownership;
 
 /// What all tables of a node share on the path of a row.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct IngestContext {
     pub runtime: Handle,
     /// Fetching threads per table.
     pub workers_per_table: usize,
+    /// Which partitions are consumed here.
+    pub ownership: Arc<dyn Ownership>,
 }
 
 /// Checks the stream's properties as [`TableIngest::start`] would; no broker is asked.
@@ -59,6 +62,7 @@ impl TableIngest {
             residents: context.residents.clone(),
             runtime: context.runtime.clone(),
             workers: context.workers_per_table,
+            ownership: context.ownership.clone(),
         };
         let (mut supervisor, requests) = Supervisor::new(parts);
         supervisor.connect()?;

@@ -10,7 +10,8 @@ use headwater_segment::log::TableLog;
 use headwater_segment::spec::{SpecFault, parse_spec};
 use serde_json::{Value, json};
 
-use crate::node::NodeTables;
+use crate::cluster::peers::furthest;
+use crate::node_tables::NodeTables;
 
 /// How long a change of spec waits for what was read with the old one to be sealed.
 const SEAL_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
@@ -36,11 +37,23 @@ impl TableAdmin for NodeTables {
             self.run_table(log, &mut ingests).map_err(from_ingest)?;
             return Ok(Applied::Created);
         };
-        if *present.snapshot().spec == spec && ingests.contains_key(name) {
+        let is_served =
+            if self.consumes { ingests.contains_key(name) } else { self.tables.get(name).is_some() };
+        if *present.snapshot().spec == spec && is_served {
             return Ok(Applied::Unchanged);
         }
         // The new spec counts from one offset on: what was read with the old one is sealed first.
         present.snapshot().check_spec(&spec).map_err(from_segment)?;
+        if let Some(peers) = &self.peers {
+            // A node that is not reached loses nothing: what it has not sealed is read again, with the new spec.
+            let path = format!("/node/tables/{name}/seal");
+            if tokio::time::timeout(SEAL_WAIT, peers.ask(&path)).await.is_err() {
+                tracing::warn!(
+                    table = name,
+                    "not all nodes have sealed before the change; the rest is read again from Kafka"
+                );
+            }
+        }
         if let Some(ingest) = ingests.remove(name)
             && tokio::time::timeout(SEAL_WAIT, ingest.stop(true)).await.is_err()
         {
@@ -82,32 +95,53 @@ impl TableAdmin for NodeTables {
     }
 
     async fn pause(&self, name: &str, partition: Option<i32>) -> Result<(), AdminError> {
-        let ingests = self.ingests.lock().await;
-        consumer(&ingests, name)?.pause(partition).await.map_err(from_ingest)
+        self.set_paused(name, partition, true).await
     }
 
     async fn resume(&self, name: &str, partition: Option<i32>) -> Result<(), AdminError> {
-        let ingests = self.ingests.lock().await;
-        consumer(&ingests, name)?.resume(partition).await.map_err(from_ingest)
+        self.set_paused(name, partition, false).await
     }
 
     async fn seal(&self, name: &str, partition: Option<i32>) -> Result<Vec<Value>, AdminError> {
-        let sealing = {
-            let ingests = self.ingests.lock().await;
-            consumer(&ingests, name)?.begin_seal(partition).await.map_err(from_ingest)?
-        };
-        let outcomes = sealing.wait().await.map_err(from_ingest)?;
-        Ok(outcomes.iter().filter_map(outcome_json).collect())
+        let mut sealed = self.seal_here(name, partition).await?;
+        if let Some(peers) = &self.peers {
+            let path = format!("/node/tables/{name}/seal{}", query_of(partition));
+            for answer in peers.ask_all(&path).await? {
+                sealed.extend(answer.as_array().cloned().unwrap_or_default());
+            }
+            // What the others have committed is in this node's next answers.
+            if let Some(live) = self.tables.get(name) {
+                live.adopt(live.log().refresh().await.map_err(from_segment)?, None);
+            }
+        }
+        Ok(sealed)
     }
 
     async fn describe(&self, name: &str) -> Result<Value, AdminError> {
         let live = self.tables.get(name).ok_or_else(|| no_such_table(name))?;
-        Ok(describe(&live))
+        let mut partitions = partitions_of(partitions_json(&live, self.this()));
+        if let Some(peers) = &self.peers {
+            for (node, answer) in peers.ask(&format!("/node/tables/{name}/partitions")).await {
+                // A node that does not answer is seen by what is missing.
+                let entries = partitions_of(answer.unwrap_or_default());
+                partitions.extend(entries.into_iter().map(|mut entry| {
+                    entry["node"] = json!(node.member.id.as_str());
+                    entry
+                }));
+            }
+            partitions = furthest(partitions);
+        }
+        Ok(describe(&live, partitions))
     }
 
     async fn ready(&self) -> Result<(), String> {
         let mut missing = Vec::new();
-        for live in self.tables.list() {
+        if self.peers.as_ref().is_some_and(|peers| !peers.has_data_nodes()) {
+            missing.push("there is no data node in the cluster".to_string());
+        }
+        // A node that consumes nothing answers as long as others do.
+        let consumed = if self.consumes { self.tables.list() } else { Vec::new() };
+        for live in consumed {
             if let Some(trouble) = live.trouble() {
                 missing.push(format!("table {}: {trouble}", live.name()));
                 continue;
@@ -125,7 +159,7 @@ impl TableAdmin for NodeTables {
                     ));
                 }
                 let why = match partition.stage {
-                    PartitionStage::Live | PartitionStage::Paused => continue,
+                    PartitionStage::Live | PartitionStage::Paused | PartitionStage::Elsewhere => continue,
                     PartitionStage::Starting => "is starting".to_string(),
                     PartitionStage::CatchingUp => {
                         format!("is catching up, lag {}", partition.lag.unwrap_or_default())
@@ -139,6 +173,67 @@ impl TableAdmin for NodeTables {
     }
 }
 
+impl NodeTables {
+    /// Seals what this node consumes.
+    pub(crate) async fn seal_here(
+        &self,
+        name: &str,
+        partition: Option<i32>,
+    ) -> Result<Vec<Value>, AdminError> {
+        if !self.consumes {
+            return self.tables.get(name).map(|_| Vec::new()).ok_or_else(|| no_such_table(name));
+        }
+        let sealing = {
+            let ingests = self.ingests.lock().await;
+            consumer(&ingests, name)?.begin_seal(partition).await.map_err(from_ingest)?
+        };
+        let outcomes = sealing.wait().await.map_err(from_ingest)?;
+        Ok(outcomes.iter().filter_map(outcome_json).collect())
+    }
+
+    /// Pauses what this node consumes, or goes on with it.
+    pub(crate) async fn pause_here(
+        &self,
+        name: &str,
+        partition: Option<i32>,
+        pause: bool,
+    ) -> Result<(), AdminError> {
+        if !self.consumes {
+            return self.tables.get(name).map(|_| ()).ok_or_else(|| no_such_table(name));
+        }
+        let ingests = self.ingests.lock().await;
+        let consumer = consumer(&ingests, name)?;
+        let done = if pause { consumer.pause(partition).await } else { consumer.resume(partition).await };
+        done.map_err(from_ingest)
+    }
+
+    /// On all nodes.
+    async fn set_paused(&self, name: &str, partition: Option<i32>, pause: bool) -> Result<(), AdminError> {
+        self.pause_here(name, partition, pause).await?;
+        if let Some(peers) = &self.peers {
+            let action = if pause { "pause" } else { "resume" };
+            peers.ask_all(&format!("/node/tables/{name}/{action}{}", query_of(partition))).await?;
+        }
+        Ok(())
+    }
+
+    /// This node's name, in a cluster.
+    fn this(&self) -> Option<&str> {
+        self.peers.as_ref().map(|peers| peers.this.as_str())
+    }
+}
+
+fn query_of(partition: Option<i32>) -> String {
+    partition.map_or_else(String::new, |partition| format!("?partition={partition}"))
+}
+
+fn partitions_of(list: Value) -> Vec<Value> {
+    match list {
+        Value::Array(entries) => entries,
+        _ => Vec::new(),
+    }
+}
+
 fn consumer<'a>(
     ingests: &'a std::collections::BTreeMap<String, TableIngest>,
     name: &str,
@@ -146,7 +241,31 @@ fn consumer<'a>(
     ingests.get(name).ok_or_else(|| no_such_table(name))
 }
 
-fn describe(live: &LiveTable) -> Value {
+/// How far each partition is here, as a JSON array. `node` is this node's name.
+pub(crate) fn partitions_json(live: &LiveTable, node: Option<&str>) -> Value {
+    let partitions = live.progress().into_iter().map(|progress| {
+        let mut entry = json!({
+            "partition": progress.partition,
+            "state": progress.stage.name(),
+            "first_offset": progress.first,
+            "committed_offset": progress.committed,
+            "visible_offset": progress.visible,
+            "latest_offset": progress.latest,
+            "lag": progress.lag,
+            "rows_per_second": progress.rows_per_second,
+            "freshness_ms": progress.freshness_ms,
+            "dead_letters": progress.dead_letters,
+            "last_error": progress.last_error,
+        });
+        if let Some(node) = node {
+            entry["node"] = json!(node);
+        }
+        entry
+    });
+    Value::Array(partitions.collect())
+}
+
+fn describe(live: &LiveTable, partitions: Vec<Value>) -> Value {
     let snapshot = live.snapshot();
     let spec: Value = serde_json::from_str(&snapshot.spec.to_json()).unwrap_or_default();
     let columns: Vec<Value> = snapshot
@@ -155,25 +274,6 @@ fn describe(live: &LiveTable) -> Value {
         .iter()
         .map(|column| {
             json!({ "name": column.name, "type": column.data_type.to_string(), "nullable": column.nullable })
-        })
-        .collect();
-    let partitions: Vec<Value> = live
-        .progress()
-        .into_iter()
-        .map(|progress| {
-            json!({
-                "partition": progress.partition,
-                "state": progress.stage.name(),
-                "first_offset": progress.first,
-                "committed_offset": progress.committed,
-                "visible_offset": progress.visible,
-                "latest_offset": progress.latest,
-                "lag": progress.lag,
-                "rows_per_second": progress.rows_per_second,
-                "freshness_ms": progress.freshness_ms,
-                "dead_letters": progress.dead_letters,
-                "last_error": progress.last_error,
-            })
         })
         .collect();
     let rows: u64 = snapshot.segments.iter().map(|segment| segment.rows).sum();

@@ -2,7 +2,10 @@
 //!
 //! Every setting has one dotted path (`http.listen`), one environment variable (`HEADWATER_HTTP_LISTEN`) and one flag
 //! (`--set http.listen=…`). Unknown keys are refused wherever they come from. Secrets do not belong here: object store
-//! credentials are read from the environment by the store itself, and stream secrets are named in the table spec.
+//! credentials are read from the environment by the store itself, stream secrets are named in the table spec, and the
+//! cluster's secret is named here and read when the node starts.
+
+mod cluster;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,9 +16,11 @@ use headwater_broker::engine::EngineConfig;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+pub use self::cluster::{ClusterConfig, Role, SecretSource};
+
 const ENV_PREFIX: &str = "HEADWATER_";
 /// Variables of ours that are not settings of a node.
-const ENV_OTHER: [&str; 1] = ["HEADWATER_URL"];
+const ENV_OTHER: [&str; 2] = ["HEADWATER_URL", "HEADWATER_CLUSTER_SECRET"];
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,6 +36,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// Columns of sealed segments, kept between queries.
     pub resident: ResidentSettings,
+    /// The other nodes.
+    pub cluster: ClusterConfig,
     /// Logs.
     pub log: LogConfig,
 }
@@ -237,6 +244,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut values =
             Value::try_from(Self::default()).map_err(|error| ConfigError::new("defaults", error))?;
+        let paths = leaf_paths(&values);
         if let Some(file) = file {
             let origin = file.display().to_string();
             let text = std::fs::read_to_string(file).map_err(|error| ConfigError::new(&origin, error))?;
@@ -245,7 +253,6 @@ impl Config {
             let overlay: Value = toml::from_str(&text).map_err(|error| ConfigError::new(&origin, error))?;
             merge(&mut values, overlay);
         }
-        let paths = leaf_paths(&values);
         for (name, value) in environment.filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
             if ENV_OTHER.contains(&name.as_str()) {
                 continue;
@@ -281,7 +288,7 @@ impl Config {
         if self.ingest.memory_bytes_max < 16 << 20 {
             return Err(ConfigError::new("ingest.memory_bytes_max", "must be at least 16 MiB"));
         }
-        Ok(())
+        self.cluster.check(&self.store)
     }
 
     /// The query engine's view.
@@ -321,17 +328,14 @@ fn merge(base: &mut Value, overlay: Value) {
     }
 }
 
+/// The dotted paths of all values that are no tables.
 fn leaf_paths(values: &Value) -> Vec<String> {
-    let Value::Table(sections) = values else { return Vec::new() };
-    let of_section = |(section, keys): (&String, &Value)| match keys {
-        Value::Table(keys) => keys
-            .iter()
-            .filter(|(_, value)| !value.is_table())
-            .map(|(key, _)| format!("{section}.{key}"))
-            .collect::<Vec<_>>(),
-        _ => Vec::new(),
+    let Value::Table(fields) = values else { return Vec::new() };
+    let of_field = |(key, value): (&String, &Value)| match value {
+        Value::Table(_) => leaf_paths(value).into_iter().map(|path| format!("{key}.{path}")).collect(),
+        _ => vec![key.clone()],
     };
-    sections.iter().flat_map(of_section).collect()
+    fields.iter().flat_map(of_field).collect()
 }
 
 /// Sets one leaf from text, reading the text as the leaf's present type.
@@ -347,6 +351,11 @@ fn set(values: &mut Value, path: &str, text: &str) -> Result<(), String> {
         }
         Value::Boolean(_) => {
             Value::Boolean(text.parse().map_err(|_| format!("{text:?} is not true or false"))?)
+        }
+        // A list, written with commas.
+        Value::Array(_) => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_string())).collect())
         }
         _ => Value::String(text.to_string()),
     };

@@ -5,11 +5,13 @@
 
 mod admin;
 pub mod allocator;
+pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod demo_run;
 mod gauges;
 pub mod node;
+mod node_tables;
 pub mod page;
 mod residents;
 pub mod store;

@@ -9,22 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use headwater_broker::cluster::Cluster;
 use headwater_broker::engine::QueryEngine;
 use headwater_broker::http::{HttpLimits, HttpState};
 use headwater_ingest::IngestError;
-use headwater_ingest::table::{IngestContext, TableIngest};
+use headwater_ingest::ownership::{Alone, Ownership};
+use headwater_ingest::table::IngestContext;
 use headwater_segment::SegmentError;
 use headwater_segment::budget::MemoryBudget;
-use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{self, TableLog};
+use headwater_segment::live::Tables;
+use headwater_segment::log;
 use metrics_exporter_prometheus::PrometheusHandle;
-use object_store::ObjectStore;
-use object_store::path::Path;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::cluster::ClusterError;
+use crate::cluster::joined::Joined;
+use crate::cluster::peers::{self, Peers};
 use crate::config::Config;
+use crate::node_tables::NodeTables;
 use crate::page::PAGE;
 use crate::residents;
 use crate::store::{self, StoreError};
@@ -44,6 +49,9 @@ pub enum NodeError {
     /// The query engine.
     #[error("query engine: {0}")]
     Engine(#[from] headwater_broker::QueryError),
+    /// This node's place among others.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The listener.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -52,37 +60,6 @@ pub enum NodeError {
         /// The system's error.
         source: std::io::Error,
     },
-}
-
-/// The tables of a node and everything that consumes them.
-pub(crate) struct NodeTables {
-    pub(crate) tables: Arc<Tables>,
-    pub(crate) store: Arc<dyn ObjectStore>,
-    pub(crate) root: Path,
-    pub(crate) context: IngestContext,
-    /// The consumers by table. The lock also keeps two changes of tables from running at once.
-    pub(crate) ingests: Mutex<BTreeMap<String, TableIngest>>,
-}
-
-impl NodeTables {
-    /// The directory of a table in the store.
-    pub(crate) fn table_root(&self, name: &str) -> Path {
-        log::table_root(&self.root, name)
-    }
-
-    /// Serves a table and starts its consumer.
-    pub(crate) fn run_table(
-        &self,
-        log: TableLog,
-        ingests: &mut BTreeMap<String, TableIngest>,
-    ) -> Result<(), IngestError> {
-        let name = log.snapshot().spec.name.clone();
-        let live = LiveTable::new(log, self.store.clone(), self.table_root(&name));
-        self.tables.insert(live.clone());
-        let ingest = TableIngest::start(live, &self.context)?;
-        ingests.insert(name, ingest);
-        Ok(())
-    }
 }
 
 /// A running node.
@@ -95,6 +72,7 @@ pub struct Node {
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    joined: Option<Joined>,
 }
 
 impl Node {
@@ -107,8 +85,20 @@ impl Node {
         let listener = TcpListener::bind(listen).await.map_err(listen_failed)?;
         let address = listener.local_addr().map_err(listen_failed)?;
 
+        let mut joined = Joined::join(config, address).await?;
         let tables = Arc::new(Tables::default());
-        let engine = QueryEngine::new(config.engine(), tables.clone())?;
+        let engine = match &joined {
+            None => QueryEngine::new(config.engine(), tables.clone())?,
+            // Whatever its role, a node knows that rows are on other nodes too: its own would be a part of the answer.
+            Some(joined) => {
+                let view: Arc<dyn Cluster> = joined.view().clone();
+                QueryEngine::clustered(config.engine(), tables.clone(), view, joined.access().clone())?
+            }
+        };
+        let ownership: Arc<dyn Ownership> = match &joined {
+            None => Arc::new(Alone),
+            Some(joined) => joined.ownership(tables.clone()),
+        };
         let budget = MemoryBudget::new(config.ingest.memory_bytes_max);
         let node_tables = Arc::new(NodeTables {
             tables,
@@ -120,10 +110,23 @@ impl Node {
                 residents: engine.residents().clone(),
                 runtime: tokio::runtime::Handle::current(),
                 workers_per_table: config.ingest.workers_per_table.max(1),
+                ownership,
             },
+            consumes: joined.as_ref().is_none_or(|joined| joined.role().holds_data()),
+            peers: joined.as_ref().map(|joined| Peers {
+                this: joined.this().clone(),
+                cluster: joined.view().clone(),
+                access: joined.access().clone(),
+            }),
             ingests: Mutex::new(BTreeMap::new()),
+            started: parking_lot::Mutex::default(),
         });
-        open_tables(&node_tables).await?;
+        node_tables.open_all().await?;
+        if let Some(joined) = &mut joined {
+            let router =
+                engine.node_router(Handle::current(), joined.secret(), peers::router(node_tables.clone()))?;
+            joined.serve(router, node_tables.clone());
+        }
         let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());
 
         let state = HttpState {
@@ -160,6 +163,7 @@ impl Node {
             stop_serving,
             serving,
             sweeping,
+            joined,
         })
     }
 
@@ -178,12 +182,15 @@ impl Node {
         self.tables.clone()
     }
 
-    /// Drains: no new connections, running queries finish, open rows are sealed (if configured), all within the
-    /// configured time. What is not sealed by then is read again from Kafka at the next start.
+    /// Drains: no new connections, running queries finish, other nodes take over, open rows are sealed (if configured), each
+    /// within the configured time. What is not sealed by then is read again from Kafka at the next start.
     pub async fn stop(self) {
         let _ = self.stop_serving.send(());
         self.sweeping.abort();
         self.engine.drain(self.shutdown_wait).await;
+        if let Some(joined) = &self.joined {
+            joined.hand_over(&self.tables, self.shutdown_wait).await;
+        }
         let ingests = std::mem::take(&mut *self.tables.ingests.lock().await);
         let stopping = ingests.into_iter().map(|(name, ingest)| async move {
             ingest.stop(self.seal_on_shutdown).await;
@@ -192,28 +199,14 @@ impl Node {
         if tokio::time::timeout(self.shutdown_wait, futures::future::join_all(stopping)).await.is_err() {
             tracing::warn!("not everything was sealed in time; the rest will be read again from Kafka");
         }
+        if let Some(joined) = self.joined {
+            joined.leave().await;
+        }
         // Connections that a client keeps open do not hold the process back.
         if tokio::time::timeout(Duration::from_secs(2), self.serving).await.is_err() {
             tracing::debug!("some HTTP connections were still open");
         }
     }
-}
-
-/// Opens every table of the store. One whose log cannot be read is an error: serving the others as if it did not exist
-/// would make its queries fail with a lie.
-async fn open_tables(node: &NodeTables) -> Result<(), NodeError> {
-    let mut ingests = node.ingests.lock().await;
-    for name in log::list_tables(&node.store, &node.root).await? {
-        let Some(log) = TableLog::open(node.store.clone(), node.table_root(&name)).await? else { continue };
-        if let Err(error) = node.run_table(log, &mut ingests) {
-            // A secret that is missing here and now, say: what is sealed is served all the same.
-            tracing::error!(table = name, %error, "the table is served, but not consumed");
-            if let Some(live) = node.tables.get(&name) {
-                live.set_trouble(Some(error.to_string()));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// `/metrics`: what the code counts, and gauges read from the tables when asked.

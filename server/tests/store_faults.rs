@@ -204,6 +204,7 @@ async fn every_event_is_there_once_over_a_store_that_fails_one_call_in_five() {
         residents: engine.residents().clone(),
         runtime: tokio::runtime::Handle::current(),
         workers_per_table: 2,
+        ownership: Arc::new(headwater_ingest::ownership::Alone),
     };
     let ingest = TableIngest::start(live.clone(), &context).unwrap();
     let producing = tokio::spawn(produce(kafka.addr()));

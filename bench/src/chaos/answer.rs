@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
-use super::model::{Cut, Model, Totals};
+use super::model::{CLASSES, Cut, Model, Totals};
 
 /// Earlier answers that a new one is compared with.
 const HISTORY_ANSWERS: usize = 256;
+/// Rows of [`Question::Greatest`].
+const GREATEST: usize = 10;
 
 /// The shapes of a question. Each takes another way through the engine: counts from statistics, a hash set over
-/// everything, groups on a generated column.
+/// everything, groups on a generated column and on an expression, a top-k.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Rows and the sum of ids.
@@ -19,17 +21,24 @@ pub(crate) enum Question {
     Distinct,
     /// The same per partition.
     PerPartition,
+    /// The same per class of ids.
+    PerClass,
+    /// The ten greatest ids.
+    Greatest,
 }
 
 impl Question {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Totals, Self::Distinct, Self::PerPartition];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Totals, Self::Distinct, Self::PerPartition, Self::PerClass, Self::Greatest];
 
     /// The question of a checker's n-th turn. The costly one comes seldom: its price grows with the table.
     pub(crate) fn of_turn(turn: u64) -> Self {
         match turn % 8 {
             3 => Self::Distinct,
-            1 | 5 => Self::PerPartition,
+            1 => Self::PerPartition,
+            5 => Self::PerClass,
+            2 | 7 => Self::Greatest,
             _ => Self::Totals,
         }
     }
@@ -42,6 +51,10 @@ impl Question {
             Self::PerPartition => {
                 format!("SELECT count(*), sum(id), \"$partition\" FROM {table} GROUP BY \"$partition\"")
             }
+            Self::PerClass => {
+                format!("SELECT count(*), sum(id), id % {CLASSES} FROM {table} GROUP BY id % {CLASSES}")
+            }
+            Self::Greatest => format!("SELECT id FROM {table} ORDER BY id DESC LIMIT {GREATEST}"),
         }
     }
 }
@@ -57,12 +70,53 @@ pub(crate) struct Answer {
     pub(crate) log_version: u64,
     /// What the answer says that it contains.
     pub(crate) cut: Cut,
-    /// Rows and sum of ids.
-    pub(crate) totals: Totals,
-    /// Different ids, for [`Question::Distinct`].
-    pub(crate) distinct: Option<u64>,
-    /// Totals per partition, for [`Question::PerPartition`].
-    pub(crate) partitions: Option<BTreeMap<i32, Totals>>,
+    /// What it says.
+    pub(crate) content: AnswerContent,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum AnswerContent {
+    /// Rows and sum of ids, and for [`Question::Distinct`] how many different ids.
+    Totals(Totals, Option<u64>),
+    /// Totals per partition or per class.
+    Groups(BTreeMap<i64, Totals>),
+    /// Ids, descending.
+    Ids(Vec<u64>),
+}
+
+impl AnswerContent {
+    fn read(rows: &[Value], question: Question) -> Result<Self, String> {
+        match question {
+            Question::Totals | Question::Distinct => {
+                let [row] = rows else { return Err(format!("{} rows instead of one", rows.len())) };
+                let distinct = (question == Question::Distinct).then(|| whole(&row[2])).transpose()?;
+                Ok(Self::Totals(totals(row)?, distinct))
+            }
+            Question::PerPartition | Question::PerClass => {
+                let mut groups = BTreeMap::new();
+                for row in rows {
+                    let key = row[2].as_i64().ok_or_else(|| format!("{} is not a group", row[2]))?;
+                    if groups.insert(key, totals(row)?).is_some() {
+                        return Err(format!("group {key} is there twice in {rows:?}"));
+                    }
+                }
+                Ok(Self::Groups(groups))
+            }
+            Question::Greatest => {
+                Ok(Self::Ids(rows.iter().map(|row| whole(&row[0])).collect::<Result<_, _>>()?))
+            }
+        }
+    }
+
+    /// How many rows it has counted; `None` if it was not asked that.
+    fn rows(&self) -> Option<u64> {
+        match self {
+            Self::Totals(totals, _) => Some(totals.rows),
+            Self::Groups(groups) => Some(groups.values().map(|totals| totals.rows).sum()),
+            Self::Ids(_) => None,
+        }
+    }
 }
 
 impl Answer {
@@ -82,36 +136,13 @@ impl Answer {
         };
         let cut = offsets.iter().map(offset).collect::<Result<Cut, String>>()?;
         let rows = document["rows"].as_array().ok_or("the answer has no rows")?;
-        let mut answer = Self {
-            process,
-            question,
-            log_version,
-            cut,
-            totals: Totals::default(),
-            distinct: None,
-            partitions: None,
-        };
-        for row in rows {
-            let totals = Totals { rows: whole(&row[0])?, id_sum: whole(&row[1])? };
-            answer.totals += totals;
-            match question {
-                Question::Totals => {}
-                Question::Distinct => answer.distinct = Some(whole(&row[2])?),
-                Question::PerPartition => {
-                    let partition = row[2].as_i64().and_then(|partition| i32::try_from(partition).ok());
-                    let partition = partition.ok_or_else(|| format!("{} is not a partition", row[2]))?;
-                    if answer.partitions.get_or_insert_default().insert(partition, totals).is_some() {
-                        return Err(format!("partition {partition} is there twice in {rows:?}"));
-                    }
-                }
-            }
-        }
-        let expected_rows = if question == Question::PerPartition { rows.len() } else { 1 };
-        if rows.len() != expected_rows {
-            return Err(format!("{} rows instead of one", rows.len()));
-        }
-        Ok(answer)
+        let content = AnswerContent::read(rows, question)?;
+        Ok(Self { process, question, log_version, cut, content })
     }
+}
+
+fn totals(row: &Value) -> Result<Totals, String> {
+    Ok(Totals { rows: whole(&row[0])?, id_sum: whole(&row[1])? })
 }
 
 /// A number that may be NULL (the sum of no rows) or, to be exact in JavaScript, text.
@@ -141,29 +172,50 @@ pub(crate) enum Judgement {
 
 /// Compares an answer with what was written.
 pub(crate) fn judge(answer: &Answer, model: &Model) -> Judgement {
-    let Some(expected) = model.totals(&answer.cut) else { return Judgement::Early };
-    if answer.totals != expected {
-        return Judgement::Wrong(format!("{:?} instead of {expected:?}", answer.totals));
+    let wrong = match &answer.content {
+        AnswerContent::Totals(given, distinct) => {
+            let Some(expected) = model.totals(&answer.cut) else { return Judgement::Early };
+            if *given != expected {
+                Some(format!("{given:?} instead of {expected:?}"))
+            } else {
+                distinct
+                    .filter(|distinct| *distinct != expected.rows)
+                    .map(|distinct| format!("{distinct} different ids instead of {}", expected.rows))
+            }
+        }
+        AnswerContent::Groups(given) => {
+            let Some(expected) = expected_groups(answer, model) else { return Judgement::Early };
+            groups_fault(given, &expected)
+        }
+        AnswerContent::Ids(given) => {
+            let Some(expected) = model.greatest(&answer.cut, GREATEST) else { return Judgement::Early };
+            let expected: Vec<u64> = expected.into_iter().map(u64::from).collect();
+            (*given != expected).then(|| format!("{given:?} instead of {expected:?}"))
+        }
+    };
+    wrong.map_or(Judgement::Exact, Judgement::Wrong)
+}
+
+fn expected_groups(answer: &Answer, model: &Model) -> Option<BTreeMap<i64, Totals>> {
+    if answer.question == Question::PerClass {
+        let classes = model.class_totals(&answer.cut)?;
+        return Some(classes.into_iter().enumerate().map(|(class, totals)| (class as i64, totals)).collect());
     }
-    if let Some(distinct) = answer.distinct.filter(|distinct| *distinct != expected.rows) {
-        return Judgement::Wrong(format!("{distinct} different ids instead of {}", expected.rows));
-    }
-    if answer.question != Question::PerPartition {
-        return Judgement::Exact;
-    }
-    let Some(expected) = model.partition_totals(&answer.cut) else { return Judgement::Early };
-    let given = answer.partitions.clone().unwrap_or_default();
-    let partitions: BTreeSet<i32> = expected.keys().chain(given.keys()).copied().collect();
-    let of = |totals: &BTreeMap<i32, Totals>, partition| totals.get(partition).copied().unwrap_or_default();
-    let wrong: Vec<String> = partitions
+    let partitions = model.partition_totals(&answer.cut)?;
+    Some(partitions.into_iter().map(|(partition, totals)| (i64::from(partition), totals)).collect())
+}
+
+/// A group without rows may be missing.
+fn groups_fault(given: &BTreeMap<i64, Totals>, expected: &BTreeMap<i64, Totals>) -> Option<String> {
+    let groups: BTreeSet<i64> = expected.keys().chain(given.keys()).copied().collect();
+    let of = |totals: &BTreeMap<i64, Totals>, group| totals.get(group).copied().unwrap_or_default();
+    let wrong: Vec<String> = groups
         .iter()
-        .filter(|partition| of(&expected, partition) != of(&given, partition))
-        .map(|partition| {
-            let (given, expected) = (of(&given, partition), of(&expected, partition));
-            format!("partition {partition}: {given:?} instead of {expected:?}")
-        })
+        .map(|group| (group, of(given, group), of(expected, group)))
+        .filter(|(_, given, expected)| given != expected)
+        .map(|(group, given, expected)| format!("group {group}: {given:?} instead of {expected:?}"))
         .collect();
-    if wrong.is_empty() { Judgement::Exact } else { Judgement::Wrong(wrong.join("; ")) }
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 /// Whether `later` contains everything that `earlier` does.
@@ -181,8 +233,9 @@ pub(crate) struct History {
 impl History {
     /// Compares an answer with the earlier ones, and remembers it.
     pub(crate) fn check(&mut self, answer: &Answer) -> Option<String> {
+        let rows_now = answer.content.rows()?;
         let fault = self.answers.iter().find_map(|other| {
-            let rows = (other.totals.rows, answer.totals.rows);
+            let rows = (other.content.rows()?, rows_now);
             let forwards = contains(&answer.cut, &other.cut) && rows.1 < rows.0;
             let backwards = contains(&other.cut, &answer.cut) && rows.0 < rows.1;
             (forwards || backwards)
@@ -234,6 +287,14 @@ mod tests {
         assert!(wrong(read(Question::Distinct, json!([[3, 35, 2]]))), "one repeated in the place of another");
         assert!(wrong(read(Question::PerPartition, json!([[2, 30, 1], [1, 5, 0]]))), "partitions swapped");
         assert!(wrong(read(Question::PerPartition, json!([[3, 35, 0]]))), "a partition missing");
+        let classes = json!([[1, 10, 3], [1, 20, 6], [1, 5, 5]]);
+        assert_eq!(judge(&read(Question::PerClass, classes), &model()), Judgement::Exact);
+        assert!(wrong(read(Question::PerClass, json!([[1, 10, 3], [1, 20, 5], [1, 5, 6]]))), "swapped");
+        let greatest = |ids| read(Question::Greatest, ids);
+        assert_eq!(judge(&greatest(json!([["20"], [10], [5]])), &model()), Judgement::Exact);
+        assert!(wrong(greatest(json!([[20], [5], [10]]))), "not in order");
+        assert!(wrong(greatest(json!([[20], [10]]))), "one missing");
+        assert!(wrong(greatest(json!([[20], [20], [10], [5]]))), "one repeated");
         let mut early = read(Question::Totals, json!([[3, 35]]));
         early.cut.insert(0, 9);
         assert_eq!(judge(&early, &model()), Judgement::Early);

@@ -3,7 +3,7 @@
 //! One task per process, one question after the other, so a process's cut may only grow from answer to answer. An
 //! answer whose cut reaches past what the producer knows is kept and judged a little later.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,6 +32,12 @@ impl Watched {
     pub(crate) fn new(table: impl Into<String>, model: Arc<Mutex<Model>>) -> Arc<Self> {
         Arc::new(Self { table: table.into(), model, history: Mutex::default() })
     }
+
+    /// Rows that are certain by now.
+    pub(crate) fn rows(&self) -> u64 {
+        let model = self.model.lock();
+        model.totals(&model.delivered_ends()).unwrap_or_default().rows
+    }
 }
 
 /// What came out so far.
@@ -47,6 +53,8 @@ pub(crate) struct Findings {
     pub(crate) messages: Vec<String>,
     /// What must not be.
     pub(crate) violations: Vec<String>,
+    /// What should not be, and is not wrong.
+    pub(crate) notes: BTreeSet<String>,
     waiting: VecDeque<(Arc<Watched>, Answer)>,
 }
 
@@ -68,13 +76,23 @@ impl Ledger {
         self.watched.lock().retain(|watched| watched.table != table);
     }
 
-    fn watches(&self, watched: &Arc<Watched>) -> bool {
+    /// What is asked about.
+    pub(crate) fn watched(&self) -> Vec<Arc<Watched>> {
+        self.watched.lock().clone()
+    }
+
+    pub(crate) fn watches(&self, watched: &Arc<Watched>) -> bool {
         self.watched.lock().iter().any(|present| Arc::ptr_eq(present, watched))
     }
 
     /// Records a violation.
     pub(crate) fn violation(&self, text: impl Into<String>) {
         self.findings.lock().violations.push(text.into());
+    }
+
+    /// Records something that should be better.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.findings.lock().notes.insert(text.into());
     }
 
     /// Whether anything is wrong.
@@ -104,13 +122,16 @@ impl Ledger {
         }
     }
 
-    /// Judges an answer now, or keeps it for later.
-    pub(crate) fn judge(&self, watched: &Arc<Watched>, answer: Answer) {
-        if let Some(fault) = watched.history.lock().check(&answer) {
+    /// Judges an answer now, or keeps it for later. Returns whether it is known to be wrong.
+    pub(crate) fn judge(&self, watched: &Arc<Watched>, answer: Answer) -> bool {
+        let fault = watched.history.lock().check(&answer);
+        let judgement = judge(&answer, &watched.model.lock());
+        let is_wrong = fault.is_some() || matches!(judgement, Judgement::Wrong(_));
+        if let Some(fault) = fault {
             self.violation(format!("{}: {fault}", watched.table));
         }
-        let judgement = judge(&answer, &watched.model.lock());
         self.record(watched.clone(), answer, judgement);
+        is_wrong
     }
 
     fn record(&self, watched: Arc<Watched>, answer: Answer, judgement: Judgement) {
@@ -158,7 +179,7 @@ pub(crate) fn check(ledger: Arc<Ledger>, client: Client, node: &Node) -> JoinHan
     tokio::spawn(async move {
         let mut cuts: BTreeMap<String, Cut> = BTreeMap::new();
         for turn in u64::from(process).. {
-            let watched = ledger.watched.lock().clone();
+            let watched = ledger.watched();
             for watched in &watched {
                 if gone.load(Ordering::SeqCst) || ledger.is_violated() {
                     return;
@@ -203,7 +224,7 @@ pub(crate) async fn ask(
 }
 
 /// What the process says about a table whose answers are wrong, while it still runs.
-async fn diagnose(ledger: &Ledger, client: &Client, url: &str, table: &str) {
+pub(crate) async fn diagnose(ledger: &Ledger, client: &Client, url: &str, table: &str) {
     let questions = [
         format!(
             "SELECT id, count(*) AS times, min(\"$partition\") AS partition, min(\"$offset\") AS first, \

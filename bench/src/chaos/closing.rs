@@ -14,12 +14,13 @@ use serde_json::Value;
 
 use super::answer::{Answer, Question, contains};
 use super::checker::{Ledger, Watched, ask};
-use super::client::Client;
-use super::error::{ChaosError, Result};
-use super::model::{Cut, Model};
+use super::client::{AskError, Client};
+use super::error::{self, ChaosError};
+use super::model::Cut;
 
 /// How long the table may take to show everything.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(180);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The running process, asked for the last time.
 pub(crate) struct Closing<'a> {
@@ -27,6 +28,8 @@ pub(crate) struct Closing<'a> {
     pub(crate) ledger: &'a Ledger,
     pub(crate) url: String,
     pub(crate) process: u32,
+    /// How long what one process knows at once may take to get around in a cluster. It is noted if it does.
+    pub(crate) patience: Duration,
 }
 
 impl Closing<'_> {
@@ -46,10 +49,11 @@ impl Closing<'_> {
                 let states = self.describe_partitions(&watched.table).await;
                 return self.ledger.violation(format!("{text}: wanted {wanted:?}, got {last}\n{states}"));
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(LOOK).await;
         }
         for question in Question::ALL {
-            match ask(self.client, &self.url, self.process, question, &watched.table).await {
+            let asked = async || ask(self.client, &self.url, self.process, question, &watched.table).await;
+            match self.patiently(asked).await {
                 Ok(answer) => self.check_complete(watched, answer, &wanted),
                 Err(error) => {
                     self.ledger.violation(format!("{}: {question:?} at the end: {error:?}", watched.table))
@@ -57,6 +61,20 @@ impl Closing<'_> {
             }
         }
         self.check_dead_letters(watched).await;
+    }
+
+    /// Tries again after an error, until patience ends.
+    async fn patiently<T>(&self, attempt: impl AsyncFn() -> Result<T, AskError>) -> Result<T, AskError> {
+        let give_up = Instant::now() + self.patience;
+        loop {
+            match attempt().await {
+                Err(_) if Instant::now() < give_up => {
+                    self.ledger.note("questions at the end, when nothing is done, are answered");
+                    tokio::time::sleep(LOOK).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn check_complete(&self, watched: &Arc<Watched>, answer: Answer, wanted: &Cut) {
@@ -82,30 +100,45 @@ impl Closing<'_> {
              GROUP BY partition, \"offset\"",
             watched.table
         );
-        let document = match self.client.sql(&self.url, &sql).await {
-            Ok(document) => document,
-            Err(error) => {
-                return self.ledger.violation(format!("{}: dead letters: {error:?}", watched.table));
-            }
-        };
         let expected = watched.model.lock().dead_letters();
-        if let Some(fault) = dead_letter_fault(&document, &expected) {
-            self.ledger.violation(format!("{}: {fault}", watched.table));
+        let give_up = Instant::now() + self.patience;
+        loop {
+            let fault = match self.client.sql(&self.url, &sql).await {
+                Ok(document) => dead_letter_fault(&document, &expected),
+                Err(error) => Some(format!("dead letters: {error:?}")),
+            };
+            let Some(fault) = fault else { return };
+            if Instant::now() >= give_up {
+                return self.ledger.violation(format!("{}: {fault}", watched.table));
+            }
+            self.ledger.note("system.dead_letters has all of them as soon as the cut says so");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Asks about the sealed part until its cut reaches `wanted`, or patience ends.
+    async fn ask_sealed(&self, question: Question, table: &str, wanted: &Cut) -> Result<Answer, String> {
+        let give_up = Instant::now() + self.patience;
+        loop {
+            let asked = async || self.client.sealed_sql(&self.url, &question.sql(table)).await;
+            let document = self.patiently(asked).await.map_err(|error| format!("{error:?}"))?;
+            let answer = Answer::read(&document, table, question, self.process)?;
+            if contains(&answer.cut, wanted) || Instant::now() >= give_up {
+                return Ok(answer);
+            }
+            self.ledger.note("what was sealed on command is sealed for the next question");
+            tokio::time::sleep(LOOK).await;
         }
     }
 
     /// Seals everything, and checks what the store itself says.
-    pub(crate) async fn check_sealed(&self, watched: &Arc<Watched>, store: &Store) -> Result<Sealed> {
-        if let Err(error) = self.client.seal(&self.url, &watched.table).await {
+    pub(crate) async fn check_sealed(&self, watched: &Arc<Watched>, store: &Store) -> error::Result<Sealed> {
+        if let Err(error) = self.patiently(async || self.client.seal(&self.url, &watched.table).await).await {
             self.ledger.violation(format!("{}: seal at the end: {error:?}", watched.table));
         }
         for question in Question::ALL {
-            let document = self.client.sealed_sql(&self.url, &question.sql(&watched.table)).await;
-            let answer = document
-                .map_err(|error| format!("{error:?}"))
-                .and_then(|document| Answer::read(&document, &watched.table, question, self.process));
             let wanted = watched.model.lock().delivered_ends();
-            match answer {
+            match self.ask_sealed(question, &watched.table, &wanted).await {
                 Ok(answer) => self.check_complete(watched, answer, &wanted),
                 Err(fault) => self.ledger.violation(format!("{}: sealed only: {fault}", watched.table)),
             }
@@ -113,7 +146,7 @@ impl Closing<'_> {
         self.check_log(watched, store).await
     }
 
-    async fn check_log(&self, watched: &Watched, store: &Store) -> Result<Sealed> {
+    async fn check_log(&self, watched: &Watched, store: &Store) -> error::Result<Sealed> {
         let root = table_root(&store.root, &watched.table);
         let what = || format!("read the log of {}", watched.table);
         let log =
@@ -123,10 +156,8 @@ impl Closing<'_> {
         for fault in snapshot.check_tiling() {
             self.ledger.violation(format!("{}: tiling: {fault}", watched.table));
         }
-        let (wanted, rows) = {
-            let model = watched.model.lock();
-            (model.delivered_ends(), rows_of(&model))
-        };
+        let wanted = watched.model.lock().delivered_ends();
+        let rows = watched.rows();
         let committed: Cut =
             wanted.keys().map(|p| (*p, snapshot.committed(*p).unwrap_or_default())).collect();
         if !contains(&committed, &wanted) {
@@ -151,12 +182,9 @@ pub(crate) struct Sealed {
     pub(crate) log_version: u64,
     /// Segments in the log.
     pub(crate) segments: usize,
-    /// Uploaded segments that no log entry names: kills between upload and commit, and fenced zombies.
+    /// Objects that are no segment of the log's last version: replaced by compaction and not deleted yet, or uploaded and
+    /// never committed, by kills between the two and by fenced zombies.
     pub(crate) orphans: usize,
-}
-
-fn rows_of(model: &Model) -> u64 {
-    model.totals(&model.delivered_ends()).unwrap_or_default().rows
 }
 
 async fn list(store: &Store, root: &Path) -> object_store::Result<Vec<ObjectMeta>> {

@@ -7,13 +7,15 @@
 //! - [`PartitionModel::settle`] is called only while no message is on its way to the broker. Then an offset that nobody
 //!   acknowledged, below one that somebody did, is a control record;
 //! - nothing at or past the first message of an undecided transaction is settled;
-//! - memory is 4 bytes an offset, so a run may take hours.
+//! - memory is little more than 4 bytes an offset, so a run may take hours.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 /// Offsets per stored prefix sum; a look-up adds up at most this many.
 const BLOCK: usize = 1024;
+/// Classes that events fall into by their id, for questions that group.
+pub(crate) const CLASSES: usize = 7;
 
 /// Per partition, the first offset that is not part of an answer.
 pub(crate) type Cut = BTreeMap<i32, i64>;
@@ -33,6 +35,9 @@ impl AddAssign for Totals {
         self.id_sum += other.id_sum;
     }
 }
+
+/// Totals per class: `ids[c]` are those of the ids that leave a rest of `c`.
+pub(crate) type ByClass = [Totals; CLASSES];
 
 /// What a reader of committed messages finds at an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +63,11 @@ struct Written {
 pub(crate) struct PartitionModel {
     /// Settled offsets from 0 on: the row's id, or 0 where there is no row.
     ids: Vec<u32>,
-    /// `blocks[i]`: totals of the offsets below `i * BLOCK`.
-    blocks: Vec<Totals>,
-    all: Totals,
+    /// `blocks[i]`: totals of the offsets below `i * BLOCK`, per class of ids.
+    blocks: Vec<ByClass>,
+    /// `greatest[i]`: the greatest id of the offsets from `i * BLOCK` on.
+    greatest: Vec<u32>,
+    all: ByClass,
     dead_letters: BTreeSet<i64>,
     written: BTreeMap<i64, Written>,
     delivered_end: i64,
@@ -114,9 +121,13 @@ impl PartitionModel {
     fn push(&mut self, id: u32) {
         if self.ids.len().is_multiple_of(BLOCK) {
             self.blocks.push(self.all);
+            self.greatest.push(0);
+        }
+        if let Some(greatest) = self.greatest.last_mut() {
+            *greatest = id.max(*greatest);
         }
         self.ids.push(id);
-        self.all += totals_of(id);
+        add(&mut self.all, id);
     }
 
     /// Everything below this offset is certain.
@@ -129,22 +140,45 @@ impl PartitionModel {
         self.delivered_end
     }
 
-    /// Totals of the rows below `end`; `None` if that is not certain yet.
-    pub(crate) fn totals(&self, end: i64) -> Option<Totals> {
+    /// Totals of the rows below `end`, per class; `None` if that is not certain yet.
+    fn by_class(&self, end: i64) -> Option<ByClass> {
         let end = usize::try_from(end).unwrap_or(0);
         if end == self.ids.len() {
             return Some(self.all);
         }
         let mut totals = *self.blocks.get(end / BLOCK).filter(|_| end < self.ids.len())?;
         for id in &self.ids[end / BLOCK * BLOCK..end] {
-            totals += totals_of(*id);
+            add(&mut totals, *id);
         }
         Some(totals)
     }
+
+    /// Puts the rows below `end` into `greatest`, the `count` greatest ids, ascending. Nothing below `end` is uncertain.
+    fn collect_greatest(&self, end: i64, count: usize, greatest: &mut BTreeSet<u32>) {
+        let end = usize::try_from(end).unwrap_or(0).min(self.ids.len());
+        for block in (0..end.div_ceil(BLOCK)).rev() {
+            let least = greatest.first().copied().filter(|_| greatest.len() >= count).unwrap_or(0);
+            if self.greatest[block] <= least {
+                continue;
+            }
+            greatest.extend(&self.ids[block * BLOCK..end.min((block + 1) * BLOCK)]);
+            greatest.remove(&0);
+            while greatest.len() > count {
+                greatest.pop_first();
+            }
+        }
+    }
 }
 
-fn totals_of(id: u32) -> Totals {
-    Totals { rows: u64::from(id > 0), id_sum: u64::from(id) }
+fn add(totals: &mut ByClass, id: u32) {
+    totals[id as usize % CLASSES] += Totals { rows: u64::from(id > 0), id_sum: u64::from(id) };
+}
+
+fn sum(totals: ByClass) -> Totals {
+    totals.into_iter().fold(Totals::default(), |mut all, totals| {
+        all += totals;
+        all
+    })
 }
 
 /// A topic's messages.
@@ -193,10 +227,37 @@ impl Model {
     }
 
     fn partition(&self, partition: i32, end: i64) -> Option<Totals> {
+        self.partition_by_class(partition, end).map(sum)
+    }
+
+    fn partition_by_class(&self, partition: i32, end: i64) -> Option<ByClass> {
         match self.partitions.get(&partition) {
-            Some(model) => model.totals(end),
-            None => (end <= 0).then(Totals::default),
+            Some(model) => model.by_class(end),
+            None => (end <= 0).then(ByClass::default),
         }
+    }
+
+    /// Totals per class of ids at a cut; `None` if some of it is not certain yet.
+    pub(crate) fn class_totals(&self, cut: &Cut) -> Option<ByClass> {
+        let mut all = ByClass::default();
+        for (partition, end) in cut {
+            for (all, totals) in all.iter_mut().zip(self.partition_by_class(*partition, *end)?) {
+                *all += totals;
+            }
+        }
+        Some(all)
+    }
+
+    /// The `count` greatest ids at a cut, descending; `None` if some of it is not certain yet.
+    pub(crate) fn greatest(&self, cut: &Cut, count: usize) -> Option<Vec<u32>> {
+        self.totals(cut)?;
+        let mut greatest = BTreeSet::new();
+        for (partition, end) in cut {
+            if let Some(model) = self.partitions.get(partition) {
+                model.collect_greatest(*end, count, &mut greatest);
+            }
+        }
+        Some(greatest.into_iter().rev().collect())
     }
 
     /// Totals of the whole topic at a cut; `None` if some of it is not certain yet.
@@ -288,6 +349,22 @@ mod tests {
         assert_eq!(model.totals(&Cut::from([(9, 1)])), None);
     }
 
+    #[test]
+    fn classes_and_the_greatest_ids_are_those_of_the_cut() {
+        let mut model = Model::default();
+        for offset in 0..3000_i64 {
+            model.acknowledge((offset % 2) as i32, offset / 2, Content::Row(offset as u32 + 1), None);
+        }
+        model.settle();
+        let cut = Cut::from([(0, 1200), (1, 7)]);
+        assert_eq!(model.greatest(&cut, 3), Some(vec![2399, 2397, 2395]));
+        let classes = model.class_totals(&cut).unwrap();
+        assert_eq!(Some(sum(classes)), model.totals(&cut));
+        let seventh = (0..1200).map(|offset| offset * 2 + 1).chain((1..=7).map(|n| n * 2));
+        assert_eq!(classes[3].rows, seventh.filter(|id| id % 7 == 3).count() as u64);
+        assert_eq!(model.greatest(&Cut::from([(0, 1501)]), 3), None);
+    }
+
     proptest! {
         #[test]
         fn totals_are_those_of_a_plain_list(slots in proptest::collection::vec(proptest::option::of(1u32..1000), 0..5000)) {
@@ -302,9 +379,13 @@ mod tests {
             for end in (0..=slots.len()).step_by(97).chain([slots.len()]) {
                 let rows: Vec<u32> = slots[..end].iter().flatten().copied().collect();
                 let expected = Totals { rows: rows.len() as u64, id_sum: rows.iter().copied().map(u64::from).sum() };
-                prop_assert_eq!(model.totals(end as i64), Some(expected));
+                prop_assert_eq!(model.by_class(end as i64).map(sum), Some(expected));
+                let all: BTreeSet<u32> = rows.into_iter().collect();
+                let mut greatest = BTreeSet::new();
+                model.collect_greatest(end as i64, 10, &mut greatest);
+                prop_assert_eq!(greatest, all.into_iter().rev().take(10).collect());
             }
-            prop_assert_eq!(model.totals(slots.len() as i64 + 1), None);
+            prop_assert_eq!(model.by_class(slots.len() as i64 + 1), None);
         }
     }
 }

@@ -9,10 +9,13 @@ use super::client::Client;
 use super::commits::Commits;
 use super::error::Result;
 use super::plan::{Action, Moment, Step};
-use super::process::{Launch, Node};
+use super::process::{Launch, Node, Seat, delete_log};
+use super::stage::Address;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const COMMIT_WITHIN: Duration = Duration::from_secs(10);
+/// Logs of processes that are kept; older ones are deleted as long as nothing is wrong.
+const LOGS_KEPT: u32 = 20;
 /// A kill this soon after a log entry counts as one at a commit.
 const AT_COMMIT: Duration = Duration::from_millis(100);
 
@@ -51,20 +54,15 @@ pub(crate) struct Nemesis {
 impl Nemesis {
     /// Starts the first process and asks it from then on.
     pub(crate) fn begin(launch: Launch, client: Client, ledger: Arc<Ledger>, table: String) -> Result<Self> {
-        let current = Node::start(&launch, 1)?;
+        let current = Node::start(&launch, 1, &Seat::alone()?)?;
         let tally = Tally { starts: 1, ..Tally::default() };
         drop(check(ledger.clone(), client.clone(), &current));
         Ok(Self { launch, client, ledger, table, tally, current })
     }
 
-    /// Address of the running process.
-    pub(crate) fn url(&self) -> String {
-        self.current.url.clone()
-    }
-
-    /// Number of the running process.
-    pub(crate) fn process(&self) -> u32 {
-        self.current.number
+    /// The running process.
+    pub(crate) fn address(&self) -> Address {
+        Address { url: self.current.url.clone(), process: self.current.number }
     }
 
     /// Waits until the running process answers; a violation if it does not. Returns whether it does.
@@ -86,7 +84,7 @@ impl Nemesis {
             }
             tokio::time::sleep(step.run).await;
         }
-        self.wait_for(step.moment, commits).await;
+        wait_for(step.moment, &self.client, &self.current.url, &self.table, commits).await;
         if let Some(fault) = self.current.ended() {
             self.ledger.violation(fault);
             return Ok("it ended by itself".into());
@@ -104,23 +102,6 @@ impl Nemesis {
             }
         };
         Ok(format!("{} +{:.1} ms: {what}", step.moment.name(), step.moment.wait().as_secs_f64() * 1000.0))
-    }
-
-    async fn wait_for(&self, moment: Moment, commits: &Commits) {
-        match moment {
-            Moment::Starting(_) | Moment::Anywhere(_) => {}
-            Moment::AfterSeal(_) => {
-                let (client, url, table) =
-                    (self.client.clone(), self.current.url.clone(), self.table.clone());
-                // The process is killed before it answers, more often than not.
-                tokio::spawn(async move { client.seal(&url, &table).await });
-            }
-            Moment::AfterCommit(_) => {
-                // None for a long time is not this code's business: the end of the run finds out.
-                let _ = commits.next(COMMIT_WITHIN).await;
-            }
-        }
-        tokio::time::sleep(moment.wait()).await;
     }
 
     async fn take_over(
@@ -162,8 +143,11 @@ impl Nemesis {
 
     fn start(&mut self) -> Result<Node> {
         self.tally.starts += 1;
-        let node = Node::start(&self.launch, self.tally.starts)?;
+        let node = Node::start(&self.launch, self.tally.starts, &Seat::alone()?)?;
         drop(check(self.ledger.clone(), self.client.clone(), &node));
+        if let Some(old) = self.tally.starts.checked_sub(LOGS_KEPT) {
+            delete_log(&self.launch, old);
+        }
         Ok(node)
     }
 
@@ -199,6 +183,23 @@ impl Nemesis {
         self.replace(next);
         Ok(())
     }
+}
+
+/// Waits until the moment has come. `url` is who is asked to seal.
+pub(crate) async fn wait_for(moment: Moment, client: &Client, url: &str, table: &str, commits: &Commits) {
+    match moment {
+        Moment::Starting(_) | Moment::Anywhere(_) => {}
+        Moment::AfterSeal(_) => {
+            let (client, url, table) = (client.clone(), url.to_string(), table.to_string());
+            // The process is killed before it answers, more often than not.
+            tokio::spawn(async move { client.seal(&url, &table).await });
+        }
+        Moment::AfterCommit(_) => {
+            // None for a long time is not this code's business: the end of the run finds out.
+            let _ = commits.next(COMMIT_WITHIN).await;
+        }
+    }
+    tokio::time::sleep(moment.wait()).await;
 }
 
 fn since(commit: Option<Duration>) -> String {

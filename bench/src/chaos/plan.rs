@@ -90,7 +90,8 @@ impl Step {
     }
 }
 
-fn below(random: &mut StdRng, us: u64) -> Duration {
+/// A duration below so many microseconds.
+pub(crate) fn below(random: &mut StdRng, us: u64) -> Duration {
     Duration::from_micros(random.random_range(0..us))
 }
 

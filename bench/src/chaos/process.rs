@@ -1,7 +1,7 @@
 //! The server's processes: started, stopped, continued, killed, and never left behind.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use super::client::Client;
 use super::error::{ChaosError, Result};
 
-/// Logs of processes that are kept; older ones are deleted as long as nothing is wrong.
-const LOGS_KEPT: u32 = 20;
+/// How often a process is looked at that is to end.
+const LOOK: Duration = Duration::from_millis(20);
 const LOG_TAIL_BYTES: usize = 4000;
 
 /// How a process is started.
@@ -22,6 +22,25 @@ pub(crate) struct Launch {
     pub(crate) store: String,
     pub(crate) store_options: Vec<(String, String)>,
     pub(crate) dir: PathBuf,
+}
+
+/// Where a process listens, and what is set for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) listen: SocketAddr,
+    /// Dotted paths and values.
+    pub(crate) settings: Vec<(&'static str, String)>,
+    /// Environment variables.
+    pub(crate) variables: Vec<(&'static str, String)>,
+}
+
+impl Seat {
+    /// A free port, and nothing set.
+    pub(crate) fn alone() -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let listen = port.map_err(ChaosError::at("find a free port"))?;
+        Ok(Self { listen, settings: Vec::new(), variables: Vec::new() })
+    }
 }
 
 /// A running process. Dropping it kills it.
@@ -35,36 +54,33 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts process `number` on a free port.
-    pub(crate) fn start(launch: &Launch, number: u32) -> Result<Self> {
+    /// Starts process `number`.
+    pub(crate) fn start(launch: &Launch, number: u32, seat: &Seat) -> Result<Self> {
         let what = || format!("start {}", launch.binary.display());
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = port.map_err(ChaosError::at(what()))?;
         let log = log_path(&launch.dir, number);
         let out = File::create(&log).map_err(ChaosError::at(what()))?;
         let err = out.try_clone().map_err(ChaosError::at(what()))?;
         let mut command = Command::new(&launch.binary);
-        command.args(["start", "--listen", &address.to_string(), "--store", &launch.store]);
+        command.args(["start", "--listen", &seat.listen.to_string(), "--store", &launch.store]);
         command.args([
             "--set",
             "log.filter=info,headwater_ingest=debug",
             "--set",
             "ingest.memory_bytes_max=268435456",
         ]);
-        for (key, value) in &launch.store_options {
-            command.args(["--set", &format!("store.options.{key}={value}")]);
+        let options = launch.store_options.iter().map(|(key, value)| (format!("store.options.{key}"), value));
+        let settings = seat.settings.iter().map(|(path, value)| (path.to_string(), value));
+        for (path, value) in options.chain(settings) {
+            command.args(["--set", &format!("{path}={value}")]);
         }
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HEADWATER_")) {
             command.env_remove(name);
         }
+        command.envs(seat.variables.iter().map(|(name, value)| (name, value)));
         let child =
             command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().map_err(ChaosError::at(what()))?;
-        if let Some(old) = number.checked_sub(LOGS_KEPT) {
-            // Not there if it was deleted before.
-            let _ = std::fs::remove_file(log_path(&launch.dir, old));
-        }
-        let gone = Arc::new(AtomicBool::new(false));
-        Ok(Self { number, url: format!("http://{address}"), started: Instant::now(), child, log, gone })
+        let (url, started) = (format!("http://{}", seat.listen), Instant::now());
+        Ok(Self { number, url, started, child, log, gone: Arc::default() })
     }
 
     /// Becomes true when the process is killed.
@@ -93,7 +109,7 @@ impl Node {
                     self.log_tail()
                 ));
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -137,6 +153,29 @@ impl Node {
         }
     }
 
+    /// SIGTERM, and waits for the end. `Err` says what was wrong with it; then it is killed.
+    pub(crate) async fn terminate(&mut self, within: Duration) -> std::result::Result<Duration, String> {
+        let began = Instant::now();
+        self.gone.store(true, Ordering::SeqCst);
+        self.signal("TERM").map_err(|error| error.to_string())?;
+        while began.elapsed() < within {
+            match self.child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(began.elapsed()),
+                Ok(Some(status)) => {
+                    return Err(format!(
+                        "process {} ended with {status} on SIGTERM:\n{}",
+                        self.number,
+                        self.log_tail()
+                    ));
+                }
+                Ok(None) | Err(_) => tokio::time::sleep(LOOK).await,
+            }
+        }
+        let tail = self.log_tail();
+        self.kill();
+        Err(format!("process {} runs on {within:?} after SIGTERM:\n{tail}", self.number))
+    }
+
     /// SIGKILL, and waits for the end.
     pub(crate) fn kill(&mut self) {
         self.gone.store(true, Ordering::SeqCst);
@@ -150,6 +189,12 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Deletes the log of a process that has ended.
+pub(crate) fn delete_log(launch: &Launch, number: u32) {
+    // Not there if it was deleted before.
+    let _ = std::fs::remove_file(log_path(&launch.dir, number));
 }
 
 fn log_path(dir: &Path, number: u32) -> PathBuf {

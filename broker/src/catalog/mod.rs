@@ -5,6 +5,8 @@
 
 mod prune;
 mod system;
+mod system_across;
+mod system_nodes;
 mod system_rows;
 mod table;
 
@@ -26,6 +28,9 @@ use headwater_segment::sealed::FooterCache;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use crate::QueryError;
+use crate::cluster::cut::NegotiatedCut;
+use crate::cluster::nodes::{Nodes, Wanted};
 use crate::engine::registry::Registry;
 use crate::execute::aggregate::{KeptKeyValues, ResultCache};
 use crate::execute::options::ExecuteOptions;
@@ -33,6 +38,7 @@ use crate::execute::source::Source;
 use crate::request::{QueryStats, TableCut};
 use crate::sql::KnownNames;
 pub(crate) use prune::Pruner;
+pub(crate) use system_across::rows_of_this_node;
 pub(crate) use table::CutTable;
 
 /// The only catalog.
@@ -57,6 +63,10 @@ pub(crate) struct CatalogSources {
     pub(crate) results: Arc<ResultCache>,
     /// How leaves execute.
     pub(crate) options: ExecuteOptions,
+    /// The nodes of the cluster; `None`: there is none.
+    pub(crate) nodes: Option<Arc<Nodes>>,
+    /// When the engine started, in microseconds since the epoch.
+    pub(crate) started_at_us: i64,
 }
 
 impl fmt::Debug for CatalogSources {
@@ -72,7 +82,17 @@ pub(crate) struct QueryCatalog {
     sealed_only: bool,
     stats: Arc<QueryStats>,
     io: Handle,
+    /// The nodes that have the tables' rows; `None`: they are here.
+    across: Option<Across>,
     taken: Mutex<BTreeMap<String, Arc<CutTable>>>,
+}
+
+/// What a catalog over several nodes needs.
+pub(crate) struct Across {
+    /// The nodes.
+    pub(crate) nodes: Arc<Nodes>,
+    /// What the query wants of its cuts.
+    pub(crate) wanted: Wanted,
 }
 
 impl fmt::Debug for QueryCatalog {
@@ -90,7 +110,48 @@ impl QueryCatalog {
         stats: Arc<QueryStats>,
         io: Handle,
     ) -> Arc<Self> {
-        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, taken: Mutex::default() })
+        Self::over(sources, stream_columns, sealed_only, stats, io, None)
+    }
+
+    /// A catalog of tables whose rows are on several nodes, or here.
+    pub(crate) fn over(
+        sources: Arc<CatalogSources>,
+        stream_columns: BTreeSet<String>,
+        sealed_only: bool,
+        stats: Arc<QueryStats>,
+        io: Handle,
+        across: Option<Across>,
+    ) -> Arc<Self> {
+        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, across, taken: Mutex::default() })
+    }
+
+    /// Takes the cuts of these tables, as far as there are such tables.
+    ///
+    /// # Errors
+    /// If a cut cannot be had.
+    pub(crate) async fn take_all(&self, names: impl Iterator<Item = &str>) -> Result<(), QueryError> {
+        for name in names {
+            self.take(name).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, name: &str) -> Result<Option<Arc<CutTable>>, QueryError> {
+        let Some(across) = &self.across else { return Ok(self.table(name)) };
+        if let Some(taken) = self.taken.lock().get(name) {
+            return Ok(Some(Arc::clone(taken)));
+        }
+        let Some(live) = self.sources.tables.get(name) else { return Ok(None) };
+        let at = match self.sealed_only {
+            true => (NegotiatedCut::sealed(live.snapshot()), across.nodes.view(&across.wanted.excluded)),
+            false => across.nodes.cut(&live, &across.wanted).await?,
+        };
+        let stats = Arc::clone(&self.stats);
+        let table = CutTable::at(live, &self.sources, &self.stream_columns, at, stats);
+        // Whoever came first decides: there is one cut per query.
+        let mut taken = self.taken.lock();
+        let table = taken.entry(name.to_owned()).or_insert_with(|| Arc::new(table));
+        Ok(Some(Arc::clone(table)))
     }
 
     /// The catalog of the query that `context` belongs to.
@@ -109,6 +170,21 @@ impl QueryCatalog {
         table.ok_or_else(|| {
             exec_datafusion_err!("table {} was changed; run the query again", source.table.name())
         })
+    }
+
+    /// The table of a fragment that another node has sent, with the visible columns `names`.
+    ///
+    /// # Errors
+    /// If there is no such table here.
+    pub(crate) fn source_of(
+        &self,
+        name: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<Arc<Source>, DataFusionError> {
+        let table = self.table_with(name, names);
+        let table = table.ok_or_else(|| exec_datafusion_err!("there is no table {name} on this node"))?;
+        table.set_scanned();
+        Ok(Arc::clone(table.source()))
     }
 
     /// Counters of the query.
@@ -144,13 +220,21 @@ impl QueryCatalog {
     }
 
     fn table(&self, name: &str) -> Option<Arc<CutTable>> {
+        self.table_with(name, &self.stream_columns)
+    }
+
+    fn table_with(&self, name: &str, stream_columns: &BTreeSet<String>) -> Option<Arc<CutTable>> {
         let mut taken = self.taken.lock();
         if let Some(table) = taken.get(name) {
             return Some(Arc::clone(table));
         }
+        if self.across.is_some() {
+            // It has to be taken from the nodes first.
+            return None;
+        }
         let live = self.sources.tables.get(name)?;
         let stats = Arc::clone(&self.stats);
-        let table = CutTable::take(live, &self.sources, &self.stream_columns, self.sealed_only, stats);
+        let table = CutTable::take(live, &self.sources, stream_columns, self.sealed_only, stats);
         let table = Arc::new(table);
         taken.insert(name.to_owned(), Arc::clone(&table));
         Some(table)
@@ -167,7 +251,8 @@ impl SchemaProvider for PublicSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        Ok(self.0.table(name).map(|table| table as Arc<dyn TableProvider>))
+        let table = self.0.take(name).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(table.map(|table| table as Arc<dyn TableProvider>))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! The machinery of system tables: a table is a name, columns, and a function that lists its rows.
 //!
-//! Rows are made anew for every scan, so a system table shows the moment of its scan and is not part of any cut.
+//! Rows are made anew for every scan, so a system table shows the moment of its scan and is not part of any cut. In a cluster
+//! it shows all nodes, whichever is asked ([`system_across`](super::system_across)).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,13 +18,62 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
 use super::CatalogSources;
+use super::system_across::rows_of_all_nodes;
 use super::system_rows::TABLES;
+use crate::cluster::NodeId;
+
+/// Rows of a batch. So many dead letters of the greatest length are 32 MiB.
+const BATCH_ROWS: usize = 256;
 
 /// One row, a value per column.
 pub(super) type Row = Vec<ScalarValue>;
 
-/// Lists the rows of a system table.
-pub(super) type Rows = fn(Arc<CatalogSources>) -> BoxFuture<'static, Result<Vec<Row>>>;
+/// Lists rows of a system table that this process knows of.
+pub(super) type Rows = fn(Arc<CatalogSources>, Listing) -> BoxFuture<'static, Result<Vec<Row>>>;
+
+/// What is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub(super) part: Part,
+    /// This node's name, for its own rows; `None`: it has none.
+    pub(super) node: Option<NodeId>,
+}
+
+/// Which rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Those of what all nodes share: the tables' logs and stores.
+    Shared,
+    /// Those that no other node knows.
+    Own,
+    /// Both, at one moment.
+    All,
+}
+
+impl Part {
+    pub(super) fn has_shared(self) -> bool {
+        self != Self::Own
+    }
+
+    pub(super) fn has_own(self) -> bool {
+        self != Self::Shared
+    }
+}
+
+/// A table of which nodes have rows of their own. Its last column, `node`, names them; it is NULL in rows of what is shared.
+pub(super) struct Spread {
+    pub(super) holders: Holders,
+    /// So many leading columns name a row, whichever node has it. 0: no two nodes have the same row.
+    pub(super) named_by: usize,
+}
+
+/// Which nodes have rows of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holders {
+    /// Those that hold data.
+    Data,
+    All,
+}
 
 /// Types of system columns. All are nullable.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +106,50 @@ pub(super) struct SystemTable {
     pub(super) name: &'static str,
     pub(super) columns: &'static [(&'static str, Kind)],
     pub(super) rows: Rows,
+    /// `None`: any node can list all rows.
+    pub(super) spread: Option<Spread>,
+}
+
+impl SystemTable {
+    pub(super) fn schema(&self) -> SchemaRef {
+        let field = |(name, kind): &(&str, Kind)| Field::new(*name, kind.data_type(), true);
+        Arc::new(Schema::new(self.columns.iter().map(field).collect::<Vec<_>>()))
+    }
+
+    /// The rows as columns: one batch at least.
+    pub(super) fn batches(&self, rows: Vec<Row>) -> Result<Vec<RecordBatch>> {
+        let schema = self.schema();
+        let mut rows = rows.into_iter();
+        let mut batches = Vec::new();
+        loop {
+            let some: Vec<Row> = rows.by_ref().take(BATCH_ROWS).collect();
+            if some.is_empty() && !batches.is_empty() {
+                return Ok(batches);
+            }
+            batches.push(batch(&schema, some)?);
+        }
+    }
+}
+
+fn batch(schema: &SchemaRef, rows: Vec<Row>) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let mut columns: Vec<Row> = schema.fields().iter().map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        for (column, value) in columns.iter_mut().zip(row) {
+            column.push(value);
+        }
+    }
+    let array = |(values, field): (Row, &Arc<Field>)| match values.is_empty() {
+        true => Ok(arrow::array::new_empty_array(field.data_type())),
+        false => ScalarValue::iter_to_array(values),
+    };
+    let arrays = columns.into_iter().zip(schema.fields()).map(array).collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)?)
+}
+
+/// The system table of that name.
+pub(super) fn find(name: &str) -> Option<&'static SystemTable> {
+    TABLES.iter().find(|table| table.name == name)
 }
 
 /// TEXT, or NULL.
@@ -97,12 +191,11 @@ impl SchemaProvider for SystemSchema {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let table = TABLES.iter().find(|table| table.name == name);
-        Ok(table.map(|table| SystemProvider::over(table, Arc::clone(&self.sources))))
+        Ok(find(name).map(|table| SystemProvider::over(table, Arc::clone(&self.sources))))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        TABLES.iter().any(|table| table.name == name)
+        find(name).is_some()
     }
 }
 
@@ -120,26 +213,7 @@ impl fmt::Debug for SystemProvider {
 
 impl SystemProvider {
     fn over(table: &'static SystemTable, sources: Arc<CatalogSources>) -> Arc<dyn TableProvider> {
-        let field = |(name, kind): &(&str, Kind)| Field::new(*name, kind.data_type(), true);
-        let schema = Arc::new(Schema::new(table.columns.iter().map(field).collect::<Vec<_>>()));
-        Arc::new(Self { table, schema, sources })
-    }
-
-    fn batch(&self, rows: Vec<Row>) -> Result<RecordBatch> {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let mut columns: Vec<Row> =
-            self.schema.fields().iter().map(|_| Vec::with_capacity(rows.len())).collect();
-        for row in rows {
-            for (column, value) in columns.iter_mut().zip(row) {
-                column.push(value);
-            }
-        }
-        let array = |(values, field): (Row, &Arc<Field>)| match values.is_empty() {
-            true => Ok(arrow::array::new_empty_array(field.data_type())),
-            false => ScalarValue::iter_to_array(values),
-        };
-        let arrays = columns.into_iter().zip(self.schema.fields()).map(array).collect::<Result<Vec<_>>>()?;
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?)
+        Arc::new(Self { table, schema: table.schema(), sources })
     }
 }
 
@@ -160,8 +234,7 @@ impl TableProvider for SystemProvider {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let rows = (self.table.rows)(Arc::clone(&self.sources)).await?;
-        let batch = self.batch(rows)?;
-        Ok(MemorySourceConfig::try_new_exec(&[vec![batch]], Arc::clone(&self.schema), projection.cloned())?)
+        let batches = rows_of_all_nodes(self.table, &self.sources).await?;
+        Ok(MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&self.schema), projection.cloned())?)
     }
 }

@@ -6,7 +6,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::{DataFusionError, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use headwater_segment::live::LiveTable;
+use headwater_segment::live::{LiveTable, PartitionStage, ProgressSnapshot};
 use headwater_segment::mutable::DeadLetter;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{FORMAT_VERSION, SegmentMeta, StatValue};
@@ -14,11 +14,14 @@ use headwater_segment::sealed::{FORMAT_VERSION, SegmentMeta, StatValue};
 use super::CatalogSources;
 use super::prune::scalar;
 use super::system::Kind::{Bool, Bytes, Double, Int, Long, Text, Time};
-use super::system::{Row, SystemTable, count, text, time_of_ms, time_of_us};
+use super::system::{Holders, Listing, Row, Spread, SystemTable, count, text, time_of_ms, time_of_us};
+use super::system_nodes::NODES;
+use crate::cluster::NodeId;
 use crate::request::QueryStats;
 
 /// Every system table.
 pub(super) const TABLES: &[SystemTable] = &[
+    NODES,
     SystemTable {
         name: "segments",
         columns: &[
@@ -35,8 +38,10 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("state", Text),
             ("min_time", Time),
             ("max_time", Time),
+            ("node", Text),
         ],
-        rows: |sources| async move { Ok(of_tables(&sources, segments)) }.boxed(),
+        rows: |sources, listing| async move { Ok(of_tables(&sources, &listing, segments)) }.boxed(),
+        spread: Some(Spread { holders: Holders::Data, named_by: 0 }),
     },
     SystemTable {
         name: "partitions",
@@ -54,8 +59,10 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("dead_letters", Long),
             ("tombstones", Long),
             ("last_error", Text),
+            ("node", Text),
         ],
-        rows: |sources| async move { Ok(of_tables(&sources, partitions)) }.boxed(),
+        rows: |sources, listing| async move { Ok(of_tables(&sources, &listing, partitions)) }.boxed(),
+        spread: Some(Spread { holders: Holders::Data, named_by: 0 }),
     },
     SystemTable {
         name: "queries",
@@ -67,8 +74,10 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("elapsed_ms", Double),
             ("rows_returned", Long),
             ("error", Text),
+            ("node", Text),
         ],
-        rows: |sources| async move { Ok(queries(&sources)) }.boxed(),
+        rows: |sources, listing| async move { Ok(queries(&sources, &listing)) }.boxed(),
+        spread: Some(Spread { holders: Holders::All, named_by: 0 }),
     },
     SystemTable {
         name: "gaps",
@@ -80,7 +89,8 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("reason", Text),
             ("recorded_at", Time),
         ],
-        rows: |sources| async move { Ok(of_tables(&sources, gaps)) }.boxed(),
+        rows: |sources, listing| async move { Ok(of_tables(&sources, &listing, gaps)) }.boxed(),
+        spread: None,
     },
     SystemTable {
         name: "dead_letters",
@@ -93,20 +103,32 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("payload", Bytes),
             ("truncated", Bool),
             ("key", Bytes),
+            ("node", Text),
         ],
         rows: dead_letters,
+        // Table, partition, offset and timestamp: a topic that was recreated has the same offsets once more.
+        spread: Some(Spread { holders: Holders::Data, named_by: 4 }),
     },
 ];
 
-fn of_tables(sources: &CatalogSources, rows: fn(&LiveTable) -> Vec<Row>) -> Vec<Row> {
-    sources.tables.list().iter().flat_map(|table| rows(table)).collect()
+fn of_tables(
+    sources: &CatalogSources,
+    listing: &Listing,
+    rows: fn(&LiveTable, &Listing) -> Vec<Row>,
+) -> Vec<Row> {
+    sources.tables.list().iter().flat_map(|table| rows(table, listing)).collect()
 }
 
-fn segments(table: &LiveTable) -> Vec<Row> {
+/// The node of rows that only this one has.
+fn this_node(listing: &Listing) -> ScalarValue {
+    text(listing.node.as_ref().map(NodeId::as_str))
+}
+
+fn segments(table: &LiveTable, listing: &Listing) -> Vec<Row> {
     let read = table.read();
-    let sealed =
-        read.log.segments.iter().map(|segment| sealed_segment(table.name(), &read.log.schema, segment));
-    let open = read.open.iter().map(|slice| {
+    let sealed = read.log.segments.iter().filter(|_| listing.part.has_shared());
+    let sealed = sealed.map(|segment| sealed_segment(table.name(), &read.log.schema, segment));
+    let open = read.open.iter().filter(|_| listing.part.has_own()).map(|slice| {
         let segment = &slice.segment;
         let state = if slice.sealing { "sealing" } else { "open" };
         vec![
@@ -123,6 +145,7 @@ fn segments(table: &LiveTable) -> Vec<Row> {
             text(Some(state)),
             time_of_us(None),
             time_of_us(None),
+            this_node(listing),
         ]
     });
     sealed.chain(open).collect()
@@ -151,11 +174,12 @@ fn sealed_segment(table: &str, schema: &TableSchema, segment: &SegmentMeta) -> R
         text(Some(state)),
         bound(known.and_then(|stats| stats.min.as_ref())),
         bound(known.and_then(|stats| stats.max.as_ref())),
+        text(None::<String>),
     ]
 }
 
-fn partitions(table: &LiveTable) -> Vec<Row> {
-    let row = |progress: headwater_segment::live::ProgressSnapshot| {
+fn partitions(table: &LiveTable, listing: &Listing) -> Vec<Row> {
+    let row = |progress: ProgressSnapshot| {
         vec![
             text(Some(table.name())),
             ScalarValue::Int32(Some(progress.partition)),
@@ -170,12 +194,15 @@ fn partitions(table: &LiveTable) -> Vec<Row> {
             count(progress.dead_letters),
             count(progress.tombstones),
             text(progress.last_error),
+            this_node(listing),
         ]
     };
-    table.progress().into_iter().map(row).collect()
+    let consumed =
+        table.progress().into_iter().filter(|progress| progress.stage != PartitionStage::Elsewhere);
+    consumed.filter(|_| listing.part.has_own()).map(row).collect()
 }
 
-fn queries(sources: &CatalogSources) -> Vec<Row> {
+fn queries(sources: &CatalogSources, listing: &Listing) -> Vec<Row> {
     let row = |query: &Arc<crate::engine::registry::QueryEntry>| {
         vec![
             text(Some(query.id.as_str())),
@@ -185,12 +212,13 @@ fn queries(sources: &CatalogSources) -> Vec<Row> {
             ScalarValue::Float64(Some(query.elapsed().as_secs_f64() * 1000.0)),
             count(QueryStats::get(&query.stats.rows_returned)),
             text(query.error().map(ToString::to_string)),
+            this_node(listing),
         ]
     };
-    sources.registry.list().iter().map(row).collect()
+    sources.registry.list().iter().filter(|_| listing.part.has_own()).map(row).collect()
 }
 
-fn gaps(table: &LiveTable) -> Vec<Row> {
+fn gaps(table: &LiveTable, _: &Listing) -> Vec<Row> {
     let snapshot = table.snapshot();
     // Gaps of a topic that was recreated since stand with the rows that are left of it.
     let closed = snapshot.stream.closed.iter().flat_map(|epoch| &epoch.partitions);
@@ -209,20 +237,26 @@ fn gaps(table: &LiveTable) -> Vec<Row> {
     gaps.map(row).collect()
 }
 
-fn dead_letters(sources: Arc<CatalogSources>) -> BoxFuture<'static, Result<Vec<Row>>> {
+fn dead_letters(sources: Arc<CatalogSources>, listing: Listing) -> BoxFuture<'static, Result<Vec<Row>>> {
     async move {
+        let (here, shared) = (this_node(&listing), text(None::<String>));
         let mut rows = Vec::new();
         for table in sources.tables.list() {
-            let letters =
-                table.dead_letters().await.map_err(|error| DataFusionError::External(Box::new(error)))?;
-            rows.extend(letters.into_iter().map(|letter| dead_letter(table.name(), letter)));
+            // In this order: letters are stored before they leave memory.
+            let open = if listing.part.has_own() { table.open_dead_letters() } else { Vec::new() };
+            if listing.part.has_shared() {
+                let failed = |error| DataFusionError::External(Box::new(error));
+                let stored = table.stored_dead_letters().await.map_err(failed)?;
+                rows.extend(stored.into_iter().map(|letter| dead_letter(table.name(), letter, &shared)));
+            }
+            rows.extend(open.into_iter().map(|letter| dead_letter(table.name(), letter, &here)));
         }
         Ok(rows)
     }
     .boxed()
 }
 
-fn dead_letter(table: &str, letter: DeadLetter) -> Row {
+fn dead_letter(table: &str, letter: DeadLetter, node: &ScalarValue) -> Row {
     vec![
         text(Some(table)),
         ScalarValue::Int32(Some(letter.partition)),
@@ -232,5 +266,6 @@ fn dead_letter(table: &str, letter: DeadLetter) -> Row {
         ScalarValue::Binary(Some(letter.payload.to_vec())),
         ScalarValue::Boolean(Some(letter.truncated)),
         ScalarValue::Binary(letter.key.map(|key| key.to_vec())),
+        node.clone(),
     ]
 }

@@ -1,6 +1,6 @@
 //! One table at one cut: what the planner sees of it, and which segments each leaf of the query reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,31 +9,44 @@ use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{ColumnStatistics, DFSchema};
+use datafusion::common::{ColumnStatistics, DFSchema, internal_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use headwater_segment::clock::now_ms;
-use headwater_segment::live::{LiveTable, TableRead};
-use headwater_segment::sealed::SegmentReaderFactory;
+use headwater_segment::live::{Cut, LiveTable, OffsetRange, TableRead};
+use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
 use super::CatalogSources;
 use super::prune::{self, Pruner};
+use crate::cluster::assignment::{Assignment, SealedRef};
+use crate::cluster::cut::{CutProblem, NegotiatedCut, OpenAt};
+use crate::cluster::{ClusterView, NodeId};
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
 use crate::request::{QueryStats, TableCut};
+use crate::{QueryError, QueryErrorKind};
 
 /// A table whose read was taken.
 pub(crate) struct CutTable {
     source: Arc<Source>,
     read: TableRead,
+    /// Where its rows are, if they are not here.
+    elsewhere: Option<Elsewhere>,
     stats: Arc<QueryStats>,
     taken_at_ms: i64,
     /// Counted when first asked for: there may be 100,000 segments.
     rows_total: OnceLock<u64>,
     scanned: AtomicBool,
+}
+
+/// A cut on other nodes.
+struct Elsewhere {
+    open: BTreeMap<i32, OpenAt>,
+    missing: Vec<CutProblem>,
+    view: Arc<ClusterView>,
 }
 
 impl fmt::Debug for CutTable {
@@ -62,6 +75,30 @@ impl CutTable {
             read.cut.offsets =
                 partitions.iter().map(|(partition, state)| (*partition, state.committed)).collect();
         }
+        Self::with_read(live, shared, stream_columns, (read, None), stats)
+    }
+
+    /// The table at a cut whose rows are on the nodes of a view.
+    pub(super) fn at(
+        live: Arc<LiveTable>,
+        shared: &CatalogSources,
+        stream_columns: &BTreeSet<String>,
+        (cut, view): (NegotiatedCut, Arc<ClusterView>),
+        stats: Arc<QueryStats>,
+    ) -> Self {
+        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, missing } = cut;
+        let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
+        let read = TableRead { log, open: Vec::new(), cut };
+        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, view })), stats)
+    }
+
+    fn with_read(
+        live: Arc<LiveTable>,
+        shared: &CatalogSources,
+        stream_columns: &BTreeSet<String>,
+        (read, elsewhere): (TableRead, Option<Elsewhere>),
+        stats: Arc<QueryStats>,
+    ) -> Self {
         let full = &read.log.schema;
         let is_visible = |index: &usize| {
             *index < full.spec_columns() || stream_columns.contains(&full.columns()[*index].name)
@@ -88,6 +125,7 @@ impl CutTable {
         Self {
             source: Arc::new(source),
             read,
+            elsewhere,
             stats,
             taken_at_ms,
             rows_total: OnceLock::new(),
@@ -112,62 +150,130 @@ impl CutTable {
 
     /// The cut as the answer names it.
     pub(super) fn cut(&self) -> TableCut {
+        let missing = self.elsewhere.iter().flat_map(|elsewhere| &elsewhere.missing);
         let newest = self.read.cut.newest_timestamp_ms.or_else(|| prune::newest_timestamp_ms(&self.read.log));
         TableCut {
             log_version: self.read.cut.log_version,
             offsets: self.read.cut.offsets.clone(),
             freshness_ms: newest.map(|newest| (self.taken_at_ms - newest).max(0)),
+            missing: missing.map(ToString::to_string).collect(),
         }
     }
 
     /// Segments of the cut, sealed and open.
     pub(crate) fn segments_total(&self) -> usize {
-        self.read.log.segments.len() + self.read.open.len()
+        self.read.log.segments.len() + self.open_segments()
+    }
+
+    /// Open segments here, and partitions that are open elsewhere.
+    fn open_segments(&self) -> usize {
+        self.elsewhere.as_ref().map_or(self.read.open.len(), |elsewhere| elsewhere.open.len())
+    }
+
+    fn open_rows(&self) -> u64 {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.open.values().map(|open| open.rows).sum(),
+            None => self.read.open.iter().map(|slice| slice.rows.len() as u64).sum(),
+        }
     }
 
     /// Rows of the cut, sealed and open.
     pub(crate) fn rows_total(&self) -> u64 {
         *self.rows_total.get_or_init(|| {
             let sealed_rows: u64 = self.read.log.segments.iter().map(|segment| segment.rows).sum();
-            let open_rows: u64 = self.read.open.iter().map(|slice| slice.rows.len() as u64).sum();
-            sealed_rows + open_rows
+            sealed_rows + self.open_rows()
         })
     }
 
     /// What one leaf of the query reads: the open parts, which have the newest rows, and the sealed ones that `pruner`
     /// leaves. They are counted in the query's statistics.
-    pub(crate) fn parts(&self, pruner: &Pruner, order: Option<&SegmentOrder>) -> Vec<SegmentPart> {
+    ///
+    /// # Errors
+    /// If the rows are on other nodes: what is here would be an answer to another question.
+    pub(crate) fn parts(
+        &self,
+        pruner: &Pruner,
+        order: Option<&SegmentOrder>,
+    ) -> Result<Vec<SegmentPart>, DataFusionError> {
+        if self.elsewhere.is_some() {
+            return Err(internal_datafusion_err!(
+                "a scan of table {} is bound to no node",
+                self.source.table.name()
+            ));
+        }
+        let sealed = self.surviving(pruner, order);
+        let open = self.read.open.iter().cloned().map(SegmentPart::Open);
+        Ok(open.chain(sealed.into_iter().map(SegmentPart::Sealed)).collect())
+    }
+
+    /// What each node reads for one leaf of the query, counted as in [`parts`](Self::parts). Nothing twice, nothing left out.
+    ///
+    /// # Errors
+    /// If there is no node.
+    pub(crate) fn spread(
+        &self,
+        pruner: &Pruner,
+        order: Option<&SegmentOrder>,
+    ) -> Result<Vec<Assignment>, DataFusionError> {
+        let Some(Elsewhere { open, view, .. }) = &self.elsewhere else { return Ok(Vec::new()) };
+        let log = &self.read.log;
+        let table_id = self.source.table.log().table_id();
+        let mut nodes: BTreeMap<&NodeId, Assignment> = BTreeMap::new();
+        for segment in self.surviving(pruner, order) {
+            let home = view.home_of(table_id, &segment, self.taken_at_ms).ok_or_else(|| {
+                let message =
+                    format!("table {}: there is no data node in the cluster", self.source.table.name());
+                DataFusionError::External(Box::new(QueryError::new(
+                    QueryErrorKind::SegmentUnavailable,
+                    message,
+                )))
+            })?;
+            let assignment =
+                nodes.entry(&home.member.id).or_insert_with(|| Assignment::on(home, log.version));
+            assignment.sealed.push(SealedRef::of(&segment));
+        }
+        for (partition, at) in open {
+            let range =
+                OffsetRange { epoch: log.stream.epoch, partition: *partition, from: at.from, to: at.to };
+            let node = &at.node;
+            let assignment =
+                nodes.entry(&node.member.id).or_insert_with(|| Assignment::on(node, log.version));
+            assignment.open.push(range);
+        }
+        Ok(nodes.into_values().collect())
+    }
+
+    fn surviving(&self, pruner: &Pruner, order: Option<&SegmentOrder>) -> Vec<Arc<SegmentMeta>> {
         let log = &self.read.log;
         let mut sealed = pruner.surviving(&log.schema, &log.segments);
         if let Some(order) = order {
             prune::order(&mut sealed, self.source.visible[order.column], order.descending);
         }
-        let open = self.read.open.len() as u64;
+        let open = self.open_segments() as u64;
         let stats = &self.stats;
         stats.rows_total.fetch_add(self.rows_total(), Ordering::Relaxed);
         stats.segments_total.fetch_add(self.segments_total() as u64, Ordering::Relaxed);
         stats.segments_scanned.fetch_add(sealed.len() as u64 + open, Ordering::Relaxed);
         stats.segments_open.fetch_add(open, Ordering::Relaxed);
-        let open = self.read.open.iter().cloned().map(SegmentPart::Open);
-        open.chain(sealed.into_iter().map(SegmentPart::Sealed)).collect()
+        sealed
     }
 
     /// What the planner may assume. Bounds only of the columns that the plan uses.
     fn estimate(&self, pruner: &Pruner, projection: &[usize]) -> Estimate {
         let log = &self.read.log;
         let sealed = pruner.surviving(&log.schema, &log.segments);
-        let open_rows: usize = self.read.open.iter().map(|slice| slice.rows.len()).sum();
+        let open_rows = self.open_rows();
         let sealed_rows: u64 = sealed.iter().map(|segment| segment.rows).sum();
         let mut columns = vec![ColumnStatistics::new_unknown(); self.source.visible.len()];
-        if self.read.open.is_empty() {
+        if self.open_segments() == 0 {
             for column in projection {
                 columns[*column] = prune::estimate(&log.schema, self.source.visible[*column], &sealed);
             }
         }
         Estimate {
             segments_total: self.segments_total(),
-            segments: sealed.len() + self.read.open.len(),
-            rows: open_rows + sealed_rows as usize,
+            segments: sealed.len() + self.open_segments(),
+            rows: usize::try_from(open_rows + sealed_rows).unwrap_or(usize::MAX),
             columns,
         }
     }

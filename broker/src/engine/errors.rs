@@ -8,6 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use headwater_segment::SegmentError;
 
+use crate::cluster::node_error::NodeError;
 use crate::sql::{Prepared, parse_error};
 use crate::{QueryError, QueryErrorKind};
 
@@ -60,7 +61,7 @@ fn of_source(source: &(dyn Error + Send + Sync + 'static)) -> QueryError {
     if let Some(inner) = source.downcast_ref::<ParquetError>() {
         return of_parquet(inner);
     }
-    if source.is::<SegmentError>() {
+    if source.is::<SegmentError>() || source.is::<NodeError>() {
         return unavailable(source.to_string());
     }
     QueryError::new(QueryErrorKind::Execution, source.to_string())

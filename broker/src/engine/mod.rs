@@ -10,10 +10,12 @@
 //! Invariants: a query ends exactly once, with one outcome ([`registry`]); it ends when its answer is dropped, at its
 //! deadline, and when its task panics, and the process lives on; its memory never exceeds its budget unnoticed.
 
+mod across;
 mod admission;
 mod config;
 mod errors;
 mod filter_pushdown;
+mod fragment;
 mod interrupt;
 pub(crate) mod overflow;
 mod parameters;
@@ -27,14 +29,18 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion_distributed::Worker;
 use headwater_segment::live::Tables;
 use headwater_segment::resident::{ResidentConfig, ResidentStore};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 
+use crate::cluster::nodes::Nodes;
+use crate::cluster::{Cluster, ClusterAccess, SharedSecret, service};
 use crate::request::{QueryAnswer, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
 use admission::Admission;
+use fragment::Fragments;
 use registry::Registry;
 use session::Sessions;
 use stream::QueryGuard;
@@ -79,8 +85,27 @@ impl Drop for Engine {
 }
 
 impl QueryEngine {
-    /// Starts the engine's threads. Fails with `Internal` if they or the spill directory cannot be had.
+    /// Starts the engine's threads, for tables whose rows are in this process. Fails with `Internal` if they or the spill
+    /// directory cannot be had.
     pub fn new(config: EngineConfig, tables: Arc<Tables>) -> Result<Self, QueryError> {
+        Self::over(config, tables, None)
+    }
+
+    /// As [`new`](Self::new), for tables whose rows are on the nodes of a cluster.
+    pub fn clustered(
+        config: EngineConfig,
+        tables: Arc<Tables>,
+        cluster: Arc<dyn Cluster>,
+        access: ClusterAccess,
+    ) -> Result<Self, QueryError> {
+        Self::over(config, tables, Some(Arc::new(Nodes::new(cluster, access))))
+    }
+
+    fn over(
+        config: EngineConfig,
+        tables: Arc<Tables>,
+        nodes: Option<Arc<Nodes>>,
+    ) -> Result<Self, QueryError> {
         let internal = |what: &str, error: &dyn std::fmt::Display| {
             QueryError::new(QueryErrorKind::Internal, format!("{what}: {error}"))
         };
@@ -99,7 +124,7 @@ impl QueryEngine {
             memory_bytes_max: config.resident_memory_bytes_max,
         });
         let residents = residents.map_err(|error| internal("the resident columns", &error))?;
-        let sessions = Sessions::new(&config, Arc::clone(&tables), Arc::clone(&registry), residents)
+        let sessions = Sessions::new(&config, Arc::clone(&tables), Arc::clone(&registry), residents, nodes)
             .map(Arc::new)
             .map_err(|error| internal("the query sessions could not be set up", &error))?;
         let admission = Admission::new(config.concurrent_max, config.queue_max);
@@ -128,6 +153,28 @@ impl QueryEngine {
             Ok(started) => Ok(started.into_answer(deadline, guard)),
             Err(error) => Err(guard.fail(error)),
         }
+    }
+
+    /// The routes on which other nodes ask this one for rows, and `also`; not for clients. `io` is where segments are loaded.
+    ///
+    /// # Errors
+    /// `Internal` if the engine is shut down.
+    pub fn node_router(
+        &self,
+        io: Handle,
+        secret: Option<SharedSecret>,
+        also: axum::Router,
+    ) -> Result<axum::Router, QueryError> {
+        let engine = &self.inner;
+        let shut_down = || QueryError::new(QueryErrorKind::Internal, "the engine is shut down");
+        let queries = engine.runtime.as_ref().ok_or_else(shut_down)?.handle().clone();
+        let fragments = Fragments {
+            sessions: Arc::clone(&engine.sessions),
+            memory_bytes_max: engine.config.memory_bytes_max,
+            io,
+        };
+        let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
+        Ok(service::router(Arc::clone(engine.sessions.sources()), (worker, queries), secret, also))
     }
 
     /// Asks a running or waiting query to stop. False if there is no such query.

@@ -197,6 +197,11 @@ impl KeptPlan {
         Ok(Some(Self { plan, tables, stream_columns, connects }))
     }
 
+    /// Names of the tables that it reads.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tables.iter().map(|(source, _)| source.table.name())
+    }
+
     /// Whether the plan is right, and still good, for the tables as `catalog` finds them. They are in its cut from then on.
     pub(super) fn fits(&self, catalog: &QueryCatalog) -> bool {
         self.tables.iter().all(|(source, rows)| {

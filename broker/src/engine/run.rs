@@ -3,15 +3,18 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use headwater_segment::live::Tables;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -24,8 +27,12 @@ use super::plan_cache::{KeptPlan, count_plan, is_repeatable};
 use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
-use super::{Engine, parameters};
-use crate::catalog::{QueryCatalog, known_names, table_names};
+use super::{Engine, across, parameters};
+use crate::catalog::{Across, QueryCatalog, known_names, table_names};
+use crate::cluster::NodeId;
+use crate::cluster::distribute::distribute;
+use crate::cluster::explain;
+use crate::cluster::nodes::Wanted;
 use crate::request::{QueryAnswer, QueryRequest, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
@@ -54,10 +61,10 @@ impl Started {
 }
 
 /// A physical plan, ready to run.
-struct Planned {
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    cuts: BTreeMap<String, TableCut>,
+pub(super) struct Planned {
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    pub(super) context: Arc<TaskContext>,
+    pub(super) cuts: BTreeMap<String, TableCut>,
 }
 
 /// Admits the query, waits for its minimum offsets, and starts its task. Returns when the plan is made.
@@ -69,7 +76,10 @@ pub(super) async fn start(
 ) -> Result<Started, QueryError> {
     let permit = engine.admission.admit().await?;
     guard.entry.admit();
-    wait_for_offsets(engine, &request).await?;
+    let deadline = Instant::now() + limits.deadline;
+    if engine.sessions.nodes().is_none() {
+        wait_for_offsets(engine, &request).await?;
+    }
 
     let (planned, plan) = oneshot::channel();
     let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
@@ -80,11 +90,15 @@ pub(super) async fn start(
         entry: Arc::clone(&guard.entry),
         request,
         limits,
+        deadline,
         io: Handle::current(),
         sender,
         _permit: permit,
     };
-    guard.task = Some(runtime.spawn(task.run(planned)).abort_handle());
+    guard.task = Some(match engine.sessions.nodes() {
+        None => runtime.spawn(task.run(planned)).abort_handle(),
+        Some(_) => runtime.spawn(across::run(task, planned)).abort_handle(),
+    });
     let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
     Ok(Started { schema, cuts, messages })
 }
@@ -100,23 +114,25 @@ async fn wait_for_offsets(engine: &Engine, request: &QueryRequest) -> Result<(),
 }
 
 /// What runs on the engine's threads.
-struct QueryTask {
-    sessions: Arc<Sessions>,
-    tables: Arc<Tables>,
-    entry: Arc<QueryEntry>,
-    request: QueryRequest,
+pub(super) struct QueryTask {
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) tables: Arc<Tables>,
+    pub(super) entry: Arc<QueryEntry>,
+    pub(super) request: QueryRequest,
     limits: Limits,
+    /// When its client no longer waits.
+    pub(super) deadline: Instant,
     /// The caller's runtime, which does the I/O.
     io: Handle,
-    sender: mpsc::Sender<Message>,
+    pub(super) sender: mpsc::Sender<Message>,
     _permit: OwnedSemaphorePermit,
 }
 
-type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
+pub(super) type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
 
 impl QueryTask {
     async fn run(self, report: oneshot::Sender<PlanReport>) {
-        let planned = AssertUnwindSafe(Box::pin(self.plan())).catch_unwind().await;
+        let planned = AssertUnwindSafe(Box::pin(self.plan(&BTreeSet::new()))).catch_unwind().await;
         let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
             Ok(planned) => planned,
             Err(error) => {
@@ -134,25 +150,38 @@ impl QueryTask {
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
-    async fn plan(&self) -> Result<Planned, QueryError> {
+    /// A plan without the nodes `excluded`.
+    pub(super) async fn plan(&self, excluded: &BTreeSet<NodeId>) -> Result<Planned, QueryError> {
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
         if let Some((plans, key)) = plans.zip(key.as_ref()) {
-            let again = plans.get(key).map(|kept| self.plan_again(&kept)).transpose();
-            let again = again.map_err(|error| error_of(&error))?.flatten();
+            let again = match plans.get(key) {
+                Some(kept) => self.plan_again(&kept, excluded).await.map_err(|error| error_of(&error))?,
+                None => None,
+            };
             count_plan(again.is_some());
             if let Some(planned) = again {
                 return Ok(planned);
             }
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
-        let catalog = self.catalog(&prepared.stream_columns);
+        let catalog = self.catalog(&prepared.stream_columns, excluded);
         let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
         let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
+        if let Some(nodes) = self.sessions.nodes()
+            && let LogicalPlan::Explain(explain) = &logical
+        {
+            let logical = state.optimize(&explain.plan).map_err(explained)?;
+            let plan = state.create_physical_plan(&explain.plan).await.map_err(explained)?;
+            let plan = distribute(plan, &catalog).map_err(explained)?;
+            let plan = explain::rows(explain, &logical, &plan, nodes).map_err(explained)?;
+            let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
+            return Ok(Planned { plan, context, cuts: catalog.cuts() });
+        }
         let repeatable = is_repeatable(&logical).map_err(explained)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
         if let Some((plans, key)) = plans.zip(key).filter(|_| repeatable) {
@@ -160,32 +189,55 @@ impl QueryTask {
             kept.map_err(explained)?.into_iter().for_each(|kept| plans.put(key.clone(), kept));
         }
         let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
-        let context = self.sessions.context(self.limits.memory_bytes, &catalog);
-        Ok(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() })
+        Ok(self.ready(plan, &catalog))
     }
 
     /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.
-    fn plan_again(&self, kept: &KeptPlan) -> Result<Option<Planned>, DataFusionError> {
-        let catalog = self.catalog(&kept.stream_columns);
+    async fn plan_again(
+        &self,
+        kept: &KeptPlan,
+        excluded: &BTreeSet<NodeId>,
+    ) -> Result<Option<Planned>, DataFusionError> {
+        let catalog = self.catalog(&kept.stream_columns, excluded);
+        let taken = catalog.take_all(kept.names()).await;
+        taken.map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !kept.fits(&catalog) {
             return Ok(None);
         }
         self.entry.stats.plan_kept.store(true, Ordering::Relaxed);
         let mut plan = kept.fresh()?;
         if kept.connects {
-            plan = interruptible(self.sessions.connect(plan)?, &self.entry.cancel)?;
+            // Leaves on other nodes are connected there.
+            if self.sessions.nodes().is_none() {
+                plan = self.sessions.connect(plan)?;
+            }
+            plan = interruptible(plan, &self.entry.cancel)?;
         }
-        let context = self.sessions.context(self.limits.memory_bytes, &catalog);
-        Ok(Some(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }))
+        Ok(Some(self.ready(plan, &catalog)))
     }
 
-    fn catalog(&self, stream_columns: &BTreeSet<String>) -> Arc<QueryCatalog> {
-        QueryCatalog::new(
+    fn ready(&self, plan: Arc<dyn ExecutionPlan>, catalog: &Arc<QueryCatalog>) -> Planned {
+        let context = self.sessions.context(self.limits.memory_bytes, catalog);
+        Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }
+    }
+
+    fn catalog(&self, stream_columns: &BTreeSet<String>, excluded: &BTreeSet<NodeId>) -> Arc<QueryCatalog> {
+        let across = self.sessions.nodes().map(|nodes| Across {
+            nodes: Arc::clone(nodes),
+            wanted: Wanted {
+                at_least: self.request.min_offsets.clone(),
+                excluded: excluded.clone(),
+                allow_partial: self.request.allow_partial,
+                deadline: self.deadline,
+            },
+        });
+        QueryCatalog::over(
             Arc::clone(self.sessions.sources()),
             stream_columns.clone(),
             self.request.sealed_only,
             Arc::clone(&self.entry.stats),
             self.io.clone(),
+            across,
         )
     }
 
@@ -194,11 +246,19 @@ impl QueryTask {
         plan: &Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> Result<(), QueryError> {
-        let named = |error: DataFusionError| self.name_budget(error_of(&error));
-        let mut batches = execute_stream(Arc::clone(plan), context).map_err(named)?;
+        let batches = execute_stream(Arc::clone(plan), context).map_err(|error| self.named(&error))?;
+        self.hand_over(batches.map_err(|error| self.named(&error))).await
+    }
+
+    /// Sends the answer's batches to the client, as long as it is there.
+    pub(super) async fn hand_over(
+        &self,
+        batches: impl Stream<Item = Result<RecordBatch, QueryError>>,
+    ) -> Result<(), QueryError> {
+        let mut batches = pin!(batches);
         let mut rows = 0;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(named)?;
+            let batch = batch?;
             rows += batch.num_rows() as u64;
             if rows > self.limits.rows {
                 return Err(self.rows_exceeded());
@@ -209,6 +269,11 @@ impl QueryTask {
             }
         }
         Ok(())
+    }
+
+    /// An error of execution, as the client is told.
+    pub(super) fn named(&self, error: &DataFusionError) -> QueryError {
+        self.name_budget(error_of(error))
     }
 
     fn explain(&self, error: &DataFusionError, prepared: &Prepared) -> QueryError {
@@ -240,7 +305,7 @@ static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 });
 
-fn panicked(panic: &(dyn Any + Send)) -> QueryError {
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> QueryError {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     tracing::error!(panic = text, "a query panicked");

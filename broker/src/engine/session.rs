@@ -12,19 +12,23 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
+use datafusion_distributed::DistributedExt;
 use headwater_segment::live::Tables;
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 
 use super::config::EngineConfig;
 use super::filter_pushdown::{self, Rule};
-use super::overflow;
 use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use super::set_comparison;
+use super::{fragment, overflow};
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
+use crate::cluster::channel::NodeChannels;
+use crate::cluster::codec::LeafCodec;
+use crate::cluster::distribute::route;
+use crate::cluster::nodes::Nodes;
 use crate::execute::aggregate::ResultCache;
-use crate::execute::options::ExecuteOptions;
 use crate::execute::rule::FuseAggregates;
 
 /// Rows per batch. The chunks of open segments have as many.
@@ -48,6 +52,8 @@ pub(super) struct Sessions {
     /// Names of all functions, for suggestions.
     functions: Vec<String>,
     plans: PlanCache,
+    /// The nodes that have the rows; `None`: they are here.
+    nodes: Option<Arc<Nodes>>,
 }
 
 impl Sessions {
@@ -56,12 +62,18 @@ impl Sessions {
         tables: Arc<Tables>,
         registry: Arc<Registry>,
         residents: Arc<ResidentStore>,
+        nodes: Option<Arc<Nodes>>,
     ) -> Result<Self, DataFusionError> {
-        let mut base =
-            SessionStateBuilder::new().with_config(session_config(config)).with_default_features().build();
+        let mut session = session_config(config);
+        if let Some(nodes) = &nodes {
+            session = distributed(session, nodes)?;
+        }
+        let mut base = SessionStateBuilder::new().with_config(session).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
         let logical = base.optimizers().to_vec();
-        let rules = fusing(filter_pushdown::careful(base.physical_optimizers()), config.execute);
+        // Where rows are elsewhere, aggregates are fused there.
+        let fuses = config.execute.aggregate && nodes.is_none();
+        let rules = fusing(filter_pushdown::careful(base.physical_optimizers()), fuses);
         let base = SessionStateBuilder::new_from_existing(base).with_physical_optimizer_rules(rules);
         let base = base.with_optimizer_rules(set_comparison::named_first(&logical)).build();
         let base = overflow::checked(base)?;
@@ -81,9 +93,12 @@ impl Sessions {
                 key_values: Arc::default(),
                 results: Arc::new(ResultCache::new(config.result_bytes_max)),
                 options: config.execute,
+                nodes: nodes.clone(),
+                started_at_us: chrono::Utc::now().timestamp_micros(),
             }),
             functions,
             plans: PlanCache::new(),
+            nodes,
         })
     }
 
@@ -103,7 +118,7 @@ impl Sessions {
         TaskContext::new(
             None,
             self.base.session_id().to_owned(),
-            self.config(catalog),
+            self.config(memory_bytes, catalog),
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
@@ -112,13 +127,30 @@ impl Sessions {
         )
     }
 
-    fn config(&self, catalog: &Arc<QueryCatalog>) -> SessionConfig {
+    fn config(&self, memory_bytes: u64, catalog: &Arc<QueryCatalog>) -> SessionConfig {
         let mut config = self.base.config().clone();
         config.set_extension(Arc::clone(catalog));
+        if let Some(nodes) = &self.nodes {
+            let headers = fragment::headers(catalog, memory_bytes, nodes.access().headers());
+            if let Err(error) = config.set_distributed_passthrough_headers(headers) {
+                tracing::error!(%error, "fragments go without the budget of their query");
+            }
+        }
         config
     }
 
-    fn environment(&self, memory_bytes: u64) -> Arc<RuntimeEnv> {
+    /// The session that all others are made of.
+    pub(super) fn base(&self) -> &SessionState {
+        &self.base
+    }
+
+    /// The nodes that have the rows; `None`: they are here.
+    pub(super) fn nodes(&self) -> Option<&Arc<Nodes>> {
+        self.nodes.as_ref()
+    }
+
+    /// Memory and disk of one query, or of one fragment.
+    pub(super) fn environment(&self, memory_bytes: u64) -> Arc<RuntimeEnv> {
         let bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED);
         Arc::new(RuntimeEnv {
@@ -155,12 +187,25 @@ impl Sessions {
 
 /// `rules` with the one that fuses aggregates and scans, once both are where they stay and before bounds of `min` and
 /// `max` are handed to the scan.
-fn fusing(mut rules: Vec<Rule>, options: ExecuteOptions) -> Vec<Rule> {
+fn fusing(mut rules: Vec<Rule>, fuses: bool) -> Vec<Rule> {
     let place = rules.iter().position(|rule| rule.name() == LATE_PUSHDOWN).unwrap_or(rules.len());
-    if options.aggregate {
+    if fuses {
         rules.insert(place, Arc::new(FuseAggregates));
     }
     rules
+}
+
+/// What running plans on several nodes needs.
+fn distributed(session: SessionConfig, nodes: &Arc<Nodes>) -> Result<SessionConfig, DataFusionError> {
+    // Two partitions at least: with one there are no partial aggregates, and all rows would come here.
+    let partitions = session.target_partitions().max(2);
+    session
+        .with_target_partitions(partitions)
+        .with_distributed_channel_resolver(NodeChannels::new(Arc::clone(nodes)))
+        .with_distributed_user_codec(LeafCodec)
+        .with_distributed_route_tasks_handler(route)
+        .with_distributed_metrics_collection(true)?
+        .with_distributed_compression(None)
 }
 
 fn session_config(config: &EngineConfig) -> SessionConfig {

@@ -59,13 +59,21 @@ impl Layout {
 /// Puts the columns in their places, and the results of subqueries in theirs: they have run when the operator starts, not
 /// when it is planned.
 fn place(expr: Arc<dyn PhysicalExpr>, places: &BTreeMap<usize, usize>) -> Result<Arc<dyn PhysicalExpr>> {
-    let no_row = RecordBatch::new_empty(Arc::new(Schema::empty()));
-    expr.transform_up(|part| {
+    let placed = expr.transform_up(|part| {
         if let Some(column) = part.downcast_ref::<Column>()
             && let Some(place) = places.get(&column.index())
         {
             return Ok(Transformed::yes(Arc::new(Column::new(column.name(), *place)) as _));
         }
+        Ok(Transformed::no(part))
+    });
+    with_results(placed.data()?)
+}
+
+/// The condition with the results of subqueries that have run as values.
+pub(crate) fn with_results(expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+    let no_row = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    expr.transform_up(|part| {
         if part.downcast_ref::<ScalarSubqueryExpr>().is_some()
             && let Ok(ColumnarValue::Scalar(value)) = part.evaluate(&no_row)
         {

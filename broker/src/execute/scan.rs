@@ -44,13 +44,14 @@ use futures::stream;
 
 use super::filter::columns::{column_indexes, with_columns};
 use super::filter::{Filter, SegmentFilter};
-use super::layout::{Layout, is_dynamic};
+use super::layout::{Layout, is_dynamic, with_results};
 use super::options::ExecuteOptions;
 use super::probe::{Probes, SegmentCounts};
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::{SegmentPart, Source};
 use super::work::{Prepare, Shared, Work};
 use crate::catalog::{Pruner, QueryCatalog};
+use crate::cluster::assignment::Assignment;
 use crate::request::QueryStats;
 
 /// What was known of the table when the plan was made: estimates.
@@ -84,6 +85,8 @@ pub(crate) struct SegmentScanExec {
     projection: Vec<usize>,
     limit: Option<usize>,
     order: Option<SegmentOrder>,
+    /// What to read; `None`: all that the query's cut has.
+    assignment: Option<Arc<Assignment>>,
     estimate: Arc<Estimate>,
     pruner: Arc<OnceLock<Pruner>>,
     properties: Arc<PlanProperties>,
@@ -140,12 +143,66 @@ impl SegmentScanExec {
             projection,
             limit,
             order: None,
+            assignment: None,
             estimate: Arc::new(estimate),
             pruner: Arc::new(OnceLock::from(pruner)),
             properties,
             metrics: ExecutionPlanMetricsSet::new(),
             shared: Shared::default(),
         }
+    }
+
+    /// A scan of what another node has assigned to this one.
+    pub(crate) fn assigned(
+        source: Arc<Source>,
+        conjuncts: Vec<Arc<dyn PhysicalExpr>>,
+        projection: Vec<usize>,
+        limit: Option<usize>,
+        order: Option<SegmentOrder>,
+        partitions: usize,
+        assignment: Assignment,
+    ) -> Self {
+        let pruner = Pruner::new(&source, &conjuncts);
+        let segments = assignment.sealed.len() + assignment.open.len();
+        let columns = vec![ColumnStatistics::new_unknown(); source.visible.len()];
+        let estimate = Estimate { segments_total: segments, segments, rows: 0, columns };
+        let scan = Self::new(source, conjuncts, pruner, projection, limit, estimate, partitions);
+        Self { order, assignment: Some(Arc::new(assignment)), ..scan }
+    }
+
+    /// This scan as it goes to other nodes: what narrows it while it runs stays behind, and the results of subqueries go as values.
+    pub(crate) fn settled(&self) -> Result<Self> {
+        let scan = self.without_dynamic_conjuncts();
+        let conjuncts: Vec<_> = scan
+            .conjuncts
+            .iter()
+            .map(|conjunct| with_results(Arc::clone(conjunct)))
+            .collect::<Result<_>>()?;
+        let same = scan.conjuncts.iter().zip(&conjuncts).all(|(before, now)| Arc::ptr_eq(before, now));
+        let pruner = if same { Arc::clone(&self.pruner) } else { Arc::default() };
+        Ok(Self { conjuncts, pruner, ..scan })
+    }
+
+    /// This scan, [settled](Self::settled), for each node that has rows of it in the query of `catalog`.
+    ///
+    /// # Errors
+    /// If the table was changed, or there is no node.
+    pub(crate) fn spread(&self, catalog: &QueryCatalog) -> Result<Vec<Self>> {
+        let table = catalog.bind(&self.source)?;
+        let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
+        let assignments = table.spread(pruner, self.order.as_ref())?.into_iter();
+        let scan = |assignment| Self { assignment: Some(Arc::new(assignment)), ..self.fresh() };
+        Ok(assignments.map(scan).collect())
+    }
+
+    /// What is to be read of the query's cut; `None`: all of it.
+    pub(crate) fn assignment(&self) -> Option<&Assignment> {
+        self.assignment.as_deref()
+    }
+
+    /// Which segments are wanted first.
+    pub(crate) fn order(&self) -> Option<&SegmentOrder> {
+        self.order.as_ref()
     }
 
     /// What it reads.
@@ -182,8 +239,11 @@ impl SegmentScanExec {
         let catalog = QueryCatalog::of(context)?;
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
-        let mut parts = table.parts(pruner, self.order.as_ref());
-        let (total, left) = (table.segments_total(), parts.len());
+        let mut parts = match &self.assignment {
+            None => table.parts(pruner, self.order.as_ref())?,
+            Some(assignment) => assignment.parts(&self.source.table)?,
+        };
+        let (total, left) = (table.segments_total().max(parts.len()), parts.len());
         let counts = SegmentCounts::new(metrics, total, left, catalog.stats());
         choose(&mut parts);
         let probes = Probes::new(pruner.demands(), self.source.options.indexes, metrics, counts);
@@ -230,6 +290,7 @@ impl SegmentScanExec {
             projection: self.projection.clone(),
             limit: self.limit,
             order: self.order.clone(),
+            assignment: self.assignment.clone(),
             estimate: Arc::clone(&self.estimate),
             pruner: Arc::clone(&self.pruner),
             properties: Arc::clone(&self.properties),

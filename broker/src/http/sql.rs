@@ -35,6 +35,8 @@ struct SqlBody {
     min_offsets: BTreeMap<String, BTreeMap<i32, i64>>,
     #[serde(default)]
     sealed_only: bool,
+    #[serde(default)]
+    allow_partial: bool,
 }
 
 /// `POST /sql`: a JSON body, or SQL as `text/plain` with the options in the query string.
@@ -135,6 +137,7 @@ async fn answer(
         rows_max: body.rows_max,
         min_offsets: body.min_offsets,
         sealed_only: body.sealed_only,
+        allow_partial: body.allow_partial,
     };
     let answer = state.runner.run(request).await?;
     let facts = AnswerFacts::of(&answer, started);

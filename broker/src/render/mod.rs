@@ -136,6 +136,10 @@ impl AnswerFacts {
                 entry.insert("offsets".into(), Value::Object(offsets.collect()));
             }
             entry.insert("freshness_ms".into(), cut.freshness_ms.into());
+            if !cut.missing.is_empty() {
+                entry.insert("partial".into(), true.into());
+                entry.insert("missing".into(), cut.missing.clone().into());
+            }
             (table.clone(), Value::Object(entry))
         });
         Value::Object(cuts.collect())

@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod headers;
+mod holdings;
 mod partition;
 mod provenance;
 mod rebuild;

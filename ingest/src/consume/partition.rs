@@ -207,6 +207,8 @@ impl PartitionIngest {
             segment: sealing,
             from,
             to: self.next_offset,
+            reason,
+            handed_over: Instant::now(),
             reply,
         });
     }

@@ -45,6 +45,11 @@ impl Provenance {
         Ok(state)
     }
 
+    /// Forgets what is confirmed of a partition: what was read is let go, and may be read again from another topic.
+    pub(super) fn forget(&self, partition: i32) {
+        self.confirmed.lock().1.remove(&partition);
+    }
+
     /// As if Kafka had been asked.
     #[cfg(test)]
     pub(super) fn confirm(&self, epoch: u32, partition: i32, end: i64) {

@@ -7,12 +7,13 @@
 //! - the commit carries the segment's own id, and a retry carries the same id, so an ambiguous write is found again;
 //! - only what is known to be of the topic that the log names is committed (see `provenance`);
 //! - an object that was uploaded long ago is never committed, because a collector may delete it: the segment is made anew;
-//! - if another process has committed part of the range, only the rest is written; if all of it, nothing is.
+//! - if another process has committed part of the range, only the rest is written; if all of it, nothing is;
+//! - on a node that is not first in line for the partition, a segment waits for the others (see `turn`), and nobody waits for it.
 
 use std::any::Any;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headwater_segment::SegmentError;
 use headwater_segment::clock::now_ms;
@@ -32,7 +33,13 @@ use ulid::Ulid;
 use super::dead_letters::DeadLetterTopic;
 use super::partition::SealReply;
 use super::provenance::{Provenance, is_recreated};
+use crate::decide::SealReason;
 use crate::error::{IngestError, Result};
+
+mod turn;
+
+use turn::Queue;
+pub(crate) use turn::{Line, LogLook};
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -48,6 +55,9 @@ pub(crate) struct SealJob {
     pub(crate) segment: Arc<MutableSegment>,
     pub(crate) from: i64,
     pub(crate) to: i64,
+    pub(crate) reason: SealReason,
+    /// Since when the segment takes no more rows.
+    pub(crate) handed_over: Instant,
     pub(crate) reply: Option<SealReply>,
 }
 
@@ -75,6 +85,8 @@ pub(crate) struct Sealer {
     pub(crate) letters: Option<DeadLetterTopic>,
     /// What makes an object of rows.
     pub(crate) encode: Encode,
+    /// Whose turn it is.
+    pub(crate) line: Line,
 }
 
 /// [`sealed::encode`].
@@ -114,12 +126,18 @@ fn next_retry(retry: Duration, error: &IngestError) -> Duration {
 
 impl Sealer {
     /// Seals jobs in order until the partition's consumer is gone and the queue is empty.
-    pub(crate) async fn run(self, mut jobs: mpsc::UnboundedReceiver<SealJob>) {
-        while let Some(job) = jobs.recv().await {
-            let started = std::time::Instant::now();
-            let outcome = self.seal(&job).await;
-            metrics::histogram!("headwater_seal_seconds", "table" => self.live.name().to_string())
-                .record(started.elapsed());
+    pub(crate) async fn run(self, jobs: mpsc::UnboundedReceiver<SealJob>) {
+        let mut queue = Queue::new(jobs);
+        while let Some(job) = queue.next().await {
+            let outcome = if self.wait_for_turn(&job, &mut queue).await {
+                let started = Instant::now();
+                let outcome = self.seal(&job).await;
+                metrics::histogram!("headwater_seal_seconds", "table" => self.live.name().to_string())
+                    .record(started.elapsed());
+                outcome
+            } else {
+                SealOutcome::Nothing
+            };
             if let Some(reply) = job.reply {
                 // Whoever asked may have gone; the seal is done all the same.
                 let _ = reply.send(Ok(outcome));
@@ -186,6 +204,10 @@ impl Sealer {
                     }
                     tokio::time::sleep(retry).await;
                     retry = next_retry(retry, &error);
+                    if self.is_given_up(job) {
+                        self.live.partition_progress(self.partition).can_seal();
+                        return SealOutcome::Nothing;
+                    }
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! record before that. Every decision is in [`crate::decide`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use headwater_segment::clock::now_ms;
 use headwater_segment::live::PartitionStage;
@@ -11,18 +12,24 @@ use tokio::sync::oneshot::error::TryRecvError;
 use ulid::Ulid;
 
 use super::partition::PartitionParts;
-use super::provenance::is_recreated;
+use super::provenance::{Provenance, is_recreated};
 use super::supervisor::{Running, Supervisor};
 use super::worker::Command;
 use crate::decide::{PartitionFacts, StartDecision, decide_start};
 use crate::error::Result;
 use crate::kafka::topic::{TopicClient, TopicState};
+use crate::ownership::Rank;
 
 impl Supervisor {
-    /// Asks Kafka what there is and starts every partition that does not run.
+    /// Asks Kafka what there is and starts every partition that is this node's and does not run.
     pub(super) fn look(&mut self) -> Result<()> {
         let Some(topic) = self.topic.clone() else { return Ok(()) };
+        if self.has_wanted() {
+            // Others have committed since: what they have need not be read again.
+            self.refresh_log();
+        }
         let state = topic.look(&self.parts.live)?;
+        self.leave_to_others(&state.partitions);
         let snapshot = self.parts.live.snapshot();
         if is_recreated(snapshot.stream.topic_id.as_deref(), state.id.as_deref()) {
             if !self.end_epoch() {
@@ -48,7 +55,9 @@ impl Supervisor {
         }
         let first_starts = self.first_starts(&topic.client, &state, &idle)?;
         for partition in idle {
-            self.start(partition, first_starts.get(&partition).copied())?;
+            if self.rank(partition) != Rank::None {
+                self.start(partition, first_starts.get(&partition).copied())?;
+            }
         }
         Ok(())
     }
@@ -69,6 +78,10 @@ impl Supervisor {
 
     fn fail_recreated(&mut self, state: &TopicState) {
         for partition in &state.partitions {
+            if self.rank(*partition) == Rank::None {
+                continue;
+            }
+            self.holdings.hold(*partition);
             if self.running.insert(*partition, Running::Failed) == Some(Running::Failed) {
                 continue;
             }
@@ -101,7 +114,7 @@ impl Supervisor {
         let epoch = self.parts.live.snapshot().stream.epoch;
         if epoch != self.epoch {
             for partition in std::mem::take(&mut self.running).into_keys() {
-                self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
+                self.stop_for_restart(partition);
             }
             self.epoch = epoch;
         }
@@ -109,27 +122,21 @@ impl Supervisor {
 
     /// A partition whose open rows begin past the committed offset was set back by somebody: it starts again.
     fn restart_set_back(&mut self) {
-        let snapshot = self.parts.live.snapshot();
-        let set_back: Vec<i32> = self
-            .running
-            .keys()
-            .copied()
-            .filter(|partition| {
-                let oldest =
-                    self.parts.live.segments(*partition).first().map(|segment| segment.start_offset());
-                oldest
-                    .zip(snapshot.committed(*partition))
-                    .is_some_and(|(oldest, committed)| oldest > committed)
-            })
-            .collect();
+        let live = &self.parts.live;
+        let begins_late = |partition: &i32| {
+            let oldest = live.segments(*partition).first().map(|segment| segment.start_offset());
+            // Read after the segments: what is committed in between may only make it larger.
+            let committed = live.snapshot().committed(*partition);
+            oldest.zip(committed).is_some_and(|(oldest, committed)| oldest > committed)
+        };
+        let set_back: Vec<i32> = self.running.keys().copied().filter(begins_late).collect();
         for partition in set_back {
             tracing::warn!(
                 table = self.parts.live.name(),
                 partition,
                 "the committed offset was set back; starting again"
             );
-            self.command(partition, Command::Pause { partition, stage: PartitionStage::Starting });
-            self.running.remove(&partition);
+            self.stop_for_restart(partition);
         }
     }
 
@@ -203,17 +210,25 @@ impl Supervisor {
                 );
                 tracing::error!(table = self.parts.live.name(), partition, "{message}");
                 self.parts.live.partition_progress(partition).failed(message);
+                self.holdings.hold(partition);
                 self.running.insert(partition, Running::Failed);
                 return Ok(());
             }
         };
+        self.begin(partition, offset, epoch, &topic);
+        Ok(())
+    }
+
+    /// Has a partition consumed from an offset.
+    pub(super) fn begin(&mut self, partition: i32, offset: i64, epoch: u32, topic: &Arc<Provenance>) {
+        self.holdings.hold(partition);
         let parts = PartitionParts {
             epoch,
             live: self.parts.live.clone(),
             schema: self.parts.live.schema(),
             budget: self.parts.budget.clone(),
             letters: self.letters.clone(),
-            sealer: self.sealer(partition, &topic),
+            sealer: self.sealer(partition, topic),
         };
         tracing::info!(table = self.parts.live.name(), partition, offset, "consuming");
         self.command(partition, Command::Start { partition, offset, parts });
@@ -223,7 +238,6 @@ impl Supervisor {
         } else {
             self.running.insert(partition, Running::Fetching);
         }
-        Ok(())
     }
 
     fn report_gap(&self, partition: i32, from: i64, to: i64, reason: GapReason) {

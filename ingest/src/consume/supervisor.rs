@@ -2,7 +2,8 @@
 //! watches for new partitions, gaps, a recreated topic and what other processes commit.
 //!
 //! It runs on a thread of its own, because librdkafka's questions block. Here is its loop and what it is asked; where
-//! partitions start is in `starting`, what the table's retention removes in `retention`, what is indexed anew in `rebuild`.
+//! partitions start is in `starting`, which of them are this node's in `holdings`, what the table's retention removes in
+//! `retention`, what is indexed anew in `rebuild`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,17 +23,21 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use super::dead_letters::DeadLetterTopic;
+use super::holdings::Holdings;
 use super::partition::SealReply;
 use super::provenance::Provenance;
 use super::rebuild::Failures;
-use super::sealer::{SealJob, Sealer};
+use super::sealer::{Line, LogLook, SealJob, Sealer};
 use super::worker::{Command, Worker};
+use crate::decide::STANDBY_WAIT;
 use crate::error::{IngestError, Result};
 use crate::kafka::stream::PartitionStream;
 use crate::kafka::topic::TopicClient;
 use crate::maintain::Maintenance;
+use crate::ownership::Ownership;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 const REFRESH_LOG_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -62,6 +67,7 @@ pub(crate) struct SupervisorParts {
     pub(crate) residents: Arc<ResidentStore>,
     pub(crate) runtime: Handle,
     pub(crate) workers: usize,
+    pub(crate) ownership: Arc<dyn Ownership>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +98,9 @@ pub(crate) struct Supervisor {
     pub(super) rebuild_failures: Arc<Mutex<Failures>>,
     /// Compacts segments and deletes garbage.
     maintenance: Maintenance,
+    /// What is consumed here and what elsewhere.
+    pub(super) holdings: Holdings,
+    log_look: Arc<LogLook>,
 }
 
 impl Supervisor {
@@ -113,6 +122,8 @@ impl Supervisor {
             rebuilding: None,
             rebuild_failures: Arc::default(),
             maintenance: Maintenance::default(),
+            holdings: Holdings::default(),
+            log_look: Arc::default(),
         };
         (supervisor, to_self)
     }
@@ -148,16 +159,19 @@ impl Supervisor {
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
         self.paused = self.parts.live.snapshot().stream.paused;
-        let (mut looked, mut refreshed, mut swept) = (None::<Instant>, Instant::now(), Instant::now());
+        let (mut looked, mut followed) = (None::<Instant>, Instant::now());
+        let (mut refreshed, mut swept) = (Instant::now(), Instant::now());
         let mut retry = Duration::from_millis(100);
         loop {
-            let wait = looked.map_or(Duration::ZERO, |at| LOOK_EVERY.saturating_sub(at.elapsed()));
+            let look_in = looked.map_or(Duration::ZERO, |at| LOOK_EVERY.saturating_sub(at.elapsed()));
+            let wait = look_in.min(FOLLOW_EVERY.saturating_sub(followed.elapsed()));
             let runtime = self.parts.runtime.clone();
             let request = runtime.block_on(async { tokio::time::timeout(wait, self.requests.recv()).await });
             match request {
                 Ok(Some(Request::Stop { seal, reply })) => return self.stop(seal, reply),
                 Ok(Some(request)) => self.handle(request),
                 Ok(None) => return self.stop(false, oneshot::channel().0),
+                Err(_elapsed) if wait < look_in => {}
                 Err(_elapsed) => {
                     looked = Some(Instant::now());
                     match self.look() {
@@ -174,15 +188,23 @@ impl Supervisor {
                     }
                 }
             }
+            if followed.elapsed() >= FOLLOW_EVERY {
+                followed = Instant::now();
+                if self.follow_ownership(followed) {
+                    looked = None;
+                }
+            }
             if refreshed.elapsed() >= REFRESH_LOG_EVERY {
                 refreshed = Instant::now();
                 self.refresh_log();
             }
             if swept.elapsed() >= SWEEP_EVERY {
                 swept = Instant::now();
-                self.sweep_expired();
-                self.sweep_indexes();
-                self.maintenance.sweep(&self.parts);
+                if self.runs_jobs() {
+                    self.sweep_expired();
+                    self.sweep_indexes();
+                    self.maintenance.sweep(&self.parts);
+                }
             }
         }
     }
@@ -212,7 +234,7 @@ impl Supervisor {
     }
 
     pub(super) fn sealer(&mut self, partition: i32, topic: &Arc<Provenance>) -> UnboundedSender<SealJob> {
-        let (parts, letters) = (&self.parts, &self.letters);
+        let (parts, letters, log_look) = (&self.parts, &self.letters, &self.log_look);
         let (sender, _task) = self.sealers.entry(partition).or_insert_with(|| {
             let (sender, jobs) = mpsc::unbounded_channel();
             let sealer = Sealer {
@@ -223,6 +245,12 @@ impl Supervisor {
                 residents: parts.residents.clone(),
                 letters: letters.clone(),
                 encode: sealed::encode,
+                line: Line::new(
+                    parts.ownership.clone(),
+                    parts.budget.clone(),
+                    log_look.clone(),
+                    STANDBY_WAIT,
+                ),
             };
             (sender, parts.runtime.spawn(sealer.run(jobs)))
         });
@@ -255,7 +283,12 @@ impl Supervisor {
             self.commit(Change::SetPaused { paused: pause })?;
             self.paused = pause;
         }
-        for partition in chosen {
+        self.pause_or_resume(chosen, pause);
+        Ok(())
+    }
+
+    fn pause_or_resume(&mut self, partitions: Vec<i32>, pause: bool) {
+        for partition in partitions {
             match (pause, self.running.get(&partition)) {
                 (true, Some(Running::Fetching)) => {
                     self.command(partition, Command::Pause { partition, stage: PartitionStage::Paused });
@@ -272,7 +305,6 @@ impl Supervisor {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     pub(super) fn seal(
@@ -290,14 +322,24 @@ impl Supervisor {
             .collect())
     }
 
-    /// Looks at what other processes have committed.
-    fn refresh_log(&self) {
+    /// Looks at what other processes have committed. That the table is paused, or goes on, counts here as well.
+    pub(super) fn refresh_log(&mut self) {
         let live = self.parts.live.clone();
         match self.parts.runtime.block_on(async { live.log().refresh().await }) {
             Ok(snapshot) => self.parts.live.adopt(snapshot, None),
             Err(error) => {
                 tracing::warn!(table = self.parts.live.name(), %error, "the table log could not be refreshed")
             }
+        }
+        let paused = self.parts.live.snapshot().stream.paused;
+        if paused != self.paused {
+            tracing::info!(
+                table = self.parts.live.name(),
+                paused,
+                "another process has paused or resumed the table"
+            );
+            self.paused = paused;
+            self.pause_or_resume(self.running.keys().copied().collect(), paused);
         }
     }
 

@@ -12,6 +12,7 @@ use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::spec::SealSpec;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::SealOutcome;
 use super::partition::{PartitionIngest, PartitionParts, SealReply};
 use super::supervisor::Request;
 use crate::decide::SealReason;
@@ -31,6 +32,8 @@ pub(crate) enum Command {
     Pause { partition: i32, stage: PartitionStage },
     /// Go on where a pause stopped. Nothing happens if the partition runs or is unknown.
     Resume { partition: i32 },
+    /// Stop fetching a partition, and forget its rows: others consume it.
+    Release { partition: i32 },
     /// Seal a partition's open segment now.
     Seal { partition: i32, reply: Option<SealReply> },
     /// End the thread; with `seal`, hand every open segment over first.
@@ -105,11 +108,13 @@ impl Worker {
                 Ok(Command::Start { partition, offset, parts }) => self.start(partition, offset, parts),
                 Ok(Command::Pause { partition, stage }) => self.pause(partition, stage),
                 Ok(Command::Resume { partition }) => self.resume(partition),
-                Ok(Command::Seal { partition, reply }) => {
-                    if let Some(slot) = self.slot(partition) {
-                        slot.ingest.seal(SealReason::Command, reply);
-                    }
-                }
+                Ok(Command::Release { partition }) => self.release(partition),
+                Ok(Command::Seal { partition, reply }) => match (self.slot(partition), reply) {
+                    (Some(slot), reply) => slot.ingest.seal(SealReason::Command, reply),
+                    // Released in between. Whoever asked may have gone.
+                    (None, Some(reply)) => drop(reply.send(Ok(SealOutcome::Nothing))),
+                    (None, None) => {}
+                },
                 Ok(Command::Stop { seal }) => {
                     for slot in self.slots.iter_mut().flatten() {
                         slot.ingest.publish();
@@ -161,6 +166,16 @@ impl Worker {
             slot.ingest.publish();
             slot.ingest.progress().stage(stage);
         }
+    }
+
+    fn release(&mut self, partition: i32) {
+        self.stream.stop(partition);
+        if let Some(slot) = usize::try_from(partition).ok().and_then(|index| self.slots.get_mut(index)) {
+            *slot = None;
+        }
+        // In this order: nobody is to take the rows that are left for this partition's present end.
+        self.live.partition_progress(partition).elsewhere();
+        self.live.forget_partition(partition);
     }
 
     fn resume(&mut self, partition: i32) {

@@ -1,8 +1,8 @@
 //! Background work on the sealed segments of one table, beside ingestion and queries: compaction, and the deletion of objects
 //! that nobody needs.
 //!
-//! The table's supervisor calls [`Maintenance::sweep`] now and then; what is to be done then runs as tasks. Every node that
-//! consumes a table does this for itself: what two of them do at once is sorted out by the table log, at the cost of work.
+//! The table's supervisor calls [`Maintenance::sweep`] now and then, if this node does the table's background work; what is to be
+//! done then runs as tasks. What two nodes do at once is sorted out by the table log, at the cost of work.
 //!
 //! **Architecture Invariant:** nothing is decided here. Which segments are compacted, and what may be deleted, is in
 //! [`headwater_segment::maintain`].

@@ -17,22 +17,23 @@ pub const DEAD_LETTERS_MAX: usize = 100_000;
 const READ_AT_ONCE: usize = 8;
 
 impl LiveTable {
-    /// The newest dead letters, in the order of partition and offset, at most [`DEAD_LETTERS_MAX`].
+    /// The dead letters of mutable segments, in the order of partition and offset. Those of a range that is sealed meanwhile
+    /// are stored before they leave memory.
+    pub fn open_dead_letters(&self) -> Vec<DeadLetter> {
+        let partitions = self.read().cut.offsets.into_keys();
+        let segments = partitions.flat_map(|partition| self.segments(partition));
+        segments.flat_map(|segment| segment.dead_letters()).collect()
+    }
+
+    /// The newest dead letters that are stored, in the order of partition and offset, at most [`DEAD_LETTERS_MAX`].
     ///
     /// A range whose commit was lost to another process leaves its letters in a second object; a letter is one per
     /// partition, offset and timestamp, so it counts once.
     ///
     /// # Errors
     /// `Store` if the store cannot be read, `Corrupt` if an object is damaged.
-    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>> {
-        let read = self.read();
+    pub async fn stored_dead_letters(&self) -> Result<Vec<DeadLetter>> {
         let mut letters = BTreeMap::new();
-        let mut keep = |letter: DeadLetter| {
-            letters.insert((letter.partition, letter.offset, letter.timestamp_ms), letter);
-        };
-        for partition in read.cut.offsets.keys() {
-            self.segments(*partition).iter().flat_map(|segment| segment.dead_letters()).for_each(&mut keep);
-        }
         let prefix: Path = self.root().parts().chain(Path::from("_dead_letters").parts()).collect();
         let failed = |error| SegmentError::store(format!("table {}: dead letters", self.name()), error);
         let mut objects: Vec<Path> = self
@@ -54,7 +55,11 @@ impl LiveTable {
         while let Some(found) = contents.next().await {
             let found = found?;
             read_letters += found.len();
-            found.into_iter().for_each(&mut keep);
+            letters.extend(
+                found
+                    .into_iter()
+                    .map(|letter| ((letter.partition, letter.offset, letter.timestamp_ms), letter)),
+            );
             if read_letters >= DEAD_LETTERS_MAX {
                 break;
             }

@@ -9,6 +9,7 @@
 //!   is missed and none is counted twice while a segment moves from open to sealed;
 //! - a reader takes open rows with `$offset >= committed(V, p)` only, whatever the writers have noticed: another
 //!   process may have committed part of what is still open here;
+//! - what another process has committed leaves memory as well, but for the segment that is still appended to;
 //! - what is not here: consuming, sealing, committing (ingest), planning (broker).
 
 use std::collections::BTreeMap;
@@ -20,27 +21,39 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use ulid::Ulid;
 
 use crate::log::{LogSnapshot, TableLog};
 use crate::mutable::MutableSegment;
 use crate::schema::TableSchema;
+use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
 
+mod covered;
 mod dead_letters;
 mod progress;
+mod ranges;
 mod tables;
 
 pub use dead_letters::DEAD_LETTERS_MAX;
 pub use progress::{BatchProgress, PartitionProgress, PartitionStage, ProgressSnapshot};
+pub use ranges::{Offered, OffsetRange, Piece, Refusal};
 pub use tables::Tables;
 
 /// The mutable segments of one partition, oldest first; the last one is open, the others are being sealed.
 type PartitionSegments = Vec<Arc<MutableSegment>>;
 
+#[derive(Clone)]
 struct TableState {
     log: Arc<LogSnapshot>,
+    /// Those before it, oldest first.
+    before: Vec<Arc<LogSnapshot>>,
     partitions: BTreeMap<i32, PartitionSegments>,
 }
+
+/// Earlier snapshots of the log that are kept, 8 bytes a segment each: what another process still reads at one of them was
+/// compacted or has expired here, but its object is there for hours.
+const SNAPSHOTS_BEFORE: usize = 16;
 
 /// One table while it is being written and read.
 pub struct LiveTable {
@@ -97,7 +110,11 @@ impl LiveTable {
             store,
             root,
             log,
-            state: ArcSwap::from_pointee(TableState { log: snapshot, partitions: BTreeMap::new() }),
+            state: ArcSwap::from_pointee(TableState {
+                log: snapshot,
+                before: Vec::new(),
+                partitions: BTreeMap::new(),
+            }),
             state_change: Mutex::new(()),
             progress: ArcSwap::default(),
             visible: watch::Sender::new(0),
@@ -207,14 +224,21 @@ impl LiveTable {
         });
     }
 
-    /// Brings in a newer log snapshot. In the same swap, `sealed` (the segment that it now covers) leaves.
-    /// An older snapshot than the present one changes nothing but still retires `sealed`. In a new epoch offsets count anew,
-    /// so what is open of the old one leaves as well.
+    /// Brings in a newer log snapshot. In the same swap, `sealed` (the segment that it now covers) leaves, and so does whatever
+    /// else is being sealed that it covers: another process has committed that. An older snapshot than the present one changes
+    /// nothing but still retires `sealed`. In a new epoch offsets count anew, so what is open of the old one leaves as well.
     pub fn adopt(&self, snapshot: Arc<LogSnapshot>, sealed: Option<&Arc<MutableSegment>>) {
         self.change(|state| {
             if snapshot.version >= state.log.version {
                 if snapshot.stream.epoch != state.log.stream.epoch {
                     state.partitions.clear();
+                }
+                covered::remove(&mut state.partitions, &snapshot);
+                if snapshot.version > state.log.version {
+                    if state.before.len() >= SNAPSHOTS_BEFORE {
+                        state.before.remove(0);
+                    }
+                    state.before.push(state.log.clone());
                 }
                 state.log = snapshot.clone();
             }
@@ -227,6 +251,13 @@ impl LiveTable {
         self.notify_visible();
     }
 
+    /// Forgets the mutable segments of a partition: other processes consume it.
+    pub fn forget_partition(&self, partition: i32) {
+        self.change(|state| {
+            state.partitions.remove(&partition);
+        });
+    }
+
     /// Forgets all mutable segments: the table is paused for good or dropped.
     pub fn close(&self) {
         self.change(|state| state.partitions.clear());
@@ -237,10 +268,44 @@ impl LiveTable {
         self.state.load().partitions.get(&partition).cloned().unwrap_or_default()
     }
 
+    /// A sealed segment of the newest version of the log that this process knows, or of one shortly before it.
+    pub fn sealed(&self, partition: i32, from: i64, id: Ulid) -> Option<Arc<SegmentMeta>> {
+        let state = self.state.load();
+        let mut logs = std::iter::once(&state.log).chain(state.before.iter().rev());
+        logs.find_map(|log| log.segment(partition, from, id).cloned())
+    }
+
+    /// The rows of `range` as this process has them, whatever versions of the log it and the asking process know.
+    ///
+    /// # Errors
+    /// If it does not have all of them.
+    pub fn resolve(&self, range: &OffsetRange) -> Result<Vec<Piece>, Refusal> {
+        let state = self.state.load();
+        let mutable = state.partitions.get(&range.partition).map_or(&[][..], Vec::as_slice);
+        ranges::resolve(&state.log, mutable, range)
+    }
+
+    /// What this process can answer of the partitions that it consumes, from the offsets `from` on, with the version of the log
+    /// that it knows. A partition is left out if it has not all from there on.
+    ///
+    /// # Errors
+    /// If offsets count in another epoch here.
+    pub fn offer(&self, epoch: u32, from: &BTreeMap<i32, i64>) -> Result<(u64, Vec<Offered>), Refusal> {
+        let state = self.state.load();
+        if state.log.stream.epoch != epoch {
+            return Err(Refusal::Epoch { here: state.log.stream.epoch });
+        }
+        let offered = from.iter().filter_map(|(partition, from)| {
+            let mutable = state.partitions.get(partition)?;
+            ranges::offer(&state.log, mutable, (epoch, *partition, *from))
+        });
+        Ok((state.log.version, offered.collect()))
+    }
+
     fn change(&self, edit: impl FnOnce(&mut TableState)) {
         let _guard = self.state_change.lock();
         let present = self.state.load_full();
-        let mut next = TableState { log: present.log.clone(), partitions: present.partitions.clone() };
+        let mut next = TableState::clone(&present);
         edit(&mut next);
         self.state.store(Arc::new(next));
     }

@@ -19,6 +19,8 @@ pub enum PartitionStage {
     Paused,
     /// Stopped with an error; `last_error` says what to do.
     Failed,
+    /// Left to other processes.
+    Elsewhere,
 }
 
 impl PartitionStage {
@@ -30,6 +32,7 @@ impl PartitionStage {
             Self::Live => "live",
             Self::Paused => "paused",
             Self::Failed => "failed",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
@@ -110,10 +113,24 @@ impl PartitionProgress {
         record.last_error = Some(error.into());
     }
 
-    /// Something went wrong that is being retried. It does not hide why a partition has failed.
+    /// Other processes consume the partition: but for the counts, what was known of it here is out of date from now on.
+    pub fn elsewhere(&self) {
+        let mut record = self.0.lock();
+        *record = Record {
+            stage: PartitionStage::Elsewhere,
+            rate_rows: record.rows,
+            rows: record.rows,
+            dead_letters: record.dead_letters,
+            tombstones: record.tombstones,
+            ..Record::default()
+        };
+    }
+
+    /// Something went wrong that is being retried. It does not hide why a partition has failed, and is nothing to a partition
+    /// that is consumed elsewhere.
     pub fn trouble(&self, error: impl Into<String>) {
         let mut record = self.0.lock();
-        if record.stage != PartitionStage::Failed {
+        if !matches!(record.stage, PartitionStage::Failed | PartitionStage::Elsewhere) {
             record.last_error = Some(error.into());
         }
     }
@@ -218,5 +235,30 @@ impl ProgressSnapshot {
             last_error: record.last_error.or_else(|| record.seal_error.clone()),
             seal_error: record.seal_error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_is_consumed_elsewhere_has_no_lag_and_no_trouble() {
+        let progress = PartitionProgress::default();
+        progress.batch(BatchProgress { rows: 7, newest_timestamp_ms: Some(1), ..BatchProgress::default() });
+        progress.latest(1000);
+        progress.stage(PartitionStage::CatchingUp);
+        progress.cannot_seal("no code");
+        let snapshot = || ProgressSnapshot::new(0, None, Some(10), Some(&progress));
+        assert_eq!(snapshot().lag, Some(990));
+        progress.elsewhere();
+        progress.trouble("kafka: gone");
+        let told = snapshot();
+        assert_eq!((told.stage, told.rows), (PartitionStage::Elsewhere, 7));
+        assert_eq!((told.lag, told.freshness_ms, told.last_error, told.seal_error), (None, None, None, None));
+
+        progress.stage(PartitionStage::CatchingUp);
+        progress.trouble("kafka: gone");
+        assert!(snapshot().last_error.is_some());
     }
 }

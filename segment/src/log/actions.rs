@@ -10,6 +10,7 @@
 //! | `domainMetadata`, domain `headwater.stream` | [`StreamState`] as JSON |
 //! | `add.tags["headwater.epoch"]` | the stream epoch of the segment's offsets; absent: 0 |
 //! | `commitInfo["headwater.commitId"]` | the ULID of the commit, by which a writer knows its own entry |
+//! | `commitInfo["headwater.commitIds"]` | in its place the ULIDs of all commits, if the entry holds several |
 //!
 //! **Architecture Invariant:** equal arguments build equal actions. A commit that is tried twice at the same
 //! version therefore writes the same entry.
@@ -32,6 +33,7 @@ use crate::{Result, SegmentError};
 const SPEC_KEY: &str = "headwater.spec";
 const DROPPED_KEY: &str = "headwater.dropped";
 const COMMIT_ID_KEY: &str = "headwater.commitId";
+const COMMIT_IDS_KEY: &str = "headwater.commitIds";
 const EPOCH_TAG: &str = "headwater.epoch";
 const STREAM_DOMAIN: &str = "headwater.stream";
 /// How long superseded log entries are kept before a checkpoint lets them go: far longer than any writer may stand still
@@ -60,21 +62,27 @@ pub(super) fn decode(origin: &str, bytes: &[u8]) -> Result<Vec<Action>> {
         .collect()
 }
 
-/// The entry's author: which commit it is and when it was made.
-pub(super) fn commit_info(id: Ulid, at_ms: i64, operation: &str) -> Action {
+/// The entry's author: which commits it holds and when the latest of them was made.
+pub(super) fn commit_info(ids: &[Ulid], at_ms: i64, operation: &str) -> Action {
+    let (key, value) = match ids {
+        [id] => (COMMIT_ID_KEY, id.to_string().into()),
+        _ => (COMMIT_IDS_KEY, ids.iter().map(Ulid::to_string).collect::<Vec<_>>().into()),
+    };
     Action::CommitInfo(CommitInfo {
         timestamp: Some(at_ms),
         operation: Some(operation.into()),
         operation_parameters: Some(HashMap::new()),
         engine_info: Some(concat!("headwater/", env!("CARGO_PKG_VERSION")).into()),
-        info: HashMap::from([(COMMIT_ID_KEY.into(), id.to_string().into())]),
+        info: HashMap::from([(key.into(), value)]),
         ..CommitInfo::default()
     })
 }
 
-/// The commit's ULID, if the entry is ours.
-pub(super) fn commit_id(info: &CommitInfo) -> Option<Ulid> {
-    info.info.get(COMMIT_ID_KEY)?.as_str()?.parse().ok()
+/// The ULIDs of the entry's commits; none if it is not ours.
+pub(super) fn commit_ids(info: &CommitInfo) -> impl Iterator<Item = Ulid> {
+    let several = info.info.get(COMMIT_IDS_KEY).and_then(|ids| ids.as_array()).into_iter().flatten();
+    let ids = info.info.get(COMMIT_ID_KEY).into_iter().chain(several);
+    ids.filter_map(|id| id.as_str()?.parse().ok())
 }
 
 /// Reader 1, writer 7 with `domainMetadata`: any Delta reader can read the table; writers must know domain metadata.

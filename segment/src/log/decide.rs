@@ -1,17 +1,6 @@
 //! What a writer wants to commit, and the pure decision whether the log allows it.
 //!
-//! The rule for a change of one partition, against the state after the last known entry:
-//!
-//! | the entry is already there | same epoch | committed offset | decision |
-//! |---|---|---|---|
-//! | yes | - | - | already committed: success |
-//! | no | yes | equals `from` | write it as the next version |
-//! | no | yes | anything else | fenced |
-//! | no | no | - | fenced |
-//!
-//! "Already there" is known from the commit's id in the entries replayed, and for a segment also from the
-//! segment itself, which outlives every checkpoint. An id that only a checkpoint saw, of a commit without a
-//! segment, is fenced: its writer drops its work and resumes at the committed offset, which is never wrong.
+//! The rule for the changes that may share an entry is in [`draft`](super::draft); all others are decided here, one by one.
 //!
 //! **Architecture Invariant:** no store, no clock, no randomness. The actions are built afresh from each state
 //! that the decision is taken on, because the stream state is written whole: an entry built on an older state
@@ -27,8 +16,10 @@ use uuid::Uuid;
 use super::actions;
 use super::compact::{check_not_collected, decide_compact};
 use super::compatible::check_compatible;
-use super::state::{LogState, SegmentKey};
-use super::stream::{Gap, GapReason, PartitionState, StreamState};
+use super::draft::{Decided, Draft};
+use super::queue::copy;
+use super::state::LogState;
+use super::stream::{GapReason, StreamState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
@@ -168,12 +159,10 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
         return Ok(Decision::AlreadyCommitted);
     }
     match &commit.change {
-        Change::Segment { epoch, meta, schema } => decide_segment(state, commit, *epoch, meta, schema),
-        Change::Offsets { epoch, partition, from, to } => {
-            decide_gap(state, commit, *epoch, *partition, (*from, *to), GapReason::Empty)
-        }
-        Change::Gap { epoch, partition, from, to, reason } => {
-            decide_gap(state, commit, *epoch, *partition, (*from, *to), *reason)
+        Change::Segment { .. } | Change::Offsets { .. } | Change::Gap { .. } => {
+            let mut draft = Draft::behind(state);
+            draft.add(commit)?;
+            Ok(draft.entry()?.map_or(Decision::AlreadyCommitted, Decision::Write))
         }
         Change::FirstStart { epoch, starts, topic_id } => {
             decide_start(state, commit, *epoch, starts, topic_id)
@@ -193,6 +182,30 @@ pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
     }
 }
 
+/// Decides about commits that are to share an entry: one that must have its own, or any number of those that a [`Draft`] takes.
+/// Each has its own outcome; that one is refused changes nothing for the others.
+pub(super) fn decide_together(state: &LogState, commits: &[&Commit]) -> Result<Decided> {
+    if let [commit] = commits {
+        return Ok(match decide(state, commit) {
+            Ok(Decision::Write(entry)) => Decided { outcomes: vec![Ok(())], entry: Some(entry) },
+            Ok(Decision::AlreadyCommitted) => Decided { outcomes: vec![Ok(())], entry: None },
+            Err(error) => Decided { outcomes: vec![Err(error)], entry: None },
+        });
+    }
+    let mut draft = Draft::behind(state);
+    let outcomes = commits.iter().map(|commit| draft.add(commit)).collect();
+    Ok(Decided { outcomes, entry: draft.entry()? })
+}
+
+/// What each of them is told if the write failed with `error` and nothing of it is in the log that is known.
+pub(super) fn decide_failed(state: &LogState, commits: &[&Commit], error: &SegmentError) -> Vec<Result<()>> {
+    let outcomes = commits.iter().map(|commit| match decide(state, commit)? {
+        Decision::AlreadyCommitted => Ok(()),
+        Decision::Write(_) => Err(copy(error)),
+    });
+    outcomes.collect()
+}
+
 /// Decides about creating a table where there is none (`None`) or where one was dropped. The log of a dropped table is
 /// carried on, in a new epoch: a writer that still believes in the old table finds its next version taken, and its epoch over.
 pub(super) fn decide_create(
@@ -201,7 +214,7 @@ pub(super) fn decide_create(
     at_ms: i64,
     spec: &TableSpec,
 ) -> Result<Decision> {
-    let mut write = vec![actions::commit_info(id, at_ms, "CREATE TABLE")];
+    let mut write = vec![actions::commit_info(&[id], at_ms, "CREATE TABLE")];
     let mut stream = StreamState::default();
     match state {
         None => write.push(actions::protocol(&spec.name)?),
@@ -217,63 +230,6 @@ pub(super) fn decide_create(
     write.push(actions::metadata(Uuid::from_u128(id.0), spec, false, at_ms)?);
     write.push(actions::stream(&spec.name, &stream)?);
     Ok(Decision::Write(write))
-}
-
-fn decide_segment(
-    state: &LogState,
-    commit: &Commit,
-    epoch: u32,
-    meta: &SegmentMeta,
-    schema: &TableSchema,
-) -> Result<Decision> {
-    let key: SegmentKey = (meta.partition, epoch, meta.from);
-    if state.segments.get(&key).is_some_and(|segment| segment.id == meta.id) {
-        return Ok(Decision::AlreadyCommitted);
-    }
-    check_range(state, epoch, meta.partition, meta.from, meta.to)?;
-    check_not_collected(state, meta.id)?;
-    let mut add = meta.to_add(schema)?;
-    actions::set_epoch(&mut add, epoch);
-    // An entry that cannot be read back would stop everybody, so it is read back before it is written.
-    SegmentMeta::from_add(&add, &state.schema)?;
-    Ok(Decision::Write(vec![
-        actions::commit_info(commit.id, commit.at_ms, "STREAMING UPDATE"),
-        Action::Add(add),
-        actions::txn(&state.spec, meta.partition, meta.to, commit.at_ms),
-    ]))
-}
-
-fn decide_gap(
-    state: &LogState,
-    commit: &Commit,
-    epoch: u32,
-    partition: i32,
-    (from, to): (i64, i64),
-    reason: GapReason,
-) -> Result<Decision> {
-    let mut partition_state = check_range(state, epoch, partition, from, to)?.clone();
-    partition_state.record(Gap { from, to, reason, at_ms: commit.at_ms });
-    partition_state.committed = to;
-    let mut stream = state.stream.clone();
-    stream.partitions.insert(partition, partition_state);
-    write_stream(state, commit, "STREAMING UPDATE", &stream, [partition])
-}
-
-/// The commit rule: the change must begin where the partition is committed, in the current epoch.
-fn check_range(state: &LogState, epoch: u32, partition: i32, from: i64, to: i64) -> Result<&PartitionState> {
-    let Some(partition_state) = state.stream.partitions.get(&partition) else {
-        return match epoch == state.stream.epoch {
-            true => refused(state, format!("partition {partition} was never begun")),
-            false => Err(fenced(state, partition, from)),
-        };
-    };
-    if epoch != state.stream.epoch || from != partition_state.committed {
-        return Err(fenced(state, partition, from));
-    }
-    if from >= to {
-        return refused(state, format!("partition {partition}: offsets {from} to {to} are not a range"));
-    }
-    Ok(partition_state)
 }
 
 fn decide_start(
@@ -382,7 +338,7 @@ pub(super) fn write_rewritten(
     actions::set_epoch(&mut add, epoch);
     // As for a new segment: what cannot be read back must not be written.
     SegmentMeta::from_add(&add, &state.schema)?;
-    let mut write = vec![actions::commit_info(commit.id, commit.at_ms, "OPTIMIZE")];
+    let mut write = vec![actions::commit_info(&[commit.id], commit.at_ms, "OPTIMIZE")];
     for segment in old {
         let mut remove = actions::remove(&segment.path, segment.size_bytes, commit.at_ms);
         if let Action::Remove(remove) = &mut remove {
@@ -396,7 +352,7 @@ pub(super) fn write_rewritten(
 
 fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Decision> {
     let ids: std::collections::HashSet<&Ulid> = ids.iter().collect();
-    let mut write = vec![actions::commit_info(commit.id, commit.at_ms, "DELETE")];
+    let mut write = vec![actions::commit_info(&[commit.id], commit.at_ms, "DELETE")];
     let mut stream = state.stream.clone();
     for (&(partition, epoch, _), segment) in &state.segments {
         if ids.contains(&segment.id) {
@@ -426,7 +382,7 @@ fn decide_spec(state: &LogState, commit: &Commit, spec: &TableSpec) -> Result<De
     }
     check_compatible(&state.spec, spec).map_err(SegmentError::Refused)?;
     Ok(Decision::Write(vec![
-        actions::commit_info(commit.id, commit.at_ms, "SET TBLPROPERTIES"),
+        actions::commit_info(&[commit.id], commit.at_ms, "SET TBLPROPERTIES"),
         actions::metadata(table_id(state)?, spec, false, commit.at_ms)?,
     ]))
 }
@@ -437,7 +393,7 @@ fn decide_paused(state: &LogState, commit: &Commit, paused: bool) -> Result<Deci
     }
     let stream = StreamState { paused, ..state.stream.clone() };
     Ok(Decision::Write(vec![
-        actions::commit_info(commit.id, commit.at_ms, "SET TBLPROPERTIES"),
+        actions::commit_info(&[commit.id], commit.at_ms, "SET TBLPROPERTIES"),
         actions::stream(&state.spec.name, &stream)?,
     ]))
 }
@@ -445,7 +401,7 @@ fn decide_paused(state: &LogState, commit: &Commit, paused: bool) -> Result<Deci
 fn decide_drop(state: &LogState, commit: &Commit) -> Result<Decision> {
     let stream = StreamState { epoch: state.stream.epoch, ..StreamState::default() };
     let mut write = vec![
-        actions::commit_info(commit.id, commit.at_ms, "DROP TABLE"),
+        actions::commit_info(&[commit.id], commit.at_ms, "DROP TABLE"),
         actions::metadata(table_id(state)?, &state.spec, true, commit.at_ms)?,
         actions::stream(&state.spec.name, &stream)?,
     ];
@@ -463,7 +419,7 @@ fn write_stream(
     moved: impl IntoIterator<Item = i32>,
 ) -> Result<Decision> {
     let mut write = vec![
-        actions::commit_info(commit.id, commit.at_ms, operation),
+        actions::commit_info(&[commit.id], commit.at_ms, operation),
         actions::stream(&state.spec.name, stream)?,
     ];
     let committed = moved
@@ -479,7 +435,7 @@ fn table_id(state: &LogState) -> Result<Uuid> {
     })
 }
 
-fn fenced(state: &LogState, partition: i32, expected: i64) -> SegmentError {
+pub(super) fn fenced(state: &LogState, partition: i32, expected: i64) -> SegmentError {
     SegmentError::Fenced {
         table: state.spec.name.clone(),
         partition,

@@ -26,18 +26,27 @@ pub fn table_root(store_root: &Path, table: &str) -> Path {
 /// # Errors
 /// `Store` if the store cannot be read, `Corrupt` if a log is damaged.
 pub async fn list_tables(store: &Arc<dyn ObjectStore>, store_root: &Path) -> Result<Vec<String>> {
-    let directory = store_root.clone().join("tables");
-    let listed = store.list_with_delimiter(Some(&directory)).await;
-    let listed = listed
-        .map_err(|error| SegmentError::store(format!("listing the tables under {directory}"), error))?;
-    let opened = futures::stream::iter(listed.common_prefixes).map(|root| async move {
-        let exists = TableLog::open(store.clone(), root.clone()).await?.is_some();
-        Ok::<_, SegmentError>(exists.then(|| root.filename().unwrap_or_default().to_string()))
+    let directories = table_directories(store, store_root).await?;
+    let opened = futures::stream::iter(directories).map(|name| async move {
+        let exists = TableLog::open(store.clone(), table_root(store_root, &name)).await?.is_some();
+        Ok::<_, SegmentError>(exists.then_some(name))
     });
     let names: Vec<Option<String>> = opened.buffered(OPEN_AT_ONCE).try_collect().await?;
     let mut names: Vec<String> = names.into_iter().flatten().collect();
     names.sort_unstable();
     Ok(names)
+}
+
+/// Names of tables that there are or were: one listing, no log is opened.
+///
+/// # Errors
+/// `Store` if the store cannot be listed.
+pub async fn table_directories(store: &Arc<dyn ObjectStore>, store_root: &Path) -> Result<Vec<String>> {
+    let directory = store_root.clone().join("tables");
+    let listed = store.list_with_delimiter(Some(&directory)).await;
+    let listed = listed
+        .map_err(|error| SegmentError::store(format!("listing the tables under {directory}"), error))?;
+    Ok(listed.common_prefixes.iter().filter_map(|root| root.filename().map(str::to_string)).collect())
 }
 
 impl TableLog {

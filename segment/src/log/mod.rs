@@ -29,6 +29,22 @@
 //! or (for a change without a segment) the writer is fenced and resumes at the committed offset. A zombie,
 //! whose partition was taken over, meets the successor's entry on its way and finds the offset moved: fenced.
 //!
+//! # Several commits in one entry
+//!
+//! A write takes as long as the store takes, so what a process wants to commit meanwhile [waits](queue) and then goes out
+//! [together](draft), as one version with several segments. What holds of a lone commit holds of each of them:
+//!
+//! 1. What is decided about a commit is what would be decided if it were alone: those that share an entry are of different
+//!    partitions, and none changes what another depends on. The entry holds those that are not refused, and no other.
+//! 2. Whatever becomes of the write becomes of all: an entry is one object. If another took the version, all are decided
+//!    anew on what it says. The proof above never counts commits: X is aimed at v, alone or in any company, only by a
+//!    writer that found X in no entry below v. The company may change from try to try.
+//! 3. Each caller has his own answer, and none before it is true: that his commit is in the log when the entry is there, that
+//!    it is refused when the log says so.
+//! 4. The ids of all are in the entry. A build of Headwater that does not know of several reads the same table from it, and
+//!    only fails to know those ids, which no commit of its own has.
+//! 5. A version thus adds any number of segments, at most one per partition, and moves as many committed offsets.
+//!
 //! # Dropping
 //!
 //! Dropping a table writes an entry that marks it and removes its segments; [`TableLog::purge`] then deletes its
@@ -44,8 +60,10 @@ mod checkpoint;
 mod compact;
 mod compatible;
 mod decide;
+mod draft;
 mod files;
 mod maintenance;
+mod queue;
 mod references;
 #[cfg(test)]
 mod simulation;
@@ -56,11 +74,11 @@ mod table_log;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use compact::Conflict;
 pub use decide::{Change, Commit};
-pub use maintenance::{list_tables, self_test, table_root};
+pub use maintenance::{list_tables, self_test, table_directories, table_root};
 pub use references::{References, Standing};
 pub use snapshot::LogSnapshot;
 pub use stream::{ClosedEpoch, Gap, GapReason, PartitionState, StreamState};

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ulid::Ulid;
+
 use super::compatible::check_compatible;
 use super::stream::{PartitionState, StreamState};
 use crate::schema::TableSchema;
@@ -31,6 +33,32 @@ impl LogSnapshot {
     /// The offset at which consumption of a partition resumes; `None` if it was never begun.
     pub fn committed(&self, partition: i32) -> Option<i64> {
         self.stream.partitions.get(&partition).map(|state| state.committed)
+    }
+
+    /// A sealed segment of a partition, of any epoch, by its first offset and its identity.
+    pub fn segment(&self, partition: i32, from: i64, id: Ulid) -> Option<&Arc<SegmentMeta>> {
+        let closed = self.stream.closed.iter().map(|closed| closed.epoch);
+        let mut epochs = std::iter::once(self.stream.epoch).chain(closed);
+        epochs.find_map(|epoch| self.segment_at(epoch, partition, from).filter(|segment| segment.id == id))
+    }
+
+    /// The sealed segment that holds an offset of a partition in an epoch.
+    pub fn segment_at(&self, epoch: u32, partition: i32, offset: i64) -> Option<&Arc<SegmentMeta>> {
+        // The last one that does not begin behind the offset.
+        let (mut low, mut high) = (0, self.segments.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let segment = &self.segments[middle];
+            let begins = (segment.partition, self.segment_epochs[middle], segment.from);
+            match begins <= (partition, epoch, offset) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        let last = low.checked_sub(1)?;
+        let segment = &self.segments[last];
+        let is_of = segment.partition == partition && self.segment_epochs[last] == epoch;
+        (is_of && offset < segment.to).then_some(segment)
     }
 
     /// Whether the table may get `spec` instead of its present one.

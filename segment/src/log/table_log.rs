@@ -8,12 +8,14 @@ use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::Mutex;
+use tokio::sync::oneshot::error::TryRecvError;
 use ulid::Ulid;
 
 use super::actions;
 use super::checkpoint::{self, CHECKPOINT_EVERY};
-use super::decide::{Change, Commit, Decision, decide, decide_create};
+use super::decide::{Change, Commit, Decision, decide_create, decide_failed, decide_together};
 use super::files::LogFiles;
+use super::queue::{CommitQueue, Group, to_each};
 use super::references::References;
 use super::snapshot::LogSnapshot;
 use super::state::LogState;
@@ -42,6 +44,7 @@ struct Inner {
     snapshot: ArcSwap<LogSnapshot>,
     /// Held across store calls: two commits of one process would only race for the same version.
     writer: Mutex<Writer>,
+    queue: CommitQueue,
     checkpointing: AtomicBool,
 }
 
@@ -84,9 +87,15 @@ impl TableLog {
             table_id: state.table_id.clone(),
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             writer: Mutex::new(Writer { state: Some(state), looked_at: Some(Instant::now()) }),
+            queue: CommitQueue::default(),
             checkpointing: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The table's identity: another one has the name after a drop and a new creation.
+    pub fn table_id(&self) -> &str {
+        &self.inner.table_id
     }
 
     /// The newest version that this process knows.
@@ -124,35 +133,50 @@ impl TableLog {
     /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
     /// - `Conflict`: what a segment was written anew from is not in the table any more. Drop the work.
     /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.
+    /// - Cancel by dropping: it is not known then whether the change is in the log, or will be.
     pub async fn commit(&self, commit: &Commit) -> Result<Arc<LogSnapshot>> {
         let inner = &*self.inner;
-        let mut writer = inner.writer.lock().await;
-        let is_fresh = writer.looked_at.is_some_and(|at| at.elapsed() <= KNOWN_VERSION_AGE_MAX);
-        if writer.state.is_none() || !is_fresh {
-            inner.files.catch_up(&mut writer.state).await?;
-        }
-        let before = writer.state.as_ref().map(|state| state.version);
-        let decided =
-            commit_loop(&inner.files, &mut writer.state, |state| decide(inner.live(state)?, commit)).await;
-        let written = match decided {
-            Ok(written) => written,
-            Err(error) => {
-                // What was read on the way is news all the same.
-                let newer = writer.state.as_ref().filter(|state| Some(state.version) > before);
-                if newer.is_some_and(|state| inner.live(Some(state)).is_ok()) {
-                    inner.publish(newer)?;
-                }
-                return Err(error);
-            }
+        let mut answer = inner.queue.push(commit.clone());
+        let mut writer = tokio::select! {
+            biased;
+            answered = &mut answer => return answered.unwrap_or_else(|_| Err(inner.unanswered())),
+            writer = inner.writer.lock() => writer,
         };
-        writer.looked_at = Some(Instant::now());
-        if let Some(version) = written.filter(|version| version % CHECKPOINT_EVERY == 0) {
-            self.checkpoint_in_background(version);
+        // It is among the first that wait, or somebody else has just been at it.
+        loop {
+            match answer.try_recv() {
+                Ok(answer) => return answer,
+                Err(TryRecvError::Empty) => self.commit_next(&mut writer).await,
+                Err(TryRecvError::Closed) => return Err(inner.unanswered()),
+            }
         }
-        match commit.change {
-            Change::Drop => Ok(self.snapshot()),
-            _ => inner.publish(writer.state.as_ref()),
-        }
+    }
+
+    /// Commits those whose turn it is, and answers them.
+    async fn commit_next(&self, writer: &mut Writer) {
+        let inner = &*self.inner;
+        let mut group = inner.queue.take();
+        let outcomes = match inner.commit_group(writer, &mut group).await {
+            Ok((outcomes, written)) => {
+                if let Some(version) = written.filter(|version| version % CHECKPOINT_EVERY == 0) {
+                    self.checkpoint_in_background(version);
+                }
+                outcomes
+            }
+            Err(error) => match inner.live(writer.state.as_ref()) {
+                Ok(state) => decide_failed(state, &group.wanted(), &error),
+                Err(_) => to_each(error, group.len()),
+            },
+        };
+        // What was read on the way is news even if nothing was written. A table that is dropped has no more.
+        let snapshot = inner.publish(writer.state.as_ref()).unwrap_or_else(|_| self.snapshot());
+        group.answer(outcomes, &snapshot);
+    }
+
+    /// From now on at most so many commits share an entry of the log. For measuring what that is worth.
+    #[doc(hidden)]
+    pub fn limit_commits_per_entry(&self, commits_max: usize) {
+        self.inner.queue.limit(commits_max);
     }
 
     /// Gives the table another spec; one that is already in force is a success.
@@ -222,6 +246,12 @@ impl TableLog {
         self.inner.writer.lock().await.looked_at = None;
     }
 
+    /// Makes all commits wait.
+    #[cfg(test)]
+    pub(super) async fn hold(&self) -> impl Sized + '_ {
+        self.inner.writer.lock().await
+    }
+
     async fn commit_now(&self, change: Change) -> Result<Arc<LogSnapshot>> {
         self.commit(&Commit { id: Ulid::new(), at_ms: now_ms(), change }).await
     }
@@ -250,6 +280,32 @@ impl TableLog {
 }
 
 impl Inner {
+    /// What became of each of a group, and the version that was written, if one was. An error leaves all of them open.
+    async fn commit_group(
+        &self,
+        writer: &mut Writer,
+        group: &mut Group<'_>,
+    ) -> Result<(Vec<Result<()>>, Option<u64>)> {
+        let is_fresh = writer.looked_at.is_some_and(|at| at.elapsed() <= KNOWN_VERSION_AGE_MAX);
+        if writer.state.is_none() || !is_fresh {
+            self.files.catch_up(&mut writer.state).await?;
+        }
+        let mut outcomes = Vec::new();
+        let written = commit_loop(&self.files, &mut writer.state, |state| {
+            let decided = decide_together(self.live(state)?, &group.wanted())?;
+            outcomes = decided.outcomes;
+            Ok(decided.entry.map_or(Decision::AlreadyCommitted, Decision::Write))
+        });
+        let written = written.await?;
+        writer.looked_at = Some(Instant::now());
+        Ok((outcomes, written))
+    }
+
+    fn unanswered(&self) -> SegmentError {
+        let context = format!("table {}: committing", self.files.table);
+        SegmentError::Log { context, message: "whoever was at it has failed; try again".into() }
+    }
+
     /// The state, if it is still that of the table which this handle was opened on.
     fn live<'a>(&self, state: Option<&'a LogState>) -> Result<&'a LogState> {
         state
@@ -277,7 +333,7 @@ impl Inner {
 async fn commit_loop(
     files: &LogFiles,
     slot: &mut Option<LogState>,
-    decide: impl Fn(Option<&LogState>) -> Result<Decision>,
+    mut decide: impl FnMut(Option<&LogState>) -> Result<Decision>,
 ) -> Result<Option<u64>> {
     loop {
         let actions = match decide(slot.as_ref())? {

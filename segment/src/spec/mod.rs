@@ -73,8 +73,15 @@ pub struct TableSpec {
     /// Sealed segments whose newest row is older than this are removed.
     #[serde(skip_serializing_if = "Option::is_none", with = "units::optional_duration_text")]
     pub retention: Option<Duration>,
+    /// On how many nodes of a cluster open rows are, and sealed segments are kept at hand. 1 to 7.
+    #[serde(skip_serializing_if = "is_one")]
+    pub replication: usize,
     /// Where undecodable messages go.
     pub dead_letters: DeadLetterTarget,
+}
+
+fn is_one(number: &usize) -> bool {
+    *number == 1
 }
 
 /// One column of a spec. Written out, it leaves away what is the default.

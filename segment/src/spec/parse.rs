@@ -29,8 +29,20 @@ const SEAL_AGE_LIMITS: (Duration, Duration) = (Duration::from_secs(1), Duration:
 const RETENTION_LIMITS: (Duration, Duration) =
     (Duration::from_secs(60), Duration::from_secs(100 * 366 * 86_400));
 
-const TABLE_KEYS: [&str; 8] =
-    ["name", "columns", "time_column", "sort_key", "stream", "seal", "retention", "dead_letters"];
+/// On how many nodes the same rows may be.
+const REPLICATION_MAX: u64 = 7;
+
+const TABLE_KEYS: [&str; 9] = [
+    "name",
+    "columns",
+    "time_column",
+    "sort_key",
+    "stream",
+    "seal",
+    "retention",
+    "replication",
+    "dead_letters",
+];
 const COLUMN_KEYS: [&str; 6] = ["name", "type", "nullable", "path", "on_error", "index"];
 const SEAL_KEYS: [&str; 3] = ["rows_max", "bytes_max", "age_max"];
 
@@ -65,6 +77,8 @@ fn read_table(document: &Value, faults: &mut Faults) -> Option<TableSpec> {
     let seal = root.get("seal").map_or(Some(SealSpec::default()), |value| read_seal(value, faults));
     let retention =
         root.optional("retention", None, faults, |value| read_duration(value, RETENTION_LIMITS).map(Some));
+    let replication =
+        root.optional("replication", 1, faults, |value| read_replication(value).map(|nodes| nodes as usize));
     let dead_letters = root
         .get("dead_letters")
         .map_or(Some(DeadLetterTarget::default()), |value| read_dead_letters(value, faults));
@@ -82,6 +96,7 @@ fn read_table(document: &Value, faults: &mut Faults) -> Option<TableSpec> {
         stream: stream?,
         seal: seal?,
         retention: retention?,
+        replication: replication?,
         dead_letters: dead_letters?,
     })
 }
@@ -279,6 +294,13 @@ fn read_number(value: &Value, parse: impl Fn(&str) -> Result<u64, String>) -> Re
         other => {
             other.as_u64().ok_or_else(|| format!("must be a whole number, not negative, not {}", kind(other)))
         }
+    }
+}
+
+fn read_replication(value: &Value) -> Result<u64, String> {
+    match value.as_u64() {
+        Some(nodes) if (1..=REPLICATION_MAX).contains(&nodes) => Ok(nodes),
+        _ => Err(format!("must be a whole number from 1 to {REPLICATION_MAX}")),
     }
 }
 

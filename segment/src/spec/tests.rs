@@ -239,6 +239,8 @@ fn single_faults() {
         (&with("seal: {}", "seal: 5"), "seal", "must be a mapping"),
         (&with("seal: {}", "seal: {bytes_max: -5}"), "seal.bytes_max", "not negative"),
         (&with("seal: {}", "retention: 1s"), "retention", "between 60 seconds"),
+        (&with("seal: {}", "replication: 0"), "replication", "from 1 to 7"),
+        (&with("seal: {}", "replication: two"), "replication", "from 1 to 7"),
         (&with("seal: {}", "dead_letters: {topic: x}"), "dead_letters.topic", "must not be the topic"),
         (&with("[h:1]", "[]"), "stream.brokers", "at least one"),
         (&with("[h:1]", "'h:1,'"), "stream.brokers", "host:port"),
@@ -393,10 +395,17 @@ fn any_spec() -> impl Strategy<Value = TableSpec> {
         any::<(Index, bool)>(),
         vec(any::<Index>(), 0..4),
         any_stream(),
-        (seal, option::of(60_000..1_000_000_000_000_u64), dead_letters),
+        (seal, option::of(60_000..1_000_000_000_000_u64), 1..=7_usize, dead_letters),
     )
         .prop_map(
-            |(name, mut columns, (time, has_time), sort, stream, (seal, retention, dead_letters))| {
+            |(
+                name,
+                mut columns,
+                (time, has_time),
+                sort,
+                stream,
+                (seal, retention, replication, dead_letters),
+            )| {
                 let mut seen = std::collections::HashSet::new();
                 columns.retain(|column| seen.insert(column.name.to_lowercase()));
                 let time_column = has_time.then(|| {
@@ -419,6 +428,7 @@ fn any_spec() -> impl Strategy<Value = TableSpec> {
                     stream,
                     seal: SealSpec { rows_max, bytes_max, age_max: Duration::from_millis(age_ms) },
                     retention: retention.map(Duration::from_millis),
+                    replication,
                     dead_letters: dead_letters.map_or(DeadLetterTarget::Table, DeadLetterTarget::Topic),
                 }
             },

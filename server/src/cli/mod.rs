@@ -54,6 +54,9 @@ pub(crate) struct NodeArguments {
     /// file:///path, s3://bucket/prefix or memory:// (setting store.url).
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// What the node does in its cluster: broker, data or all (setting cluster.role).
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// Any setting by its dotted path; may be repeated.
     #[arg(long, value_name = "PATH=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,

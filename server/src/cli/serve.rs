@@ -74,7 +74,8 @@ pub(crate) fn print_config(arguments: &NodeArguments) -> Result<(), CliError> {
 fn load(arguments: &NodeArguments) -> Result<Config, CliError> {
     let listen = arguments.listen.map(|listen| ("http.listen".to_string(), listen.to_string()));
     let store = arguments.store.clone().map(|store| ("store.url".to_string(), store));
-    let settings: Vec<_> = arguments.set.iter().cloned().chain(listen).chain(store).collect();
+    let role = arguments.role.clone().map(|role| ("cluster.role".to_string(), role));
+    let settings: Vec<_> = arguments.set.iter().cloned().chain(listen).chain(store).chain(role).collect();
     let environment = std::env::vars().filter(|(name, _)| name != "HEADWATER_CONFIG");
     Config::load(arguments.config.as_deref(), environment, &settings)
         .map_err(|error| CliError::Usage(error.to_string()))

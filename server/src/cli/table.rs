@@ -111,11 +111,16 @@ fn apply(client: &Client, file: &Path, out: &mut impl Write) -> Result<(), CliEr
     Ok(writeln!(out, "table {}: {applied}", spec.name)?)
 }
 
+/// The tables and how far they are. Replicas consume the same partition; the one that is furthest speaks for it.
+const TABLES: &str = "SELECT table_name, count(*) AS partitions, sum(visible_offset - first_offset) AS offsets, sum(lag) AS lag, \
+     round(sum(rows_per_second), 1) AS rows_per_second, min(freshness_ms) AS freshness_ms \
+     FROM (SELECT *, row_number() OVER (PARTITION BY table_name, \"partition\" ORDER BY \
+     CASE state WHEN 'live' THEN 1 WHEN 'catching_up' THEN 2 WHEN 'paused' THEN 3 WHEN 'failed' THEN 4 ELSE 5 END, \
+     visible_offset DESC NULLS LAST, node) AS place FROM system.partitions) AS placed \
+     WHERE place = 1 GROUP BY table_name ORDER BY table_name";
+
 fn list(client: &Client, as_json: bool, out: &mut impl Write) -> Result<(), CliError> {
-    let statement = "SELECT table_name, count(*) AS partitions, sum(visible_offset - first_offset) AS offsets, sum(lag) AS lag, \
-                     round(sum(rows_per_second), 1) AS rows_per_second, min(freshness_ms) AS freshness_ms \
-                     FROM system.partitions GROUP BY table_name ORDER BY table_name";
-    let request = json!({ "sql": statement, "format": "json" }).to_string();
+    let request = json!({ "sql": TABLES, "format": "json" }).to_string();
     let answer = client.json(Method::POST, "/sql", Some(request))?;
     let names = client.json(Method::GET, "/tables", None)?;
     if as_json {
@@ -204,4 +209,43 @@ fn seal(client: &Client, one: &OnePartition, out: &mut impl Write) -> Result<(),
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::TryStreamExt;
+    use headwater_broker::engine::{EngineConfig, QueryEngine};
+    use headwater_broker::request::QueryRequest;
+    use headwater_segment::live::Tables;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn replicas_do_not_count_twice() {
+        let rows = "(SELECT column1 AS table_name, column2 AS \"partition\", column3 AS state, 10 AS first_offset, \
+                    column4 AS visible_offset, column5 AS lag, 1.25 AS rows_per_second, column6 AS freshness_ms, \
+                    column7 AS node FROM (VALUES \
+                    ('a', 0, 'catching_up', 900, 100, 5, 'n1'), ('a', 0, 'live', 110, 1, 20, 'n2'), \
+                    ('a', 0, 'live', 120, 2, 30, 'n3'), ('a', 1, 'paused', 50, NULL, NULL, 'n1'), \
+                    ('b', 0, 'starting', NULL, NULL, NULL, NULL))) AS partitions";
+        let engine = QueryEngine::new(EngineConfig::default(), Arc::new(Tables::default())).unwrap();
+        for (expected, count) in [
+            (
+                "table_name = 'a' AND partitions = 2 AND offsets = 150 AND lag = 2 AND rows_per_second = 2.5",
+                1,
+            ),
+            ("table_name = 'a' AND freshness_ms = 30", 1),
+            ("table_name = 'b' AND partitions = 1 AND offsets IS NULL", 1),
+            ("true", 2),
+        ] {
+            let listed = TABLES.replace("system.partitions", rows);
+            let sql = format!("SELECT * FROM ({listed}) AS listed WHERE {expected}");
+            let answer = engine.run(QueryRequest { sql, ..QueryRequest::default() }).await.unwrap();
+            let batches: Vec<_> = answer.stream.try_collect().await.unwrap();
+            let found: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+            assert_eq!(found, count, "{expected}");
+        }
+    }
 }

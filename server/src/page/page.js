@@ -100,17 +100,38 @@ function tile(id, value, unit) {
 
 const live = { tables: new Map(), selected: null, history: new Map(), columns: new Map() };
 
+// Segments per table and state. Replicas have their own open segments of the same partition, which are one segment to a reader.
+const SEGMENTS =
+  'SELECT table_name, state, sum(segments) AS segments FROM (SELECT table_name, state, "partition", max(segments) AS segments FROM ' +
+  '(SELECT table_name, state, "partition", node, count(*) AS segments FROM system.segments GROUP BY table_name, state, "partition", node) AS held ' +
+  'GROUP BY table_name, state, "partition") AS counted GROUP BY table_name, state ORDER BY state';
+
+const STATES = ["live", "catching_up", "paused", "failed", "starting"];
+
+// One row per partition: of replicas, that of the one that is furthest.
+function furthest(rows) {
+  const best = new Map();
+  for (const row of rows) {
+    const other = best.get(row.partition);
+    const ahead = other && (STATES.indexOf(other.state) - STATES.indexOf(row.state) || Number(row.visible_offset) - Number(other.visible_offset));
+    if (!other || ahead > 0) best.set(row.partition, row);
+  }
+  return [...best.values()];
+}
+
 async function pollOnce(signal) {
   const [names, partitions, segments] = await Promise.all([
     rowsOf("SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY table_name", signal),
     rowsOf('SELECT * FROM system.partitions ORDER BY table_name, "partition"', signal),
-    rowsOf('SELECT table_name, state, count(*) AS segments, sum("rows") AS "rows", sum(size_bytes) AS size_bytes FROM system.segments GROUP BY table_name, state ORDER BY state', signal),
+    rowsOf(SEGMENTS, signal),
   ]);
   const counts = await countRows(names.slice(0, TABLES_COUNTED_MAX).map((row) => row.name), signal);
   const tables = new Map();
   for (const { name } of names) {
-    const own = partitions.filter((row) => row.table_name === name);
+    const consumed = partitions.filter((row) => row.table_name === name);
+    const own = furthest(consumed);
     tables.set(name, {
+      consumed,
       partitions: own,
       segments: segments.filter((row) => row.table_name === name),
       rows: counts.get(name)?.rows ?? null,
@@ -211,18 +232,19 @@ function drawSelected(name, table) {
 }
 
 function drawPartitions(table) {
-  const rows = table.partitions.map((row) => [
+  const across = table.consumed.some((row) => known(row.node));
+  const rows = table.consumed.map((row) => [
     row.partition, row.state, whole(row.first_offset), whole(row.committed_offset), whole(row.visible_offset),
-    whole(row.latest_offset), whole(row.lag), whole(row.rows_per_second), duration(row.freshness_ms).join(" "), whole(row.dead_letters),
+    whole(row.latest_offset), whole(row.lag), whole(row.rows_per_second), duration(row.freshness_ms).join(" "), whole(row.dead_letters), ...(across ? [row.node] : []),
   ]);
-  const heads = ["partition", "state", "first offset", "committed", "visible", "latest in Kafka", "lag", "rows/s", "newest row", "dead letters"];
-  byId("partitions").replaceChildren(plainTable(heads, rows, (i) => i !== 1));
+  const heads = ["partition", "state", "first offset", "committed", "visible", "latest in Kafka", "lag", "rows/s", "newest row", "dead letters", ...(across ? ["node"] : [])];
+  byId("partitions").replaceChildren(plainTable(heads, rows, (i) => i !== 1 && i !== 10));
 }
 
 async function drawSegments(name) {
   try {
-    const rows = await rowsOf(`SELECT "partition", from_offset, to_offset, "rows", size_bytes, state, path FROM system.segments WHERE table_name = ${literal(name)} ORDER BY to_offset DESC, "partition" LIMIT 20`, AbortSignal.timeout(ANSWER_WAIT_MS));
-    const cells = rows.map((row) => [row.partition, whole(row.from_offset), whole(row.to_offset), whole(row.rows), bytes(row.size_bytes), row.state, row.path ?? UNKNOWN]);
+    const rows = await rowsOf(`SELECT "partition", from_offset, to_offset, "rows", size_bytes, state, path, node FROM system.segments WHERE table_name = ${literal(name)} ORDER BY to_offset DESC, "partition" LIMIT 20`, AbortSignal.timeout(ANSWER_WAIT_MS));
+    const cells = rows.map((row) => [row.partition, whole(row.from_offset), whole(row.to_offset), whole(row.rows), bytes(row.size_bytes), row.state, row.path ?? (row.node ? "in memory on " + row.node : UNKNOWN)]);
     byId("segments").replaceChildren(plainTable(["partition", "from", "to", "rows", "size", "state", "object"], cells, (i) => i < 5));
   } catch {
     byId("segments").replaceChildren(element("p", "not available now", "muted"));

@@ -63,6 +63,9 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        for name, value in getattr(item, "funcargs", {}).items():
-            if isinstance(value, Headwater):
-                report.sections.append((f"log of {name}", value.log_text()[-6000:]))
+        shown = set()
+        for value in getattr(item, "funcargs", {}).values():
+            processes = {value} if isinstance(value, Headwater) else set(getattr(value, "processes", []))
+            for process in processes - shown:
+                shown.add(process)
+                report.sections.append((f"log of {process.directory.name}", process.log_text()[-6000:]))

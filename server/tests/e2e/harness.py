@@ -25,6 +25,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def free_udp_port():
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
 def unique(prefix):
     return f"{prefix}_{uuid.uuid4().hex[:8]}"
 
@@ -110,7 +116,7 @@ class Headwater:
         assert ended is None, f"headwater ended with {ended}:\n{self.log_text()[-3000:]}"
         try:
             return requests.get(f"{self.url}/healthz", timeout=2).text == "ok"
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def stop(self, within=WAIT_S):

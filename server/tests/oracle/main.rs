@@ -1,14 +1,16 @@
 //! The oracle: random tables, messages and queries, answered by Headwater in random mixtures of open, sealing and
 //! sealed segments, with inverted indexes and bloom filters by choice, forced on and off, with and without zone maps and the
-//! fused aggregate, with the plan of an earlier run and with a new one, and by plain DataFusion over the rows that a second,
-//! slow decoder finds.
+//! fused aggregate, with the plan of an earlier run and with a new one, by one process and by the nodes of a cluster of which
+//! each knows another version of the log, and by plain DataFusion over the rows that a second, slow decoder finds.
 //!
 //! One case is one seed. `HEADWATER_ORACLE_CASES` says how many cases run (48), `HEADWATER_ORACLE_SEED` where they
 //! begin (0): a failure names the seed with which it comes back alone.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cluster;
 mod exact;
 mod expression;
+mod filling;
 mod message;
 mod number;
 mod query;
@@ -29,6 +31,7 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
+use headwater_broker::QueryError;
 use headwater_segment::schema::TableSchema;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -51,14 +54,15 @@ fn environment(name: &str, default: u64) -> u64 {
 
 /// Cases whose number leaves `part` when divided by 2: tests run side by side.
 fn run_cases(part: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Nodes serve while others ask.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let first = environment("HEADWATER_ORACLE_SEED", 0);
     let cases = environment("HEADWATER_ORACLE_CASES", CASES_DEFAULT);
     let mut tally = Tally::default();
     for seed in (first..first + cases).filter(|seed| seed % 2 == part) {
         runtime.block_on(case(seed, &mut tally));
     }
-    let Tally { asked, again, kept, from_results, refused } = tally;
+    let Tally { asked, again, kept, from_results, across_again, across_kept, refused } = tally;
     // Queries that are an error for both prove little.
     assert!(
         refused.len() <= 10 + asked / 10,
@@ -71,6 +75,10 @@ fn run_cases(part: u64) {
         "only {from_results} of {again} third runs had results of the second"
     );
     assert!(kept * 2 >= again, "only {kept} of {again} second runs had the plan of the first");
+    assert!(
+        across_kept * 3 >= across_again,
+        "only {across_kept} of {across_again} second runs on several nodes had the plan of the first"
+    );
 }
 
 /// What the cases did.
@@ -84,6 +92,10 @@ struct Tally {
     kept: usize,
     /// Of third runs: those that found partial aggregates of the second.
     from_results: usize,
+    /// Second runs of a query on several nodes, where plans are kept.
+    across_again: usize,
+    /// Those of them that used the plan of the first.
+    across_kept: usize,
     /// Queries that are an error for both sides.
     refused: Vec<String>,
 }
@@ -122,7 +134,7 @@ async fn case(seed: u64, tally: &mut Tally) {
     let is_large = random.random_ratio(1, 32);
     let messages = if is_large { MESSAGES_LARGE } else { [6, 40, 120][random.random_range(0..3)] };
     let streams = [stream(&mut random, "t1", messages), stream(&mut random, "t2", messages.min(60))];
-    let world = World::new(&mut random, &streams).await;
+    let mut world = World::new(&mut random, &streams).await;
     let partitions = random.random_range(1..4);
     let config =
         SessionConfig::new().with_target_partitions(partitions).with_default_catalog_and_schema("c", "s");
@@ -146,13 +158,16 @@ async fn case(seed: u64, tally: &mut Tally) {
     let random_queries = (0..QUERIES_PER_CASE).map(|_| query(&mut random, &shapes, is_large));
     let queries: Vec<Query> = everything.into_iter().chain(random_queries).collect();
     for query in &queries {
-        match compare(&world, &plain, query, tally).await {
+        match compare(&mut random, &mut world, &plain, query, tally).await {
             Ok(None) => {}
             Ok(Some(error)) => tally.refused.push(format!("{error}: {}", query.sql)),
             Err(difference) => {
+                let explained = explained(query);
+                let text = |error: QueryError| error.to_string();
                 let plans = [
-                    world.engines()[0].run(&explained(query)).await.0,
-                    plain_answer(&plain, &explained(query)).await,
+                    ("Headwater", world.engines()[0].run(&explained).await.0.map_err(text)),
+                    ("several nodes", world.cluster.engine.clone().run(&explained).await.0.map_err(text)),
+                    ("plain DataFusion", plain_answer(&plain, &explained).await),
                 ];
                 panic!("{difference}\n{}", report(seed, &streams, &world, &all_rows, query, plans));
             }
@@ -176,17 +191,20 @@ async fn plain_answer(plain: &SessionContext, sql: &str) -> Result<Vec<RecordBat
     answer.await.map_err(|error| error.to_string())
 }
 
-/// Asks both sides. `Ok` with the error of plain DataFusion if both fail, `Err` if they differ.
+/// Asks all sides. `Ok` with the error of plain DataFusion if all fail, `Err` if they differ.
 async fn compare(
-    world: &World,
+    random: &mut StdRng,
+    world: &mut World<'_>,
     plain: &SessionContext,
     query: &Query,
     tally: &mut Tally,
 ) -> Result<Option<String>, String> {
     let expected = plain_answer(plain, &exact::expected(&query.sql)).await;
     let asked = exact::asked(&query.sql);
+    let mut kind = None;
     for engine in world.engines() {
         let (found, _, _) = engine.run(&asked).await;
+        kind = kind.or(found.as_ref().err().map(|error| error.kind));
         difference(query, &expected, found).map_err(|text| format!("{}: {text}", engine.name))?;
         if engine.keeps_plans && expected.is_ok() {
             let (found, is_kept, _) = engine.run(&asked).await;
@@ -202,6 +220,25 @@ async fn compare(
                 .map_err(|text| format!("{}, third run ({segments} segments kept): {text}", engine.name))?;
         }
     }
+    let engine = world.cluster.engine.clone();
+    for run in 1..3 {
+        let found = match random.random_bool(0.5) {
+            true => tokio::join!(engine.run(&asked), world.cluster.happen(random)).0,
+            false => engine.run(&asked).await,
+        };
+        let (found, is_kept, _) = found;
+        let at = format!("{}, run {run} (plan kept: {is_kept})", engine.name);
+        if let (Some(kind), Err(error)) = (kind, &found)
+            && kind != error.kind
+        {
+            return Err(format!("{at}: the error is {error}, of kind {:?}, not {kind:?}", error.kind));
+        }
+        difference(query, &expected, found).map_err(|text| format!("{at}: {text}"))?;
+        if engine.keeps_plans && expected.is_ok() && run > 1 {
+            tally.across_again += 1;
+            tally.across_kept += usize::from(is_kept);
+        }
+    }
     let is_overflow = query.sql.contains('«');
     Ok(expected.err().filter(|_| !is_overflow))
 }
@@ -209,13 +246,17 @@ async fn compare(
 fn difference(
     query: &Query,
     expected: &Result<Vec<RecordBatch>, String>,
-    found: Result<Vec<RecordBatch>, String>,
+    found: Result<Vec<RecordBatch>, QueryError>,
 ) -> Result<(), String> {
     let (expected, found) = match (expected, found) {
         (Err(_), Err(_)) => return Ok(()),
-        (Ok(_), Err(error)) if exact::sums(&query.sql) && error.contains("sum overflows") => return Ok(()),
+        (Ok(_), Err(error)) if exact::sums(&query.sql) && error.to_string().contains("sum overflows") => {
+            return Ok(());
+        }
         (Ok(expected), Ok(found)) => (expected, found),
-        (Ok(_), Err(error)) => return Err(format!("only Headwater fails: {error}")),
+        (Ok(_), Err(error)) => {
+            return Err(format!("only Headwater fails: {error} ({:?})", error.kind));
+        }
         (Err(error), Ok(_)) => return Err(format!("only plain DataFusion fails: {error}")),
     };
     let types = |batches: &[RecordBatch]| -> Vec<String> {
@@ -248,17 +289,18 @@ fn difference(
 fn report(
     seed: u64,
     streams: &[Stream],
-    world: &World,
+    world: &World<'_>,
     rows: &[Vec<Vec<Datum>>],
     query: &Query,
-    plans: [Result<Vec<RecordBatch>, String>; 2],
+    plans: [(&str, Result<Vec<RecordBatch>, String>); 3],
 ) -> String {
     let mut text = format!(
-        "HEADWATER_ORACLE_SEED={seed} HEADWATER_ORACLE_CASES=1\n{}\nmixture: {}\n",
+        "HEADWATER_ORACLE_SEED={seed} HEADWATER_ORACLE_CASES=1\n{}\nmixture: {}\nseveral nodes:\n  {}\n",
         exact::asked(&query.sql),
-        world.mixture
+        world.mixture,
+        world.cluster.history.join("\n  ")
     );
-    for (name, plan) in ["Headwater", "plain DataFusion"].into_iter().zip(plans) {
+    for (name, plan) in plans {
         let plan =
             plan.and_then(|batches| pretty_format_batches(&batches).map_err(|error| error.to_string()));
         let _ =

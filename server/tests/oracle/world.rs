@@ -1,5 +1,5 @@
 //! The path under test: messages through the decoder into mutable segments, some of them sealed and committed, all of
-//! them in the tables of one query engine.
+//! them in the tables of one query engine, and once more on the nodes of a cluster.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -8,24 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::StreamExt;
+use headwater_broker::QueryError;
 use headwater_broker::engine::{EngineConfig, ExecuteOptions, QueryEngine, Toggle, error_of};
 use headwater_broker::request::{QueryAnswer, QueryRequest};
-use headwater_ingest::decode::JsonDecoder;
-use headwater_segment::budget::MemoryBudget;
-use headwater_segment::live::{LiveTable, Tables};
-use headwater_segment::log::{Change, Commit, TableLog};
-use headwater_segment::mutable::{DeadLetter, MutableSegment, SegmentWriter};
-use headwater_segment::schema::TableSchema;
-use headwater_segment::sealed::{SealRequest, encode};
+use headwater_segment::live::Tables;
 use headwater_segment::spec::TableSpec;
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use rand::Rng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use tempfile::TempDir;
-use ulid::Ulid;
 
+use crate::cluster::{Cluster, Logs};
+use crate::filling::Filling;
 use crate::message::Message;
 use crate::reference::{Datum, row_of};
 use arrow::array::RecordBatch;
@@ -48,7 +42,7 @@ impl Stream {
 
 /// What has become of a stretch of offsets. In this order along a partition; the last stretch is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Form {
+pub(crate) enum Form {
     /// Committed, and the mutable segment gone.
     Sealed,
     /// Committed by another process: the log that readers use may not know it yet, the rows are still in memory.
@@ -73,38 +67,47 @@ const fn options(indexes: Toggle, zones: bool, others: bool) -> ExecuteOptions {
     ExecuteOptions { indexes, zones, aggregate: others, plans: others }
 }
 
+/// How a node of a cluster executes: not all need do it alike.
+pub(crate) fn any_options(random: &mut StdRng) -> ExecuteOptions {
+    ENGINES.choose(random).unwrap().1
+}
+
 /// A query engine, by how it was told to execute.
+#[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) name: &'static str,
     pub(crate) keeps_plans: bool,
-    engine: QueryEngine,
+    pub(crate) engine: QueryEngine,
 }
 
-/// The engines over the tables. The writers live as long: an open segment without one would be no open segment.
-pub(crate) struct World {
+/// The engines over the tables.
+pub(crate) struct World<'s> {
     engines: Vec<Engine>,
-    _writers: Vec<SegmentWriter>,
+    /// The same tables on the nodes of a cluster.
+    pub(crate) cluster: Cluster<'s>,
     _resident_dir: TempDir,
     /// Which stretches are in which form, for the report of a failure.
     pub(crate) mixture: String,
 }
 
-impl World {
-    pub(crate) async fn new(random: &mut StdRng, streams: &[Stream]) -> Self {
+impl<'s> World<'s> {
+    pub(crate) async fn new(random: &mut StdRng, streams: &'s [Stream]) -> Self {
         let tables = Tables::default();
-        let mut writers = Vec::new();
-        let mut mixture = String::new();
+        let (mut filled, mut mixture) = (Vec::new(), String::new());
         for stream in streams {
             let mut filling = Filling::new(stream).await;
+            let mut logs = Logs::default();
             for (partition, messages) in &stream.partitions {
                 let _ = write!(mixture, "\n  {} partition {partition}:", stream.spec.name);
                 for (form, stretch) in stretches(random, messages.len()) {
+                    logs.look(random, &filling).await;
                     let _ = write!(mixture, " {form:?}({} messages)", stretch.len());
                     filling.stretch(random, *partition, messages, stretch, form).await;
                 }
             }
-            writers.append(&mut filling.writers);
-            tables.insert(filling.live);
+            tables.insert(Arc::clone(&filling.live));
+            let logs = logs.all(&filling).await;
+            filled.push((filling, logs));
         }
         let tables = Arc::new(tables);
         let resident_dir = tempfile::tempdir().unwrap();
@@ -119,7 +122,8 @@ impl World {
             let engine = QueryEngine::new(config, Arc::clone(&tables)).unwrap();
             Engine { name, keeps_plans: execute.plans, engine }
         });
-        Self { engines: engines.into(), _writers: writers, _resident_dir: resident_dir, mixture }
+        let cluster = Cluster::start(random, filled).await;
+        Self { engines: engines.into(), cluster, _resident_dir: resident_dir, mixture }
     }
 
     pub(crate) fn engines(&self) -> &[Engine] {
@@ -128,9 +132,9 @@ impl World {
 }
 
 impl Engine {
-    /// The answer, or the error as text; whether the plan of an earlier run was used; and in how many sealed segments its
+    /// The answer, or the error; whether the plan of an earlier run was used; and in how many sealed segments its
     /// partial aggregates.
-    pub(crate) async fn run(&self, sql: &str) -> (Result<Vec<RecordBatch>, String>, bool, u64) {
+    pub(crate) async fn run(&self, sql: &str) -> (Result<Vec<RecordBatch>, QueryError>, bool, u64) {
         let request = QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
         match self.engine.run(request).await {
             Ok(answer) => {
@@ -139,15 +143,15 @@ impl Engine {
                 let batches = batches(answer).await;
                 (batches, is_kept, stats.segments_kept.load(Ordering::Relaxed))
             }
-            Err(error) => (Err(error.to_string()), false, 0),
+            Err(error) => (Err(error), false, 0),
         }
     }
 }
 
-async fn batches(mut answer: QueryAnswer) -> Result<Vec<RecordBatch>, String> {
+async fn batches(mut answer: QueryAnswer) -> Result<Vec<RecordBatch>, QueryError> {
     let mut batches = vec![RecordBatch::new_empty(Arc::clone(&answer.schema))];
     while let Some(batch) = answer.stream.next().await {
-        batches.push(batch.map_err(|error| error_of(&error).to_string())?);
+        batches.push(batch.map_err(|error| error_of(&error))?);
     }
     Ok(batches)
 }
@@ -186,165 +190,4 @@ fn stretches(random: &mut StdRng, messages: usize) -> Vec<(Form, Range<usize>)> 
     let starts: Vec<usize> = std::iter::once(0).chain(cuts.iter().copied()).collect();
     let ends = cuts.into_iter().chain([messages]);
     forms.into_iter().zip(starts.into_iter().zip(ends).map(|(start, end)| start..end)).collect()
-}
-
-/// One table while it is being filled.
-struct Filling<'s> {
-    stream: &'s Stream,
-    schema: Arc<TableSchema>,
-    store: Arc<dyn ObjectStore>,
-    live: Arc<LiveTable>,
-    budget: Arc<MemoryBudget>,
-    decoder: JsonDecoder,
-    writers: Vec<SegmentWriter>,
-    /// Where the next stretch of each partition begins.
-    next: BTreeMap<i32, i64>,
-}
-
-impl<'s> Filling<'s> {
-    async fn new(stream: &'s Stream) -> Self {
-        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let root = Path::from(format!("tables/{}", stream.spec.name));
-        let log = TableLog::create(Arc::clone(&store), root.clone(), &stream.spec).await.unwrap();
-        let first = |(partition, messages): (&i32, &Vec<Message>)| {
-            (*partition, messages.first().map_or(0, |message| message.offset))
-        };
-        let next: BTreeMap<i32, i64> = stream.partitions.iter().map(first).collect();
-        log.commit(&commit(Change::FirstStart { epoch: 0, starts: next.clone(), topic_id: None }))
-            .await
-            .unwrap();
-        let live = LiveTable::new(log, Arc::clone(&store), root);
-        let schema = live.schema();
-        let decoder = JsonDecoder::new(&schema, &stream.spec);
-        let budget = MemoryBudget::new(1 << 30);
-        Self { stream, schema, store, live, budget, decoder, writers: Vec::new(), next }
-    }
-
-    async fn stretch(
-        &mut self,
-        random: &mut StdRng,
-        partition: i32,
-        messages: &[Message],
-        stretch: Range<usize>,
-        form: Form,
-    ) {
-        let from = self.next[&partition];
-        // A hole between two stretches belongs to either.
-        let last = messages[stretch.clone()].last().map_or(from, |message| message.offset + 1);
-        let to = match messages.get(stretch.end) {
-            Some(next) if random.random_bool(0.5) => next.offset,
-            _ => last,
-        };
-        self.next.insert(partition, to);
-        let (mut writer, segment) =
-            MutableSegment::create(Arc::clone(&self.schema), partition, from, Arc::clone(&self.budget));
-        for message in &messages[stretch.clone()] {
-            self.append(&mut writer, partition, message);
-            if random.random_ratio(1, 10) {
-                writer.publish(message.offset + 1);
-            }
-        }
-        writer.publish(to);
-        match form {
-            Form::Sealed => {
-                if random.random_bool(0.5) {
-                    self.live.open_segment(Arc::clone(&segment));
-                }
-                self.commit(&segment, from..to).await;
-                self.live.adopt(self.live.log().snapshot(), Some(&segment));
-                return;
-            }
-            Form::Unadopted => {
-                self.live.open_segment(Arc::clone(&segment));
-                self.commit(&segment, from..to).await;
-            }
-            Form::Overlapped => {
-                self.live.open_segment(Arc::clone(&segment));
-                let middle = random.random_range(from..=to);
-                self.commit(&segment, from..middle).await;
-                self.live.adopt(self.live.log().snapshot(), None);
-            }
-            Form::Sealing => {
-                self.live.open_segment(Arc::clone(&segment));
-                self.upload(&segment, from..to).await;
-            }
-            Form::Open => {
-                self.live.open_segment(segment);
-                // Rows that are not published yet are in no answer.
-                for (message, offset) in messages.iter().take(random.random_range(0..4)).zip(to..) {
-                    let early = Message { offset, ..message.clone() };
-                    self.append(&mut writer, partition, &early);
-                }
-            }
-        }
-        self.writers.push(writer);
-    }
-
-    /// What the consumer does with a message; both decoders must agree on whether it is a row.
-    fn append(&mut self, writer: &mut SegmentWriter, partition: i32, message: &Message) {
-        let Some(payload) = &message.payload else { return };
-        let key = message.key.as_deref();
-        let outcome = self.decoder.decode(payload, key, message, writer);
-        let reference = row_of(&self.stream.spec, partition, message);
-        assert_eq!(
-            outcome.is_ok(),
-            reference.is_some(),
-            "the decoders disagree on {:?} (key {key:?}, headers {:?}): {outcome:?}, reference {reference:?}, spec {}",
-            String::from_utf8_lossy(payload),
-            message.headers,
-            self.stream.spec.to_json(),
-        );
-        match outcome {
-            Ok(()) => {
-                writer.finish_row(
-                    message.offset,
-                    message.timestamp_ms,
-                    key,
-                    message.headers_json().as_deref(),
-                );
-            }
-            Err(error) => {
-                writer.abandon_row();
-                let (offset, at, reason) = (message.offset, message.timestamp_ms, error.to_string());
-                writer.dead_letter(DeadLetter::new(partition, offset, at, reason, payload, key));
-            }
-        }
-    }
-
-    /// Encodes and uploads a range. `None`: it has no rows.
-    async fn upload(&self, segment: &Arc<MutableSegment>, range: Range<i64>) -> Option<Change> {
-        let rows = segment.rows_below(range.start)..segment.rows_below(range.end);
-        if rows.is_empty() {
-            return None;
-        }
-        let columns: Vec<usize> = (0..self.schema.columns().len()).collect();
-        let request = SealRequest {
-            schema: &self.schema,
-            table: &self.stream.spec.name,
-            partition: segment.partition(),
-            from: range.start,
-            to: range.end,
-            id: Ulid::new(),
-            dead_letters: 0,
-            rows: segment.batches(rows, &columns).collect::<Result<_, _>>().unwrap(),
-            keep: Vec::new(),
-        };
-        let sealed = encode(request).unwrap();
-        self.store.put(&sealed.meta.location(self.live.root()), sealed.bytes.into()).await.unwrap();
-        Some(Change::Segment { epoch: 0, meta: Arc::new(sealed.meta), schema: Arc::clone(&self.schema) })
-    }
-
-    async fn commit(&self, segment: &Arc<MutableSegment>, range: Range<i64>) {
-        if range.is_empty() {
-            return;
-        }
-        let (partition, from, to) = (segment.partition(), range.start, range.end);
-        let empty = Change::Offsets { epoch: 0, partition, from, to };
-        let change = self.upload(segment, range).await.unwrap_or(empty);
-        self.live.log().commit(&commit(change)).await.unwrap();
-    }
-}
-
-fn commit(change: Change) -> Commit {
-    Commit { id: Ulid::new(), at_ms: 1_700_000_000_000, change }
 }

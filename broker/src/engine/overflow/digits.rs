@@ -15,6 +15,8 @@ use arrow::error::ArrowError;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::proto_encode::PhysicalExprEncodeCtx;
+use datafusion_proto::protobuf::PhysicalExprNode;
 
 /// The expression.
 #[derive(Debug, Eq)]
@@ -112,6 +114,11 @@ impl PhysicalExpr for DigitsChecked {
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt_sql(f)
+    }
+
+    /// The operand alone: whoever decodes a plan puts all checks back.
+    fn try_to_proto(&self, context: &PhysicalExprEncodeCtx<'_>) -> Result<Option<PhysicalExprNode>> {
+        context.encode_child(&self.0).map(Some)
     }
 }
 

@@ -25,6 +25,7 @@ mod windows;
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
@@ -33,6 +34,7 @@ use datafusion::logical_expr::{AggregateUDF, Expr, Operator};
 use datafusion::optimizer::OptimizerRule;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
 
 /// `expression` over rows of `schema`, with arithmetic that fails instead of wrapping around: for the conditions that a
 /// scan is made with, which [`plan`] does not look at.
@@ -41,6 +43,14 @@ pub(crate) fn checked_expression(
     schema: &Schema,
 ) -> Result<Arc<dyn PhysicalExpr>> {
     plan::checked(expression, schema).map(|checked| checked.data)
+}
+
+/// `plan` with arithmetic that fails instead of wrapping around.
+pub(crate) fn checked_plan(
+    plan: Arc<dyn ExecutionPlan>,
+    options: &ConfigOptions,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    plan::CheckPlan.optimize(plan, options)
 }
 
 /// Whether there is arithmetic in the expression that could overflow unnoticed.

@@ -130,7 +130,7 @@ impl Call {
                 let argument = self.numbered.as_ref().ok_or_else(unlike)?;
                 Accumulator::Distinct(Distinct::new(Argument::Numbers(Arc::clone(argument)), is_single))
             }
-            Kind::Stock => Accumulator::Stock(Stock::new(&self.function)?),
+            Kind::Stock => Accumulator::Stock(Stock::new(&self.function, is_single)?),
         })
     }
 }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{concat, take};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::logical_expr::{Accumulator as DataFusionAccumulator, EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use super::accumulator::{RowGroups, grow};
 pub(super) struct Stock {
     function: Arc<AggregateFunctionExpr>,
     /// Behind a lock only because it may not be shared; whoever adds has it alone.
-    inner: Mutex<Box<dyn GroupsAccumulator>>,
+    inner: Mutex<Inner>,
     /// The accumulators' number of each group, plus 1; 0 if they have not seen it.
     own: Vec<u32>,
     /// Groups that they have seen.
@@ -26,14 +26,30 @@ pub(super) struct Stock {
     scratch: Vec<usize>,
 }
 
+/// A function has accumulators of two kinds, and their states need not be alike (those of `corr` are not): the final aggregate
+/// takes the ones for groups exactly if there are group keys.
+enum Inner {
+    Groups(Box<dyn GroupsAccumulator>),
+    One(Box<dyn DataFusionAccumulator>),
+}
+
+impl Inner {
+    fn new(function: &Arc<AggregateFunctionExpr>, is_single: bool) -> Result<Self> {
+        if is_single {
+            return Ok(Self::One(function.create_accumulator()?));
+        }
+        if function.groups_accumulator_supported() {
+            return Ok(Self::Groups(function.create_groups_accumulator()?));
+        }
+        let function = Arc::clone(function);
+        Ok(Self::Groups(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))))
+    }
+}
+
 impl Stock {
-    pub(super) fn new(function: &Arc<AggregateFunctionExpr>) -> Result<Self> {
-        let inner: Box<dyn GroupsAccumulator> = if function.groups_accumulator_supported() {
-            function.create_groups_accumulator()?
-        } else {
-            let function = Arc::clone(function);
-            Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator()))
-        };
+    /// Accumulators of no group yet; `is_single` if there never is more than one.
+    pub(super) fn new(function: &Arc<AggregateFunctionExpr>, is_single: bool) -> Result<Self> {
+        let inner = Inner::new(function, is_single)?;
         let function = Arc::clone(function);
         Ok(Self { function, inner: Mutex::new(inner), own: Vec::new(), seen: 0, scratch: Vec::new() })
     }
@@ -45,18 +61,29 @@ impl Stock {
 
     /// Bytes of memory.
     pub(super) fn size(&self) -> usize {
-        self.inner.lock().size() + self.own.capacity() * size_of::<u32>()
+        let inner = match &*self.inner.lock() {
+            Inner::Groups(groups) => groups.size(),
+            Inner::One(one) => one.size(),
+        };
+        inner + self.own.capacity() * size_of::<u32>()
     }
 
     pub(super) fn add(&mut self, rows: RowGroups<'_>, arguments: &[ArrayRef]) -> Result<()> {
         self.number(rows.groups);
-        self.inner.get_mut().update_batch(arguments, &self.scratch, None, self.seen)
+        match self.inner.get_mut() {
+            Inner::Groups(groups) => groups.update_batch(arguments, &self.scratch, None, self.seen),
+            Inner::One(_) if self.scratch.is_empty() => Ok(()),
+            Inner::One(one) => one.update_batch(arguments),
+        }
     }
 
     /// Adds states to the groups `groups`.
     pub(super) fn merge(&mut self, groups: &[u32], states: &[ArrayRef]) -> Result<()> {
         self.number(groups);
-        self.inner.get_mut().merge_batch(states, &self.scratch, self.seen)
+        match self.inner.get_mut() {
+            Inner::Groups(inner) => inner.merge_batch(states, &self.scratch, self.seen),
+            Inner::One(one) => one.merge_batch(states),
+        }
     }
 
     fn number(&mut self, groups: &[u32]) {
@@ -80,7 +107,15 @@ impl Stock {
                 *state = ScalarValue::try_new_null(&state.data_type())?;
             }
         }
-        let seen = if self.seen > 0 { self.inner.get_mut().state(EmitTo::All)? } else { Vec::new() };
+        let seen = match self.inner.get_mut() {
+            _ if self.seen == 0 => Vec::new(),
+            Inner::Groups(groups) => groups.state(EmitTo::All)?,
+            Inner::One(one) => {
+                let states = one.state()?;
+                *one = self.function.create_accumulator()?;
+                states.iter().map(ScalarValue::to_array).collect::<Result<_>>()?
+            }
+        };
         let places = self.places(present);
         let states = unseen.iter().enumerate();
         states.map(|(index, unseen)| with_unseen(seen.get(index), unseen, &places)).collect()
@@ -89,7 +124,15 @@ impl Stock {
     /// The values of some groups. There are no groups afterwards.
     pub(super) fn values(&mut self, present: &[u32]) -> Result<ArrayRef> {
         let unseen = self.function.create_accumulator()?.evaluate()?;
-        let seen = if self.seen > 0 { Some(self.inner.get_mut().evaluate(EmitTo::All)?) } else { None };
+        let seen = match self.inner.get_mut() {
+            _ if self.seen == 0 => None,
+            Inner::Groups(groups) => Some(groups.evaluate(EmitTo::All)?),
+            Inner::One(one) => {
+                let value = one.evaluate()?;
+                *one = self.function.create_accumulator()?;
+                Some(value.to_array()?)
+            }
+        };
         with_unseen(seen.as_ref(), &unseen, &self.places(present))
     }
 

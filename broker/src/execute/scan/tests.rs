@@ -73,6 +73,8 @@ fn catalog(table: Arc<LiveTable>, stats: &Arc<QueryStats>) -> Arc<QueryCatalog> 
         key_values: Arc::default(),
         results: Arc::new(ResultCache::new(0)),
         options: ExecuteOptions::default(),
+        nodes: None,
+        started_at_us: 0,
     };
     let stats = Arc::clone(stats);
     QueryCatalog::new(Arc::new(sources), Default::default(), false, stats, Handle::current())

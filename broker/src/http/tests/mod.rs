@@ -66,8 +66,12 @@ impl FakeEngine {
         stats.rows_scanned.store(5, std::sync::atomic::Ordering::Relaxed);
         stats.segments_total.store(3, std::sync::atomic::Ordering::Relaxed);
         stats.segments_scanned.store(2, std::sync::atomic::Ordering::Relaxed);
-        let cut =
-            TableCut { log_version: 7, offsets: BTreeMap::from([(0, 10), (1, 20)]), freshness_ms: Some(12) };
+        let cut = TableCut {
+            log_version: 7,
+            offsets: BTreeMap::from([(0, 10), (1, 20)]),
+            freshness_ms: Some(12),
+            missing: Vec::new(),
+        };
         QueryAnswer {
             id: "q-1".into(),
             schema: schema.clone(),
@@ -163,6 +167,7 @@ fn spec() -> TableSpec {
         },
         seal: SealSpec::default(),
         retention: None,
+        replication: 1,
         dead_letters: DeadLetterTarget::Table,
     }
 }

@@ -13,7 +13,11 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::*;
+use crate::decide::STANDBY_WAIT;
 use crate::kafka::topic::TopicClient;
+use crate::ownership::Alone;
+
+mod standby;
 
 #[tokio::test]
 async fn a_panic_over_resident_columns_does_not_stop_a_seal() {
@@ -65,12 +69,21 @@ async fn sealer(encode: Encode) -> (Sealer, Arc<MutableSegment>) {
         residents: ResidentStore::open(resident).unwrap(),
         letters: None,
         encode,
+        line: Line::new(Arc::new(Alone), MemoryBudget::new(1 << 30), Arc::default(), STANDBY_WAIT),
     };
     (sealer, segment)
 }
 
 fn job(segment: &Arc<MutableSegment>) -> SealJob {
-    SealJob { epoch: 0, segment: Arc::clone(segment), from: 0, to: ROWS, reply: None }
+    SealJob {
+        epoch: 0,
+        segment: Arc::clone(segment),
+        from: 0,
+        to: ROWS,
+        reason: SealReason::Rows,
+        handed_over: Instant::now(),
+        reply: None,
+    }
 }
 
 fn progress(live: &LiveTable) -> ProgressSnapshot {

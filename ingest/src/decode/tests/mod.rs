@@ -115,6 +115,7 @@ fn decoder(columns: &[ColumnSpec]) -> JsonDecoder {
         },
         seal: SealSpec { rows_max: 1, bytes_max: 1, age_max: Duration::from_secs(1) },
         retention: None,
+        replication: 1,
         dead_letters: DeadLetterTarget::Table,
     };
     JsonDecoder::new(&TableSchema::new(&spec), &spec)

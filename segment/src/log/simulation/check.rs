@@ -28,12 +28,14 @@ pub(super) struct Checker {
     /// When a segment was no longer named.
     removed_at_ms: BTreeMap<Ulid, i64>,
     committed: Vec<Ulid>,
+    /// Entries with several commits.
+    shared: u64,
     deleted: u64,
 }
 
 impl Checker {
     pub(super) fn new() -> Self {
-        Self { state: None, removed_at_ms: BTreeMap::new(), committed: Vec::new(), deleted: 0 }
+        Self { state: None, removed_at_ms: BTreeMap::new(), committed: Vec::new(), shared: 0, deleted: 0 }
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -74,10 +76,14 @@ impl Checker {
         let before: BTreeSet<Ulid> = self.named().map(|segment| segment.id).collect();
         let state = LogState::apply(self.state.take(), version, &actions, "simulation");
         self.state = Some(state.map_err(|error| error.to_string())?);
-        self.committed.extend(actions.iter().filter_map(|action| match action {
-            Action::CommitInfo(info) => actions::commit_id(info),
-            _ => None,
-        }));
+        let mut ids = Vec::new();
+        for action in &actions {
+            if let Action::CommitInfo(info) = action {
+                ids.extend(actions::commit_ids(info));
+            }
+        }
+        self.shared += u64::from(ids.len() > 1);
+        self.committed.append(&mut ids);
         for segment in self.named().filter(|segment| !before.contains(&segment.id)) {
             check_rows(world, segment)?;
         }
@@ -142,6 +148,7 @@ impl Checker {
         }
         Ok(Done {
             versions: self.version(),
+            shared: self.shared,
             compactions: world.compactions,
             deleted: self.deleted,
             faults: world.faults,
@@ -149,7 +156,8 @@ impl Checker {
     }
 }
 
-fn version_of(path: &Path) -> Option<u64> {
+/// The version of an entry's path.
+pub(super) fn version_of(path: &Path) -> Option<u64> {
     let in_log = path.as_ref().contains("/_delta_log/");
     path.filename()?.strip_suffix(".json").filter(|_| in_log)?.parse().ok()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures::future::Either;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
@@ -21,7 +22,7 @@ use crate::sealed::SegmentMeta;
 use crate::spec::{TableSpec, parse_spec};
 use crate::{Result, SegmentError};
 
-pub(super) const PARTITIONS: i32 = 2;
+pub(super) const PARTITIONS: i32 = 3;
 const LIMITS: CompactionLimits = CompactionLimits { segments_min: 2, bytes_max: 1 << 20, rows_max: 40 };
 
 pub(super) fn root() -> Path {
@@ -152,7 +153,8 @@ pub(super) async fn node(env: Env) {
     let mut collector = Collector::default();
     loop {
         let done = match env.draw(16) {
-            0..8 => seal(&env, &log).await,
+            0..3 => seal(&env, &log).await,
+            3..8 => seal_several(&env, &log).await,
             8..11 => compact(&env, &log).await,
             11 => expire(&env, &log).await,
             12 | 13 => collect(&env, &log, &mut collector).await,
@@ -172,23 +174,12 @@ async fn seal(env: &Env, log: &TableLog) -> Result<()> {
     let partition = env.draw(PARTITIONS as usize) as i32;
     let from = log.snapshot().committed(partition).unwrap_or_default();
     let to = from + 1 + env.draw(8) as i64;
-    let mut rows: Vec<i64> = (from..to).filter(|offset| has_row(partition, *offset)).collect();
-    if env.has(Bug::RowsTakenForNone) && rows.len() == 1 {
-        rows.clear();
-    }
-    if rows.is_empty() {
-        return env.insist(log, &env.commit(Change::Offsets { epoch: 0, partition, from, to })).await;
-    }
     let mut prepared: Option<(i64, Commit)> = None;
     loop {
         let is_good = |prepared: &(i64, Commit)| !is_upload_too_old(prepared.0, env.now_ms());
         let (began_at_ms, commit) = match prepared.filter(is_good) {
             Some(prepared) => prepared,
-            None => {
-                let (began_at_ms, schema) = (env.now_ms(), env.schema.clone());
-                let meta = env.upload(partition, (from, to), &rows).await?;
-                (began_at_ms, env.commit(Change::Segment { epoch: 0, meta, schema }))
-            }
+            None => (env.now_ms(), prepare(env, partition, (from, to)).await?),
         };
         // A while may pass between the decision and the commit.
         let turns = env.draw(3);
@@ -199,6 +190,49 @@ async fn seal(env: &Env, log: &TableLog) -> Result<()> {
             other => return other,
         }
     }
+}
+
+/// The commit of a range, with its rows uploaded.
+async fn prepare(env: &Env, partition: i32, (from, to): (i64, i64)) -> Result<Commit> {
+    let mut rows: Vec<i64> = (from..to).filter(|offset| has_row(partition, *offset)).collect();
+    if env.has(Bug::RowsTakenForNone) && rows.len() == 1 {
+        rows.clear();
+    }
+    if rows.is_empty() {
+        return Ok(env.commit(Change::Offsets { epoch: 0, partition, from, to }));
+    }
+    let (meta, schema) = (env.upload(partition, (from, to), &rows).await?, env.schema.clone());
+    Ok(env.commit(Change::Segment { epoch: 0, meta, schema }))
+}
+
+/// Several seals that are ready at once, of any partitions: they share entries. Now and then one is given up in the middle of
+/// anything, be it at work for the others.
+async fn seal_several(env: &Env, log: &TableLog) -> Result<()> {
+    let mut commits = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut from = log.snapshot().committed(partition).unwrap_or_default();
+        for _ in 0..env.draw(3) {
+            let to = from + 1 + env.draw(8) as i64;
+            commits.push(prepare(env, partition, (from, to)).await?);
+            from = to;
+        }
+    }
+    let seals = commits.iter().map(|commit| async {
+        let patience = if env.draw(8) == 0 { env.draw(20) } else { usize::MAX };
+        let seal = std::pin::pin!(env.insist(log, commit));
+        let impatient = std::pin::pin!(env.wait(patience));
+        match futures::future::select(seal, impatient).await {
+            Either::Left((sealed, _)) => sealed,
+            Either::Right(_) => Ok(()),
+        }
+    });
+    for sealed in futures::future::join_all(seals).await {
+        match sealed {
+            Err(SegmentError::Fenced { .. } | SegmentError::Conflict { .. }) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 async fn compact(env: &Env, log: &TableLog) -> Result<()> {

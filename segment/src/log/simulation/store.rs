@@ -18,6 +18,8 @@ use object_store::{
 use parking_lot::Mutex;
 use ulid::Ulid;
 
+use super::check::version_of;
+use super::nodes::root;
 use super::{Bug, MINUTE_MS};
 
 const START_MS: i64 = 1_700_000_000_000;
@@ -186,6 +188,23 @@ impl World {
         self.answers.insert(operation, answer);
     }
 
+    /// What the planted fault makes of an entry with several commits.
+    fn tamper(&self, path: Path, payload: PutPayload) -> (Path, PutPayload) {
+        let is_meant = matches!(self.bug, Some(Bug::OneOfSeveralIsLost | Bug::SeveralAreWrittenTwice));
+        let bytes: bytes::Bytes = payload.clone().into();
+        let text = std::str::from_utf8(&bytes).ok().filter(|text| is_meant && text.contains(".commitIds"));
+        let (Some(text), Some(version)) = (text, version_of(&path)) else { return (path, payload) };
+        if self.bug == Some(Bug::OneOfSeveralIsLost) {
+            return (path, without_one(text).into());
+        }
+        let entry = |version: u64| root().join("_delta_log").join(format!("{version:020}.json"));
+        let is_taken = self.object(&path).is_some();
+        (
+            if is_taken && self.object(&entry(version + 1)).is_none() { entry(version + 1) } else { path },
+            payload,
+        )
+    }
+
     fn perform(&mut self, kind: Kind) -> Answer {
         const READY: &str = "a store in memory does not wait";
         match kind {
@@ -193,6 +212,7 @@ impl World {
                 if self.bug == Some(Bug::StoreOverwrites) {
                     options.mode = PutMode::Overwrite;
                 }
+                let (path, payload) = self.tamper(path, payload);
                 let put = self.objects.put_opts(&path, payload, options).now_or_never().expect(READY);
                 if put.is_ok() {
                     self.happened.push((self.now_ms, Happened::Written(path)));
@@ -216,6 +236,19 @@ impl World {
             }
         }
     }
+}
+
+/// An entry without its last segment, and without the last id.
+fn without_one(entry: &str) -> String {
+    let mut lines: Vec<serde_json::Value> =
+        entry.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if let Some(ids) = lines[0]["commitInfo"]["headwater.commitIds"].as_array_mut() {
+        ids.pop();
+    }
+    if let Some(last) = lines.iter().rposition(|line| line.get("add").is_some()) {
+        lines.remove(last);
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// The world's store, as every program sees it.

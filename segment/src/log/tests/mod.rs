@@ -18,6 +18,7 @@ use crate::spec::{TableSpec, parse_spec};
 
 mod compact;
 mod faults;
+mod group;
 mod history;
 mod places;
 mod race;
@@ -36,7 +37,7 @@ fn spec_with(columns: &str) -> TableSpec {
     .unwrap()
 }
 
-fn spec() -> TableSpec {
+pub(crate) fn spec() -> TableSpec {
     spec_with("{name: id, type: LONG, nullable: false}, {name: city, type: STRING}")
 }
 
@@ -44,7 +45,7 @@ fn memory() -> Arc<dyn ObjectStore> {
     Arc::new(InMemory::new())
 }
 
-fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
+pub(crate) fn meta(spec: &TableSpec, partition: i32, from: i64, to: i64) -> Arc<SegmentMeta> {
     let mut meta = segment_meta(&TableSchema::new(spec), Ulid::new(), partition, (from, to));
     meta.sealed_at_ms = AT_MS;
     Arc::new(meta)
@@ -138,10 +139,11 @@ async fn commit_ids(store: &Arc<dyn ObjectStore>) -> Vec<Ulid> {
     for path in paths {
         let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
         let actions = super::actions::decode("test", &bytes).unwrap();
-        ids.extend(actions.iter().filter_map(|action| match action {
-            deltalake_core::kernel::Action::CommitInfo(info) => super::actions::commit_id(info),
-            _ => None,
-        }));
+        for action in &actions {
+            if let deltalake_core::kernel::Action::CommitInfo(info) = action {
+                ids.extend(super::actions::commit_ids(info));
+            }
+        }
     }
     ids
 }

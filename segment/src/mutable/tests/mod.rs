@@ -39,6 +39,7 @@ fn schema(columns: &[(ColumnType, bool)]) -> Arc<TableSchema> {
         stream,
         seal: SealSpec::default(),
         retention: None,
+        replication: 1,
         dead_letters: DeadLetterTarget::default(),
     }))
 }

@@ -60,6 +60,7 @@ pub(crate) fn spec(columns: &[(&str, ColumnType)], sort_key: &[&str]) -> TableSp
         },
         seal: SealSpec { rows_max: 1, bytes_max: 1, age_max: Duration::from_secs(1) },
         retention: None,
+        replication: 1,
         dead_letters: DeadLetterTarget::Table,
     }
 }

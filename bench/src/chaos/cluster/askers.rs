@@ -1,0 +1,171 @@
+//! Clients that ask the brokers without end.
+//!
+//! Each asks one question after the other, so what it is told by one process of a broker may only grow; a broker that was
+//! started again owes nothing to what its predecessor has said, and neither does another broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::fleet::Front;
+use super::watch::{Outcome, Watch};
+use crate::chaos::answer::{Answer, Question, contains};
+use crate::chaos::checker::{Ledger, Watched, diagnose};
+use crate::chaos::client::{AskError, Client, NOT_LISTENING};
+use crate::chaos::model::Cut;
+use crate::chaos::stage::EVENTS;
+
+const CLIENTS: u64 = 4;
+const DEADLINE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(15);
+/// Pause after an error: four clients are no flood.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
+
+/// What all clients share.
+#[derive(Clone)]
+struct Shared {
+    ledger: Arc<Ledger>,
+    client: Client,
+    watch: Arc<Watch>,
+    fronts: Arc<[Arc<Front>]>,
+    stop: Arc<AtomicBool>,
+}
+
+/// The clients.
+pub(crate) struct Askers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Askers {
+    /// Begins to ask.
+    pub(crate) fn begin(
+        ledger: Arc<Ledger>,
+        client: Client,
+        watch: Arc<Watch>,
+        fronts: Vec<Arc<Front>>,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Shared { ledger, client, watch, fronts: fronts.into(), stop: stop.clone() };
+        let tasks = (0..CLIENTS).map(|number| tokio::spawn(ask_on(shared.clone(), number))).collect();
+        Self { stop, tasks }
+    }
+
+    /// Lets every client end its question.
+    pub(crate) async fn end(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            // A client that panicked has been seen on standard error; the findings are what they are.
+            let _ = task.await;
+        }
+    }
+}
+
+/// One client.
+async fn ask_on(shared: Shared, number: u64) {
+    // What it was told last, by process and table.
+    let mut cuts: BTreeMap<(u32, String), Cut> = BTreeMap::new();
+    let is_over = || shared.stop.load(Ordering::SeqCst) || shared.ledger.is_violated();
+    for turn in number.. {
+        // All kinds of questions to one broker, then to the next.
+        let front = &shared.fronts[(turn / 8 + number) as usize % shared.fronts.len()];
+        let mut pause = PAUSE;
+        for watched in shared.ledger.watched() {
+            if is_over() {
+                return;
+            }
+            if !shared.ask_once(front, &watched, Question::of_turn(turn), &mut cuts).await {
+                pause = PAUSE_AFTER_ERROR;
+            }
+        }
+        shared.ledger.judge_waiting();
+        if is_over() {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Shared {
+    /// Asks one question. Returns whether there was an answer.
+    async fn ask_once(
+        &self,
+        front: &Front,
+        watched: &Arc<Watched>,
+        question: Question,
+        cuts: &mut BTreeMap<(u32, String), Cut>,
+    ) -> bool {
+        let ticket = self.watch.ticket();
+        let before = front.process();
+        let answer = self.client.sql_within(&front.url, &question.sql(&watched.table), DEADLINE).await;
+        let after = front.process();
+        let document = match answer {
+            Ok(document) => document,
+            // A table that was dropped while it was asked about is no error.
+            Err(_) if !self.ledger.watches(watched) => return true,
+            Err(AskError::Connection(kind))
+                if kind == NOT_LISTENING || before.is_none() || before != after =>
+            {
+                self.watch.record(ticket, &Outcome::Away);
+                return false;
+            }
+            Err(error) => {
+                self.watch.record(ticket, &Outcome::Failed(&error));
+                return false;
+            }
+        };
+        if is_partial(&document) {
+            self.watch.record(ticket, &Outcome::Partial);
+            return true;
+        }
+        // Nobody knows which process it was if the broker was started again meanwhile.
+        let process = after.filter(|_| before == after);
+        let answer = match Answer::read(&document, &watched.table, question, process.unwrap_or(0)) {
+            Ok(answer) => answer,
+            Err(fault) => {
+                let error = AskError::Unreadable(format!("{fault}: {document}"));
+                self.watch.record(ticket, &Outcome::Failed(&error));
+                return false;
+            }
+        };
+        self.watch.record(ticket, &Outcome::Answered((watched.table == EVENTS).then_some(&answer.cut)));
+        if let Some(process) = process {
+            let key = (process, watched.table.clone());
+            let before = cuts.insert(key, answer.cut.clone());
+            if let Some(before) = before.filter(|before| !contains(&answer.cut, before)) {
+                self.ledger.violation(format!(
+                    "{}: the cut of broker process {process} went back from {before:?} to {:?} (log version {})",
+                    watched.table, answer.cut, answer.log_version
+                ));
+            }
+        }
+        if self.ledger.judge(watched, answer) {
+            diagnose(&self.ledger, &self.client, &front.url, &watched.table).await;
+        }
+        true
+    }
+}
+
+fn is_partial(document: &Value) -> bool {
+    let is_marked = document["partial"].as_bool().unwrap_or(false);
+    is_marked || document["missing"].as_array().is_some_and(|missing| !missing.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn partial_answers_are_told_by_their_mark() {
+        assert!(!is_partial(&json!({"rows": [[1]]})));
+        assert!(!is_partial(&json!({"rows": [[1]], "partial": false, "missing": []})));
+        assert!(is_partial(&json!({"rows": [[1]], "partial": true})));
+        assert!(is_partial(&json!({"rows": [[1]], "missing": ["partition 3"]})));
+    }
+}

@@ -1,0 +1,141 @@
+//! How a node reaches the others: one HTTP client, one gRPC channel per node, and the secret that all requests carry.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use reqwest::header::AUTHORIZATION;
+use tokio::runtime::Handle;
+use tonic::transport::{Channel, Endpoint};
+use url::Url;
+
+use super::view::DataNode;
+
+/// A host that does not take a connection within this time counts as gone.
+const CONNECT_WAIT: Duration = Duration::from_millis(500);
+/// A connection on which nothing comes is asked so often whether it is there.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// A connection that does not answer that within this time is closed.
+const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(2);
+/// Requests to a node that take longer than this fail, whatever they are.
+const REQUEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What all nodes of a cluster share and nobody else knows. Not shown by `Debug`.
+#[derive(Clone)]
+pub struct SharedSecret(HeaderValue);
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret")
+    }
+}
+
+impl SharedSecret {
+    /// From the digest of the secret, so that the secret itself is never sent.
+    pub fn new(secret: &[u8]) -> Self {
+        use sha2::{Digest, Sha256};
+        let mut hasher = Sha256::new();
+        hasher.update(b"headwater node requests");
+        hasher.update((secret.len() as u64).to_le_bytes());
+        hasher.update(secret);
+        let digest = hasher.finalize();
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut value = HeaderValue::try_from(format!("Bearer {hex}"))
+            .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        value.set_sensitive(true);
+        Self(value)
+    }
+
+    /// Whether a request carries it. Takes the same time whatever the request carries.
+    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(AUTHORIZATION).map_or(&[][..], HeaderValue::as_bytes);
+        let own = self.0.as_bytes();
+        let differing = given.iter().zip(own).fold(0, |differing, (a, b)| differing | (a ^ b));
+        given.len() == own.len() && differing == 0
+    }
+}
+
+/// See the module. Clones share connections.
+#[derive(Clone)]
+pub struct ClusterAccess {
+    http: reqwest::Client,
+    secret: Option<SharedSecret>,
+    channels: Arc<Mutex<HashMap<Url, Channel>>>,
+    io: Handle,
+}
+
+impl fmt::Debug for ClusterAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterAccess")
+    }
+}
+
+impl ClusterAccess {
+    /// Access with `secret`, on the runtime `io`.
+    ///
+    /// # Errors
+    /// If there can be no HTTP client at all.
+    pub fn new(secret: Option<SharedSecret>, io: Handle) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_WAIT)
+            .timeout(REQUEST_WAIT)
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(64)
+            .build()?;
+        Ok(Self { http, secret, channels: Arc::default(), io })
+    }
+
+    /// The runtime that does network and store I/O.
+    pub(crate) fn io(&self) -> &Handle {
+        &self.io
+    }
+
+    /// What every request carries.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let secret = self.secret.iter().map(|secret| (AUTHORIZATION, secret.0.clone()));
+        secret.collect()
+    }
+
+    /// Sends `body` to a path of a node's listener and waits for the answer's body.
+    ///
+    /// # Errors
+    /// If the node is not reached, or answers with another status than 200.
+    pub async fn post(&self, node: &DataNode, path: &str, body: Bytes) -> Result<Bytes, String> {
+        self.post_to(&node.url, path, body).await
+    }
+
+    /// As [`post`](Self::post), to a node of whatever role.
+    pub(super) async fn post_to(&self, node: &Url, path: &str, body: Bytes) -> Result<Bytes, String> {
+        let failed = |error: reqwest::Error| error.without_url().to_string();
+        let url = node.join(path).map_err(|error| error.to_string())?;
+        let sent = self.http.post(url).headers(self.headers()).body(body).send().await.map_err(failed)?;
+        let status = sent.status();
+        let bytes = sent.bytes().await.map_err(failed)?;
+        match status.is_success() {
+            true => Ok(bytes),
+            false => Err(String::from_utf8_lossy(&bytes[..bytes.len().min(1 << 10)]).into_owned()),
+        }
+    }
+
+    /// The connection for fragments; made when it is first used, and again when it broke.
+    pub(super) fn channel(&self, url: &Url) -> Result<Channel, tonic::transport::Error> {
+        if let Some(channel) = self.channels.lock().get(url) {
+            return Ok(channel.clone());
+        }
+        let endpoint = Endpoint::from_shared(url.to_string())?
+            .connect_timeout(CONNECT_WAIT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+            .keep_alive_timeout(KEEP_ALIVE_WAIT)
+            .keep_alive_while_idle(true);
+        let _io = self.io.enter();
+        let channel = endpoint.connect_lazy();
+        self.channels.lock().insert(url.clone(), channel.clone());
+        Ok(channel)
+    }
+}

@@ -1,0 +1,52 @@
+//! One query on several nodes: who is there, what each has, what goes over the wire, and what comes back.
+//!
+//! ```text
+//! broker                                                          data nodes
+//!   cut:  "how far are you, from committed(V) on?"  ── offers ──►  live tables
+//!         ◄── per partition: offset, rows ──                       (memory, no store)
+//!   plan (kept), distribute: leaf → assignments ── fragments ──►   decode, check overflow, fuse, run
+//!         ◄── batches of partial aggregates, top-k, rows ──
+//!   merge
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | `view`, `placement` | the nodes at one moment, and which owns what |
+//! | `cut`, `nodes`, `messages` | the cut across nodes |
+//! | `assignment`, `codec` | what one node reads, and plans as bytes |
+//! | `distribute`, `subqueries`, `channel` | a plan on several nodes, what runs before it, and the way there |
+//! | `gather` | rows of system tables that other nodes have |
+//! | `service`, `spawned`, `edge` | the other side |
+//! | `gather`, `explain` | system tables of all nodes, and what each reads |
+//! | `node_error` | errors with the node's name |
+//!
+//! **Invariants.** Views, placement and addresses are hints: a wrong one costs time, never an answer. A query reads one cut
+//! per table, on however many nodes; a node reads exactly what it was assigned or fails; a query that fails because of a node
+//! is run again, at a cut that is not lower, as long as none of its rows have left.
+
+mod access;
+pub(crate) mod assignment;
+pub(crate) mod channel;
+pub(crate) mod codec;
+pub(crate) mod cut;
+pub(crate) mod distribute;
+pub(crate) mod edge;
+pub(crate) mod explain;
+pub(crate) mod gather;
+mod messages;
+pub(crate) mod node_error;
+mod node_id;
+pub(crate) mod nodes;
+pub mod placement;
+pub(crate) mod service;
+mod spawned;
+pub(crate) mod subqueries;
+mod view;
+
+pub use access::{ClusterAccess, SharedSecret};
+pub use node_id::{NodeId, NodeIdError, machine_name};
+pub use view::{Cluster, ClusterView, DataNode, MemberRow, node_url};
+
+/// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
+/// misread, in plan fragments, node requests and the keys of the gossip alike.
+pub const WIRE_VERSION: u32 = 1;

@@ -1,0 +1,175 @@
+//! What goes wrong between a broker and a data node, and how errors cross the wire.
+//!
+//! The wire keeps DataFusion's own variants and turns what is foreign to it into text. So a data node [packs](pack) its errors
+//! into a context whose name says the kind, and the broker [unpacks](unpack) them, with the node's name.
+
+use std::error::Error;
+use std::fmt;
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+use super::NodeId;
+use crate::engine::error_of;
+use crate::{QueryError, QueryErrorKind};
+
+/// A node that did not do what it was asked: the same question may be answered by another one, or at another cut.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeError {
+    /// Which node.
+    pub(crate) node: NodeId,
+    /// What it is about.
+    pub(crate) kind: NodeErrorKind,
+    /// For a person.
+    pub(crate) message: String,
+}
+
+/// What a [`NodeError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NodeErrorKind {
+    /// It was not reached, or fell silent.
+    Lost,
+    /// It does not have what it was asked for.
+    Refused,
+}
+
+impl NodeErrorKind {
+    /// For metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            NodeErrorKind::Lost => write!(f, "node {} was lost: {}", self.node, self.message),
+            NodeErrorKind::Refused => write!(f, "node {}: {}", self.node, self.message),
+        }
+    }
+}
+
+impl Error for NodeError {}
+
+/// What a packed error's context begins with.
+const MARK: &str = "headwater: ";
+const REFUSED: &str = "refused";
+/// Errors travel in trailers, which are limited to 16 KiB.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// The refusal of a node that lacks something, in a form that crosses the wire.
+pub(crate) fn refusal(message: impl Into<String>) -> DataFusionError {
+    packed(REFUSED, message.into())
+}
+
+fn packed(kind: &str, mut message: String) -> DataFusionError {
+    message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+    DataFusionError::Context(format!("{MARK}{kind}"), Box::new(DataFusionError::Execution(message)))
+}
+
+/// An error of a fragment, in a form that crosses the wire with its kind.
+pub(crate) fn pack(error: DataFusionError) -> DataFusionError {
+    if find_mark(&error).is_some() {
+        return error;
+    }
+    let error = error_of(&error);
+    packed(error.kind.name(), error.message)
+}
+
+/// An error that came from `node`, as it is to be seen here.
+pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
+    if let Some((kind, message)) = find_mark(&error) {
+        if kind == REFUSED {
+            return of_node(node, NodeErrorKind::Refused, message);
+        }
+        let kind = QueryErrorKind::named(kind).unwrap_or(QueryErrorKind::Internal);
+        return DataFusionError::External(Box::new(QueryError::new(kind, message)));
+    }
+    match is_of_transport(&error) {
+        true => of_node(node, NodeErrorKind::Lost, &error.strip_backtrace()),
+        false => error,
+    }
+}
+
+/// Whether the connection speaks, and not the node: its own errors have a variant of DataFusion's, or are packed.
+fn is_of_transport(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::External(_) => true,
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_of_transport(inner),
+        DataFusionError::Shared(inner) => is_of_transport(inner),
+        _ => false,
+    }
+}
+
+/// A [`NodeError`] as DataFusion carries it.
+pub(crate) fn of_node(node: &NodeId, kind: NodeErrorKind, message: &str) -> DataFusionError {
+    let message = message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].to_owned();
+    DataFusionError::External(Box::new(NodeError { node: node.clone(), kind, message }))
+}
+
+/// Kind and message of a packed error.
+fn find_mark(error: &DataFusionError) -> Option<(&str, &str)> {
+    match error {
+        DataFusionError::Context(context, inner) => match (context.strip_prefix(MARK), inner.as_ref()) {
+            (Some(kind), DataFusionError::Execution(message)) => Some((kind, message)),
+            _ => find_mark(inner),
+        },
+        DataFusionError::Shared(inner) => find_mark(inner),
+        DataFusionError::Diagnostic(_, inner) => find_mark(inner),
+        DataFusionError::Collection(errors) => errors.iter().find_map(find_mark),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ExternalError(source) => find_mark(source.downcast_ref::<DataFusionError>()?),
+            _ => None,
+        },
+        DataFusionError::External(source) => find_mark(source.downcast_ref::<DataFusionError>()?),
+        _ => None,
+    }
+}
+
+/// The [`NodeError`] inside an error.
+pub(crate) fn find(error: &DataFusionError) -> Option<&NodeError> {
+    match error {
+        DataFusionError::External(source) => {
+            source.downcast_ref::<NodeError>().or_else(|| find(source.downcast_ref::<DataFusionError>()?))
+        }
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => find(inner),
+        DataFusionError::Shared(inner) => find(inner),
+        DataFusionError::Collection(errors) => errors.iter().find_map(find),
+        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
+            ArrowError::ExternalError(source) => find(source.downcast_ref::<DataFusionError>()?),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn kinds_survive_the_wire() {
+        let node = NodeId::new("data-1").unwrap();
+        let inner = QueryError::new(QueryErrorKind::MemoryExceeded, "too large");
+        let packed = pack(DataFusionError::External(Box::new(inner)));
+        // As the wire hands it on.
+        let arrived = DataFusionError::Shared(Arc::new(packed));
+        let found = error_of(&unpack(arrived, &node));
+        assert_eq!((found.kind, found.message.as_str()), (QueryErrorKind::MemoryExceeded, "too large"));
+
+        let refused = DataFusionError::Context("stage 1".into(), Box::new(pack(refusal("no such segment"))));
+        let refused = unpack(refused, &node);
+        let error = find(&refused).unwrap();
+        assert_eq!(error.kind, NodeErrorKind::Refused);
+        assert!(error_of(&refused).message.contains("node data-1: no such segment"));
+
+        let lost = unpack(DataFusionError::External("connection reset".into()), &node);
+        assert_eq!(find(&lost).unwrap().kind, NodeErrorKind::Lost);
+        assert_eq!(error_of(&lost).kind, QueryErrorKind::SegmentUnavailable);
+    }
+}

@@ -1,0 +1,243 @@
+//! The data nodes from a broker's side: one cut of a table, negotiated with all of them.
+//!
+//! One request per node and query, all at once; none goes through the object store. A node that does not answer in time is done
+//! without: if others have its partitions nothing is missing, and if not the floors say so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::future::join_all;
+use headwater_segment::SegmentError;
+use headwater_segment::live::LiveTable;
+use headwater_segment::log::LogSnapshot;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::time::Instant;
+use url::Url;
+
+use super::cut::{NegotiatedCut, Offer, decide};
+use super::messages::{OffersAnswer, OffersRequest, WantedTable};
+use super::service::OFFERS_PATH;
+use super::view::{Cluster, ClusterView, DataNode, MemberRow};
+use super::{ClusterAccess, NodeId};
+use crate::{QueryError, QueryErrorKind};
+
+/// A node that does not say within this time how far it is, is done without.
+const OFFER_WAIT: Duration = Duration::from_millis(500);
+/// Between two looks whether a cut can be had.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// The longest time between two looks.
+const AGAIN_AFTER_MAX: Duration = Duration::from_millis(100);
+/// A query that may go without what is missing waits so long for it.
+const PARTIAL_AFTER: Duration = Duration::from_millis(500);
+/// So long before its deadline a query that waits for a cut gives up, to be able to say why.
+const ANSWER_BEFORE: Duration = Duration::from_millis(50);
+
+/// What a query wants of its cuts.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Per table and partition: exclusive ends that must be reached.
+    pub(crate) at_least: BTreeMap<String, BTreeMap<i32, i64>>,
+    /// Nodes that have failed in this query, and are done without.
+    pub(crate) excluded: BTreeSet<NodeId>,
+    /// Rather without what nobody has at the moment.
+    pub(crate) allow_partial: bool,
+    /// Until when.
+    pub(crate) deadline: Instant,
+}
+
+/// See the module.
+pub(crate) struct Nodes {
+    cluster: Arc<dyn Cluster>,
+    access: ClusterAccess,
+    /// Per table (by its id), epoch and partition: the highest end that was given out.
+    floors: Mutex<HashMap<(String, u32), BTreeMap<i32, i64>>>,
+    /// Looks at the log of each table, by its id.
+    looks: Mutex<HashMap<String, Arc<Look>>>,
+}
+
+/// Looks at a table's log.
+#[derive(Default)]
+struct Look {
+    is_under_way: AtomicBool,
+    /// The last one found that the table was dropped. What is bound to a log finds no later table of the same name.
+    found_dropped: AtomicBool,
+}
+
+impl Nodes {
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, access: ClusterAccess) -> Self {
+        Self { cluster, access, floors: Mutex::default(), looks: Mutex::default() }
+    }
+
+    /// The members without those that have failed.
+    pub(crate) fn view(&self, excluded: &BTreeSet<NodeId>) -> Arc<ClusterView> {
+        let view = self.cluster.view();
+        if excluded.is_empty() { view } else { Arc::new(view.without(excluded)) }
+    }
+
+    /// All members, as an operator sees them.
+    pub(crate) fn members(&self) -> Vec<MemberRow> {
+        self.cluster.members()
+    }
+
+    /// The name of the node at `url`, or the address itself if it is no member any more.
+    pub(crate) fn name_of(&self, url: &Url) -> NodeId {
+        let view = self.cluster.view();
+        let node = view.nodes().iter().find(|node| node.url == *url);
+        node.map_or_else(|| NodeId::of_address(url.authority()), |node| node.member.id.clone())
+    }
+
+    pub(crate) fn access(&self) -> &ClusterAccess {
+        &self.access
+    }
+
+    /// The newest cut of `table` that the nodes can answer, at or above every earlier one.
+    ///
+    /// # Errors
+    /// `SegmentUnavailable` if there is none before the deadline, naming what is missing; `UnknownTable` if the table was
+    /// dropped meanwhile.
+    pub(crate) async fn cut(
+        &self,
+        table: &Arc<LiveTable>,
+        wanted: &Wanted,
+    ) -> Result<(NegotiatedCut, Arc<ClusterView>), QueryError> {
+        let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
+        loop {
+            let (cut, view) = self.try_cut(table, wanted).await;
+            let problem = match cut.missing.first() {
+                // They may have fallen silent for a moment.
+                _ if view.nodes().is_empty() => "there is no data node in the cluster".to_owned(),
+                None => return Ok((cut, view)),
+                Some(problem) => problem.to_string(),
+            };
+            if self.look(table).found_dropped.load(Ordering::Acquire) {
+                let message = format!("there is no table {}", table.name());
+                return Err(QueryError::new(QueryErrorKind::UnknownTable, message));
+            }
+            if wanted.allow_partial && began.elapsed() >= PARTIAL_AFTER {
+                return Ok((cut, view));
+            }
+            if Instant::now() + pause + ANSWER_BEFORE >= wanted.deadline {
+                let message =
+                    format!("table {}: {problem}; the deadline of the query has passed", table.name());
+                return Err(QueryError::new(QueryErrorKind::SegmentUnavailable, message));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN_AFTER_MAX);
+        }
+    }
+
+    async fn try_cut(&self, table: &Arc<LiveTable>, wanted: &Wanted) -> (NegotiatedCut, Arc<ClusterView>) {
+        let log = table.snapshot();
+        let view = self.view(&wanted.excluded);
+        let (offers, silent) = self.offers(table, &log, &view).await;
+        let mut floors = self.floors_of(table, &log);
+        for (partition, end) in wanted.at_least.get(table.name()).into_iter().flatten() {
+            let floor = floors.entry(*partition).or_insert(*end);
+            *floor = (*floor).max(*end);
+        }
+        let id = table.log().table_id();
+        let cut = decide(&log, &offers, &floors, |partition, node| view.rank(id, partition, &node.member.id));
+        match cut.missing.is_empty() {
+            true => self.raise_floors(table, &log, &cut.offsets),
+            // What is missing may be in the log by now.
+            false => self.refresh(table),
+        }
+        // Whoever does not say what it has is given nothing to do either, if there is anybody else.
+        let is_whole = silent.is_empty() || silent.len() == view.nodes().len();
+        (cut, if is_whole { view } else { Arc::new(view.without(&silent)) })
+    }
+
+    /// What the nodes offer, and who was not heard.
+    async fn offers(
+        &self,
+        table: &Arc<LiveTable>,
+        log: &LogSnapshot,
+        view: &ClusterView,
+    ) -> (Vec<Offer>, BTreeSet<NodeId>) {
+        let from = log.stream.partitions.iter().map(|(partition, state)| (*partition, state.committed));
+        let request = OffersRequest {
+            tables: vec![WantedTable {
+                name: table.name().to_owned(),
+                epoch: log.stream.epoch,
+                log_version: log.version,
+                from: from.collect(),
+            }],
+        };
+        let body = bytes::Bytes::from(request.encode_to_vec());
+        let asked = view.nodes().iter().map(|node| self.offers_of(node, body.clone()));
+        let (mut offers, mut silent) = (Vec::new(), BTreeSet::new());
+        for (node, answer) in view.nodes().iter().zip(join_all(asked).await) {
+            let Some(offered) = answer.and_then(|answer| answer.tables.into_iter().next()) else {
+                silent.insert(node.member.id.clone());
+                continue;
+            };
+            if offered.log_version > log.version {
+                self.refresh(table);
+            }
+            if offered.epoch == log.stream.epoch {
+                offers.push(Offer { node: Arc::clone(node), partitions: offered.partitions });
+            }
+        }
+        (offers, silent)
+    }
+
+    async fn offers_of(&self, node: &DataNode, body: bytes::Bytes) -> Option<OffersAnswer> {
+        let failed = |error: &dyn std::fmt::Display| {
+            tracing::debug!(node = %node.member.id, %error, "a node did not say what it has");
+        };
+        let asked = tokio::time::timeout(OFFER_WAIT, self.access.post(node, OFFERS_PATH, body)).await;
+        let bytes = match asked {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => {
+                failed(&error);
+                return None;
+            }
+            Err(elapsed) => {
+                failed(&elapsed);
+                return None;
+            }
+        };
+        OffersAnswer::decode(bytes).inspect_err(|error| failed(error)).ok()
+    }
+
+    fn floors_of(&self, table: &Arc<LiveTable>, log: &LogSnapshot) -> BTreeMap<i32, i64> {
+        let key = (table.log().table_id().to_owned(), log.stream.epoch);
+        self.floors.lock().get(&key).cloned().unwrap_or_default()
+    }
+
+    fn raise_floors(&self, table: &Arc<LiveTable>, log: &LogSnapshot, ends: &BTreeMap<i32, i64>) {
+        let key = (table.log().table_id().to_owned(), log.stream.epoch);
+        let mut floors = self.floors.lock();
+        // Offsets of an epoch that is over are asked for no more.
+        floors.retain(|(table, epoch), _| *table != key.0 || *epoch >= key.1);
+        let floors = floors.entry(key).or_default();
+        for (partition, end) in ends {
+            let floor = floors.entry(*partition).or_insert(*end);
+            *floor = (*floor).max(*end);
+        }
+    }
+
+    /// Looks at a table's log in the background, unless that is under way.
+    fn refresh(&self, table: &Arc<LiveTable>) {
+        let look = self.look(table);
+        if look.is_under_way.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let table = Arc::clone(table);
+        self.access.io().spawn(async move {
+            match table.log().refresh().await {
+                Ok(snapshot) => table.adopt(snapshot, None),
+                Err(SegmentError::NoSuchTable(_)) => look.found_dropped.store(true, Ordering::Release),
+                Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
+            }
+            look.is_under_way.store(false, Ordering::Release);
+        });
+    }
+
+    fn look(&self, table: &LiveTable) -> Arc<Look> {
+        Arc::clone(self.looks.lock().entry(table.log().table_id().to_owned()).or_default())
+    }
+}

@@ -1,0 +1,129 @@
+//! The data nodes as a broker sees them at one moment. Immutable; replaced as a whole when the members change.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use headwater_segment::sealed::SegmentMeta;
+use url::Url;
+
+use super::NodeId;
+use super::placement::{Placement, PlacementKey, PlacementMember};
+
+/// How long a segment stays with the node that sealed it, in milliseconds.
+const YOUNG_MS: i64 = 600_000;
+
+/// A node that holds data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataNode {
+    /// What placement knows of it.
+    pub member: PlacementMember,
+    /// Where it is asked.
+    pub url: Url,
+}
+
+/// See the module.
+pub struct ClusterView {
+    nodes: Vec<Arc<DataNode>>,
+    placement: Placement,
+}
+
+impl fmt::Debug for ClusterView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterView").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+impl ClusterView {
+    /// The view of these nodes, in whatever order.
+    pub fn new(nodes: impl IntoIterator<Item = DataNode>) -> Self {
+        Self::of(nodes.into_iter().map(Arc::new).collect())
+    }
+
+    fn of(mut nodes: Vec<Arc<DataNode>>) -> Self {
+        nodes.sort_by(|left, right| left.member.id.cmp(&right.member.id));
+        let placement = Placement::new(nodes.iter().map(|node| node.member.clone()));
+        Self { nodes, placement }
+    }
+
+    /// All nodes, by id.
+    pub fn nodes(&self) -> &[Arc<DataNode>] {
+        &self.nodes
+    }
+
+    /// The same without some of the nodes.
+    pub(crate) fn without(&self, excluded: &BTreeSet<NodeId>) -> Self {
+        let left = self.nodes.iter().filter(|node| !excluded.contains(&node.member.id));
+        Self::of(left.map(Arc::clone).collect())
+    }
+
+    /// The node that answers for a sealed segment of the table with this id: any of them could, this one has it at hand. While
+    /// the segment is young that is the first owner of its partition, which had its rows when they were open; later the
+    /// segments of a partition are spread over all nodes. `None` if there is no node.
+    pub(crate) fn home_of(
+        &self,
+        table_id: &str,
+        segment: &SegmentMeta,
+        now_ms: i64,
+    ) -> Option<&Arc<DataNode>> {
+        let key = match now_ms.saturating_sub(segment.sealed_at_ms) < YOUNG_MS {
+            true => PlacementKey::partition(table_id, segment.partition),
+            false => PlacementKey::segment(segment.id),
+        };
+        match self.placement.first(key) {
+            Some(owner) => {
+                let place = self.nodes.binary_search_by(|node| node.member.id.cmp(owner)).ok()?;
+                self.nodes.get(place)
+            }
+            // All are leaving, or weigh nothing: they can still read.
+            None => self.nodes.first(),
+        }
+    }
+
+    /// The place of a node among the owners of a partition; those that can own nothing come last.
+    pub(crate) fn rank(&self, table_id: &str, partition: i32, node: &NodeId) -> usize {
+        let key = PlacementKey::partition(table_id, partition);
+        self.placement.rank(key, self.nodes.len(), node).unwrap_or(usize::MAX)
+    }
+}
+
+/// A member as `system.nodes` shows it, whatever its role and its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Identity.
+    pub id: NodeId,
+    /// `broker`, `data` or `all`.
+    pub role: &'static str,
+    /// `joining`, `serving` or `leaving`.
+    pub state: &'static str,
+    /// `host:port` of its node-to-node listener.
+    pub rpc: String,
+    /// `host:port` of its HTTP listener.
+    pub http: String,
+    /// What fails together with it.
+    pub zone: Option<String>,
+    /// Share of the work, relative to the other members' weights.
+    pub weight: u32,
+    /// Version of its build.
+    pub build: String,
+    /// When it started, in microseconds since the epoch.
+    pub started_at_us: i64,
+    /// Whether it is the node that is asked.
+    pub is_this: bool,
+    /// Why it is given no work and asked for nothing.
+    pub refused: Option<String>,
+}
+
+/// Where the node-to-node listener at `rpc` (`host:port`) is asked; `None`: that is no address.
+pub fn node_url(rpc: &str) -> Option<Url> {
+    format!("http://{rpc}/").parse().ok()
+}
+
+/// Whoever knows the members.
+pub trait Cluster: Send + Sync {
+    /// The data nodes at present. Cheap.
+    fn view(&self) -> Arc<ClusterView>;
+
+    /// All members at present, by id, this node among them.
+    fn members(&self) -> Vec<MemberRow>;
+}

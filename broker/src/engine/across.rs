@@ -1,0 +1,142 @@
+//! One query over several nodes: run again, on others and at a cut that is not lower, when a node fails it.
+//!
+//! The distributed plan cannot replace a node while it runs. So the first rows of an answer are held back: as long as none has
+//! left for the client the whole query can be run again. Once rows have left, an error ends the answer.
+//!
+//! Invariants: at most one attempt's rows reach the client, and its cuts are those that the answer names; a query is never run
+//! again for what is its own fault.
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::execute_stream;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::run::{PlanReport, Planned, QueryTask, panicked};
+use super::stream::Message;
+use crate::QueryError;
+use crate::cluster::NodeId;
+use crate::cluster::node_error::{self, NodeErrorKind};
+use crate::cluster::subqueries::distribute_after_subqueries;
+
+/// Bytes of an answer that are held back.
+const HELD_BYTES_MAX: usize = 4 << 20;
+/// Runs of one query at most: a query that brings nodes down must not bring all of them down.
+const ATTEMPTS_MAX: u32 = 6;
+/// Refusals after which a query does without the node that refused last.
+const REFUSALS_MAX: u32 = 3;
+/// Before the second run; twice as long before each further one.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// An answer that has begun.
+struct Begun {
+    planned: Planned,
+    held: Vec<RecordBatch>,
+    rest: Option<SendableRecordBatchStream>,
+}
+
+/// Why an attempt has failed.
+enum Failed {
+    Planning(QueryError),
+    Running(DataFusionError),
+}
+
+/// Runs the query and reports as soon as its answer has begun.
+pub(super) async fn run(task: QueryTask, report: oneshot::Sender<PlanReport>) {
+    let begun = AssertUnwindSafe(Box::pin(begin(&task))).catch_unwind().await;
+    let begun = match begun.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+        Ok(begun) => begun,
+        Err(error) => {
+            // The receiver is gone if the client is: then nobody needs to know.
+            report.send(Err(error)).ok();
+            return;
+        }
+    };
+    let Begun { planned, held, rest } = begun;
+    if report.send(Ok((planned.plan.schema(), planned.cuts))).is_err() {
+        return;
+    }
+    let rest = stream::iter(rest).flatten().map_err(|error| task.named(&error));
+    let batches = stream::iter(held.into_iter().map(Ok)).chain(rest);
+    let handed = AssertUnwindSafe(task.hand_over(batches)).catch_unwind().await;
+    let handed = handed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+    task.sender.send(Message::End(handed.err())).await.ok();
+}
+
+async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
+    let (mut excluded, mut pause) = (BTreeSet::new(), PAUSE);
+    for attempt in 1.. {
+        let error = match try_once(task, &excluded).await {
+            Ok(begun) => return Ok(begun),
+            Err(Failed::Planning(error)) => return Err(error),
+            Err(Failed::Running(error)) => error,
+        };
+        let in_time = Instant::now() + pause < task.deadline;
+        let again = node_error::find(&error).filter(|_| attempt < ATTEMPTS_MAX && in_time);
+        let Some(failure) = again else { return Err(task.named(&error)) };
+        tracing::info!(query = task.entry.id, attempt, error = %failure, "a query is run again");
+        metrics::counter!("headwater_query_attempts_failed_total", "why" => failure.kind.name()).increment(1);
+        match failure.kind {
+            NodeErrorKind::Lost => exclude(task, &mut excluded, &failure.node),
+            // It, or this node, is behind with a log.
+            NodeErrorKind::Refused => {
+                refresh(task, &error).await;
+                if attempt >= REFUSALS_MAX {
+                    exclude(task, &mut excluded, &failure.node);
+                }
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    Err(QueryError::new(crate::QueryErrorKind::Internal, "a query had no attempt"))
+}
+
+/// Does without a node from now on, unless it is the last one: that one may be back by then.
+fn exclude(task: &QueryTask, excluded: &mut BTreeSet<NodeId>, node: &NodeId) {
+    excluded.insert(node.clone());
+    if task.sessions.nodes().is_some_and(|nodes| nodes.view(excluded).nodes().is_empty()) {
+        excluded.clear();
+    }
+}
+
+async fn refresh(task: &QueryTask, error: &DataFusionError) {
+    for table in task.tables.list() {
+        // A refusal names its table.
+        if !error.to_string().contains(table.name()) {
+            continue;
+        }
+        match table.log().refresh().await {
+            Ok(snapshot) => table.adopt(snapshot, None),
+            Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
+        }
+    }
+}
+
+async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun, Failed> {
+    task.entry.stats.begin_again();
+    let planned = task.plan(excluded).await.map_err(Failed::Planning)?;
+    let (plan, context) = (Arc::clone(&planned.plan), Arc::clone(&planned.context));
+    let plan = distribute_after_subqueries(plan, &context).await.map_err(Failed::Running)?;
+    let mut batches = execute_stream(plan, context).map_err(Failed::Running)?;
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = batches.next().await {
+        let batch = batch.map_err(Failed::Running)?;
+        bytes += batch.get_array_memory_size();
+        held.push(batch);
+        if bytes > HELD_BYTES_MAX {
+            return Ok(Begun { planned, held, rest: Some(batches) });
+        }
+    }
+    Ok(Begun { planned, held, rest: None })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! Fragments: the part of a plan that a data node runs for a broker.
+//!
+//! ```text
+//! bytes ─decode─▶ checked for overflow ─▶ fused ─▶ connected ─▶ runs under the broker's deadline and budget
+//! ```
+//!
+//! What is sent is plain: the receiving node makes arithmetic fail on overflow again, fuses aggregates with the scans beneath
+//! them, and connects what narrows leaves while it runs, by the same rules that a plan made there goes through.
+//!
+//! Invariant: a fragment gives the rows that its plan would give where it was made.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion_distributed::{
+    DistributedConfig, DistributedExt, WorkerPlanRewriteEvent, WorkerPlanRewriteEventResponse,
+    WorkerPlanRewriteHandler, WorkerQueryContext, WorkerSessionBuilder,
+};
+use tokio::runtime::Handle;
+
+use super::overflow;
+use super::session::Sessions;
+use crate::catalog::QueryCatalog;
+use crate::cluster::edge::EdgeExec;
+use crate::cluster::node_error::refusal;
+use crate::execute::rule::FuseAggregates;
+use crate::request::QueryStats;
+
+/// Which version of which table's log a fragment was made at: `name=version`, with commas. 16 KiB of headers are 400 tables.
+const LOGS: HeaderName = HeaderName::from_static("headwater-logs");
+/// The memory budget of a fragment, in bytes.
+const MEMORY: HeaderName = HeaderName::from_static("headwater-memory");
+/// A log that cannot be looked at within this time is taken as it is: the fragment fails if it needs what is new.
+const REFRESH_WAIT: Duration = Duration::from_secs(5);
+
+/// What goes with every fragment of a query, besides the plan.
+pub(super) fn headers(catalog: &QueryCatalog, memory_bytes: u64, mut headers: HeaderMap) -> HeaderMap {
+    let logs = catalog.cuts().into_iter().map(|(table, cut)| format!("{table}={}", cut.log_version));
+    let logs = logs.collect::<Vec<_>>().join(",");
+    // Table names are ASCII; without the header a node takes its own version.
+    if let Ok(logs) = HeaderValue::from_str(&logs) {
+        headers.insert(LOGS, logs);
+    }
+    headers.insert(MEMORY, HeaderValue::from(memory_bytes));
+    headers
+}
+
+/// Makes the sessions in which fragments run.
+pub(super) struct Fragments {
+    pub(super) sessions: Arc<Sessions>,
+    /// Largest memory budget.
+    pub(super) memory_bytes_max: u64,
+    /// Where segments are loaded and logs are looked at.
+    pub(super) io: Handle,
+}
+
+#[async_trait]
+impl WorkerSessionBuilder for Fragments {
+    async fn build_session_state(&self, mut context: WorkerQueryContext) -> Result<SessionState> {
+        let logs = context.headers.get(LOGS).and_then(|logs| logs.to_str().ok()).unwrap_or_default();
+        for (table, version) in logs.split(',').filter_map(|log| log.split_once('=')) {
+            self.catch_up(table, version.parse().unwrap_or(0)).await?;
+        }
+        let memory = context.headers.get(MEMORY).and_then(|bytes| bytes.to_str().ok());
+        let memory = memory.and_then(|bytes| u64::from_str(bytes).ok()).unwrap_or(self.memory_bytes_max);
+        let catalog = QueryCatalog::new(
+            Arc::clone(self.sessions.sources()),
+            BTreeSet::new(),
+            false,
+            Arc::<QueryStats>::default(),
+            self.io.clone(),
+        );
+        let config = context.builder.config().take().unwrap_or_default();
+        Ok(self.sessions.worker(
+            config,
+            &catalog,
+            memory.min(self.memory_bytes_max),
+            Connect(Arc::clone(&self.sessions)),
+        ))
+    }
+}
+
+impl Fragments {
+    /// Looks at a table's log if the broker has seen more of it.
+    async fn catch_up(&self, name: &str, version: u64) -> Result<()> {
+        let table = self.sessions.sources().tables.get(name);
+        let table = table.ok_or_else(|| refusal(format!("there is no table {name} on this node yet")))?;
+        if table.snapshot().version >= version {
+            return Ok(());
+        }
+        let looking = Arc::clone(&table);
+        let look = self.io.spawn(async move { looking.log().refresh().await });
+        match tokio::time::timeout(REFRESH_WAIT, look).await {
+            Ok(Ok(Ok(snapshot))) => {
+                table.adopt(snapshot, None);
+                Ok(())
+            }
+            Ok(Ok(Err(error))) => Err(refusal(format!("table {name}: {error}"))),
+            Ok(Err(_)) | Err(_) => {
+                Err(refusal(format!("table {name}: its log could not be looked at in time")))
+            }
+        }
+    }
+}
+
+/// What a decoded fragment goes through before it runs.
+struct Connect(Arc<Sessions>);
+
+impl WorkerPlanRewriteHandler for Connect {
+    fn rewrite_worker_plan(&self, event: WorkerPlanRewriteEvent) -> Result<WorkerPlanRewriteEventResponse> {
+        let plan = self.0.fragment(event.plan, event.session_config)?;
+        Ok(WorkerPlanRewriteEventResponse::new(Arc::new(EdgeExec::new(plan))))
+    }
+}
+
+impl Sessions {
+    /// A decoded fragment, ready to run.
+    pub(super) fn fragment(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let options = config.options();
+        let plan = overflow::checked_plan(plan, options)?;
+        let plan = match self.sources().options.aggregate {
+            true => FuseAggregates.optimize(plan, options)?,
+            false => plan,
+        };
+        self.connect(plan)
+    }
+
+    /// The session of a fragment; `config` has what the distributed plan needs to know.
+    fn worker(
+        &self,
+        mut config: SessionConfig,
+        catalog: &Arc<QueryCatalog>,
+        memory_bytes: u64,
+        connect: Connect,
+    ) -> SessionState {
+        let distributed = DistributedConfig::from_config_options(config.options()).ok().cloned();
+        *config.options_mut() = self.base().config().options().as_ref().clone();
+        config.set_distributed_option_extension(distributed.unwrap_or_default());
+        config.set_extension(Arc::clone(catalog));
+        config.set_distributed_user_codec(crate::cluster::codec::LeafCodec);
+        config.set_distributed_worker_plan_rewrite_handler(connect);
+        SessionStateBuilder::new_from_existing(self.base().clone())
+            .with_config(config)
+            .with_runtime_env(self.environment(memory_bytes))
+            .build()
+    }
+}
