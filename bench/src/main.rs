@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{dashboard, engines, freshness, hits, ingest, limit, live, log, planning, ssb};
+use headwater_bench::{cancel, dashboard, engines, freshness, hits, ingest, limit, live, log, planning, ssb};
 
 mod chaos;
 
@@ -38,6 +38,8 @@ enum Command {
     Log(log::LogArguments),
     /// Planning over up to 100,000 segments, and what a snapshot of them costs.
     Planning(planning::PlanningArguments),
+    /// How long queries still work after their clients have gone.
+    Cancel(cancel::CancelArguments),
     /// One engine of a contest; speaks lines of JSON.
     #[command(hide = true)]
     Engine(engines::EngineArguments),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Live(arguments) => live::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Planning(arguments) => planning::run(&arguments),
+        Command::Cancel(arguments) => cancel::run(&arguments),
         Command::Engine(arguments) => engines::run(&arguments),
     };
     match outcome {

@@ -23,6 +23,8 @@ pub struct Machine {
     pub kernel: String,
     /// Load average of the minute before: above a few tenths, somebody else was using the machine.
     pub load_before: f64,
+    /// Whether this program was built without optimization: no figures to quote then.
+    pub debug_build: bool,
 }
 
 impl Machine {
@@ -43,6 +45,7 @@ impl Machine {
             memory_gib: (memory_kib / 1024.0 / 1024.0 * 10.0).round() / 10.0,
             kernel: read("/proc/sys/kernel/osrelease").trim().to_string(),
             load_before: load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0),
+            debug_build: cfg!(debug_assertions),
         }
     }
 }
@@ -53,7 +56,8 @@ impl fmt::Display for Machine {
             f,
             "{}, {} cores, {} GiB, Linux {}, load before {}",
             self.cpu, self.cores, self.memory_gib, self.kernel, self.load_before
-        )
+        )?;
+        if self.debug_build { f.write_str(". DEBUG BUILD: no figures to quote") } else { Ok(()) }
     }
 }
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/sealing.rs"]
+mod sealing;
 
 use std::fmt;
 use std::ops::Range;
@@ -129,8 +131,8 @@ impl World {
                 open = Some(writer);
                 break;
             }
-            let rows = common::rows(&segment, &table);
-            metas.push(common::seal(&table, (store.as_ref(), &root), (0, from, to), rows).await);
+            let rows = sealing::rows(&segment, &table);
+            metas.push(sealing::seal(&table, (store.as_ref(), &root), (0, from, to), rows).await);
             from = to;
         }
         let tables = Tables::default();

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/lines.rs"]
+mod lines;
 
 use std::sync::Arc;
 
@@ -66,7 +68,7 @@ impl World {
         let mut answer = self.engine.run(request).await?;
         let mut rows = Vec::new();
         while let Some(batch) = answer.stream.next().await {
-            rows.extend(common::lines(&batch.map_err(|error| error_of(&error))?));
+            rows.extend(lines::lines(&batch.map_err(|error| error_of(&error))?));
         }
         Ok(rows)
     }

@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/lines.rs"]
+mod lines;
+#[path = "common/sealing.rs"]
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,11 +92,11 @@ async fn world(seed: u64, forms: &[Form], stretch_rows: i64) -> World {
                 put_row(&mut writer, &mut random, offset);
             }
             writer.publish(from + stretch_rows);
-            let batches = common::rows(&segment, &table);
+            let batches = sealing::rows(&segment, &table);
             rows.extend(batches.clone());
             if *form == Form::Sealed {
                 let stretch = (partition, from, from + stretch_rows);
-                common::seal(&table, (store.as_ref(), &root), stretch, batches).await;
+                sealing::seal(&table, (store.as_ref(), &root), stretch, batches).await;
             } else {
                 table.open_segment(segment);
                 writers.push(writer);
@@ -133,7 +137,7 @@ async fn answer_of(engine: &QueryEngine, sql: &str) -> Vec<String> {
 
 /// The answer's rows as text, sorted: order is a matter of ORDER BY, which the queries test through window functions.
 fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let mut lines: Vec<String> = batches.iter().flat_map(common::lines).collect();
+    let mut lines: Vec<String> = batches.iter().flat_map(lines::lines).collect();
     lines.sort();
     lines
 }

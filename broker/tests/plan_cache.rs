@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/lines.rs"]
+mod lines;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,7 +71,7 @@ impl World {
         let stats = Arc::clone(&answer.stats);
         let mut rows = Vec::new();
         while let Some(batch) = answer.stream.next().await {
-            rows.extend(common::lines(&batch.unwrap_or_else(|error| panic!("{sql}: {}", error_of(&error)))));
+            rows.extend(lines::lines(&batch.unwrap_or_else(|error| panic!("{sql}: {}", error_of(&error)))));
         }
         (rows, stats)
     }

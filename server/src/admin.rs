@@ -79,9 +79,7 @@ impl TableAdmin for NodeTables {
         if live.is_none() && !purge {
             return Err(no_such_table(name));
         }
-        if let Some(ingest) = ingests.remove(name) {
-            ingest.stop(false).await;
-        }
+        self.stop_consuming(name, &mut ingests).await;
         if let Some(live) = live {
             live.log().drop_table().await.map_err(from_segment)?;
             self.tables.remove(name);
@@ -121,13 +119,9 @@ impl TableAdmin for NodeTables {
         let live = self.tables.get(name).ok_or_else(|| no_such_table(name))?;
         let mut partitions = partitions_of(partitions_json(&live, self.this()));
         if let Some(peers) = &self.peers {
-            for (node, answer) in peers.ask(&format!("/node/tables/{name}/partitions")).await {
+            for (_, answer) in peers.ask(&format!("/node/tables/{name}/partitions")).await {
                 // A node that does not answer is seen by what is missing.
-                let entries = partitions_of(answer.unwrap_or_default());
-                partitions.extend(entries.into_iter().map(|mut entry| {
-                    entry["node"] = json!(node.member.id.as_str());
-                    entry
-                }));
+                partitions.extend(partitions_of(answer.unwrap_or_default()));
             }
             partitions = furthest(partitions);
         }
@@ -218,7 +212,7 @@ impl NodeTables {
     }
 
     /// This node's name, in a cluster.
-    fn this(&self) -> Option<&str> {
+    pub(crate) fn this(&self) -> Option<&str> {
         self.peers.as_ref().map(|peers| peers.this.as_str())
     }
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod demo_run;
 mod gauges;
+mod listener;
 pub mod node;
 mod node_tables;
 pub mod page;

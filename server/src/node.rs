@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use headwater_broker::cluster::Cluster;
 use headwater_broker::engine::QueryEngine;
 use headwater_broker::http::{HttpLimits, HttpState};
@@ -29,6 +28,7 @@ use crate::cluster::ClusterError;
 use crate::cluster::joined::Joined;
 use crate::cluster::peers::{self, Peers};
 use crate::config::Config;
+use crate::listener;
 use crate::node_tables::NodeTables;
 use crate::page::PAGE;
 use crate::residents;
@@ -112,7 +112,7 @@ impl Node {
                 workers_per_table: config.ingest.workers_per_table.max(1),
                 ownership,
             },
-            consumes: joined.as_ref().is_none_or(|joined| joined.role().holds_data()),
+            consumes: config.cluster.role.holds_data(),
             peers: joined.as_ref().map(|joined| Peers {
                 this: joined.this().clone(),
                 cluster: joined.view().clone(),
@@ -138,21 +138,8 @@ impl Node {
         };
         let (stop_serving, stopped) = oneshot::channel::<()>();
         let router = headwater_broker::http::router(state);
-        // An answer is written in several pieces; held back until the client acknowledges, each would cost 40 ms.
-        let listener = listener.tap_io(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection stays with delayed writes");
-            }
-        });
-        let serving = tokio::spawn(async move {
-            let graceful = axum::serve(listener, router).with_graceful_shutdown(async {
-                // An error means that the node is gone, which is also a reason to stop.
-                let _ = stopped.await;
-            });
-            if let Err(error) = graceful.await {
-                tracing::error!(%error, "the HTTP listener ended");
-            }
-        });
+        // An error means that the node is gone, which is also a reason to stop.
+        let serving = listener::serve(listener, router, async { stopped.await.unwrap_or(()) }, "clients");
         tracing::info!(%address, store = config.store.url, tables = node_tables.tables.list().len(), "headwater is up");
         Ok(Self {
             address,

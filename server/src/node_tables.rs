@@ -74,10 +74,8 @@ impl NodeTables {
     /// If a log cannot be read: serving the others as if it did not exist would make its queries fail with a lie.
     pub(crate) async fn open_all(&self) -> Result<(), SegmentError> {
         let mut ingests = self.ingests.lock().await;
-        for name in log::list_tables(&self.store, &self.root).await? {
-            if let Some(log) = TableLog::open(self.store.clone(), self.table_root(&name)).await? {
-                self.serve_table(log, &mut ingests);
-            }
+        for log in log::open_tables(&self.store, &self.root).await? {
+            self.serve_table(log, &mut ingests);
         }
         Ok(())
     }
@@ -97,11 +95,16 @@ impl NodeTables {
         if !is_same {
             return;
         }
-        if let Some(ingest) = ingests.remove(live.name()) {
+        self.stop_consuming(live.name(), &mut ingests).await;
+        self.tables.remove(live.name());
+    }
+
+    /// Stops a table's consumer where it stands, if there is one.
+    pub(crate) async fn stop_consuming(&self, name: &str, ingests: &mut BTreeMap<String, TableIngest>) {
+        if let Some(ingest) = ingests.remove(name) {
             ingest.stop(false).await;
         }
-        self.started.lock().remove(live.name());
-        self.tables.remove(live.name());
+        self.started.lock().remove(name);
     }
 
     /// Starts the consumers anew whose table has another spec by now: what they read with the old one and have not sealed is
@@ -118,9 +121,7 @@ impl NodeTables {
             // Whoever held the lock may have done it.
             let Some(live) = self.tables.get(live.name()).filter(|live| is_changed(live)) else { continue };
             tracing::info!(table = live.name(), "the table has another spec; its consumer starts anew");
-            if let Some(ingest) = ingests.remove(live.name()) {
-                ingest.stop(false).await;
-            }
+            self.stop_consuming(live.name(), &mut ingests).await;
             self.serve_table(live.log().clone(), &mut ingests);
         }
     }

@@ -39,7 +39,7 @@ pub(crate) fn segment(schema: &TableSchema, partition: i32, from: i64, rows: i64
         None => ColumnStats::UNKNOWN,
     });
     SegmentMeta {
-        path: format!("data/{partition}/{from:020}-{to:020}-{id}.parquet"),
+        path: SegmentMeta::path_of(partition, from, to, id),
         id,
         partition,
         from,

@@ -102,19 +102,9 @@ impl fmt::Debug for QueryCatalog {
 }
 
 impl QueryCatalog {
-    /// A catalog in which only `stream_columns` of the tables' stream columns are visible.
+    /// A catalog in which only `stream_columns` of the tables' stream columns are visible; `across` if the tables' rows are on
+    /// other nodes.
     pub(crate) fn new(
-        sources: Arc<CatalogSources>,
-        stream_columns: BTreeSet<String>,
-        sealed_only: bool,
-        stats: Arc<QueryStats>,
-        io: Handle,
-    ) -> Arc<Self> {
-        Self::over(sources, stream_columns, sealed_only, stats, io, None)
-    }
-
-    /// A catalog of tables whose rows are on several nodes, or here.
-    pub(crate) fn over(
         sources: Arc<CatalogSources>,
         stream_columns: BTreeSet<String>,
         sealed_only: bool,

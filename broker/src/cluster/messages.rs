@@ -21,11 +21,8 @@ pub(crate) struct WantedTable {
     /// Epoch of its stream.
     #[prost(uint32, tag = "2")]
     pub(crate) epoch: u32,
-    /// Version of its log.
-    #[prost(uint64, tag = "3")]
-    pub(crate) log_version: u64,
-    /// Where the rows begin that the version does not cover, per partition.
-    #[prost(btree_map = "int32, int64", tag = "4")]
+    /// Where the rows begin that the broker's version of the log does not cover, per partition.
+    #[prost(btree_map = "int32, int64", tag = "3")]
     pub(crate) from: BTreeMap<i32, i64>,
 }
 

@@ -14,8 +14,7 @@
 //! | `view`, `placement` | the nodes at one moment, and which owns what |
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
-//! | `distribute`, `subqueries`, `channel` | a plan on several nodes, what runs before it, and the way there |
-//! | `gather` | rows of system tables that other nodes have |
+//! | `distribute`, `subqueries`, `channel`, `access` | a plan on several nodes, what runs before it, and the way there |
 //! | `service`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads |
 //! | `node_error` | errors with the node's name |

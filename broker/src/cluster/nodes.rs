@@ -52,23 +52,49 @@ pub(crate) struct Wanted {
 pub(crate) struct Nodes {
     cluster: Arc<dyn Cluster>,
     access: ClusterAccess,
-    /// Per table (by its id), epoch and partition: the highest end that was given out.
-    floors: Mutex<HashMap<(String, u32), BTreeMap<i32, i64>>>,
-    /// Looks at the log of each table, by its id.
-    looks: Mutex<HashMap<String, Arc<Look>>>,
+    /// By the table's id.
+    tables: Mutex<HashMap<String, Arc<Known>>>,
 }
 
-/// Looks at a table's log.
+/// What is known here of one table besides its log.
 #[derive(Default)]
-struct Look {
-    is_under_way: AtomicBool,
-    /// The last one found that the table was dropped. What is bound to a log finds no later table of the same name.
-    found_dropped: AtomicBool,
+struct Known {
+    /// The epoch in which cuts were given out last, and the highest end per partition.
+    floors: Mutex<(u32, BTreeMap<i32, i64>)>,
+    /// A look at its log is under way.
+    is_looked_at: AtomicBool,
+    /// The last look found that it was dropped. What is bound to a log finds no later table of the same name.
+    is_dropped: AtomicBool,
+}
+
+impl Known {
+    /// The least ends of a cut in `epoch`, of which there are none in a new one.
+    fn floors(&self, epoch: u32) -> BTreeMap<i32, i64> {
+        let floors = self.floors.lock();
+        if floors.0 == epoch { floors.1.clone() } else { BTreeMap::new() }
+    }
+
+    fn raise_floors(&self, epoch: u32, ends: &BTreeMap<i32, i64>) {
+        let mut floors = self.floors.lock();
+        if floors.0 < epoch {
+            *floors = (epoch, BTreeMap::new());
+        }
+        if floors.0 == epoch {
+            raise(&mut floors.1, ends);
+        }
+    }
+}
+
+fn raise(floors: &mut BTreeMap<i32, i64>, ends: &BTreeMap<i32, i64>) {
+    for (partition, end) in ends {
+        let floor = floors.entry(*partition).or_insert(*end);
+        *floor = (*floor).max(*end);
+    }
 }
 
 impl Nodes {
     pub(crate) fn new(cluster: Arc<dyn Cluster>, access: ClusterAccess) -> Self {
-        Self { cluster, access, floors: Mutex::default(), looks: Mutex::default() }
+        Self { cluster, access, tables: Mutex::default() }
     }
 
     /// The members without those that have failed.
@@ -103,16 +129,17 @@ impl Nodes {
         table: &Arc<LiveTable>,
         wanted: &Wanted,
     ) -> Result<(NegotiatedCut, Arc<ClusterView>), QueryError> {
+        let known = self.known(table);
         let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
         loop {
-            let (cut, view) = self.try_cut(table, wanted).await;
+            let (cut, view) = self.try_cut(table, &known, wanted).await;
             let problem = match cut.missing.first() {
                 // They may have fallen silent for a moment.
                 _ if view.nodes().is_empty() => "there is no data node in the cluster".to_owned(),
                 None => return Ok((cut, view)),
                 Some(problem) => problem.to_string(),
             };
-            if self.look(table).found_dropped.load(Ordering::Acquire) {
+            if known.is_dropped.load(Ordering::Acquire) {
                 let message = format!("there is no table {}", table.name());
                 return Err(QueryError::new(QueryErrorKind::UnknownTable, message));
             }
@@ -129,115 +156,94 @@ impl Nodes {
         }
     }
 
-    async fn try_cut(&self, table: &Arc<LiveTable>, wanted: &Wanted) -> (NegotiatedCut, Arc<ClusterView>) {
+    async fn try_cut(
+        &self,
+        table: &Arc<LiveTable>,
+        known: &Arc<Known>,
+        wanted: &Wanted,
+    ) -> (NegotiatedCut, Arc<ClusterView>) {
         let log = table.snapshot();
         let view = self.view(&wanted.excluded);
-        let (offers, silent) = self.offers(table, &log, &view).await;
-        let mut floors = self.floors_of(table, &log);
-        for (partition, end) in wanted.at_least.get(table.name()).into_iter().flatten() {
-            let floor = floors.entry(*partition).or_insert(*end);
-            *floor = (*floor).max(*end);
+        let (offers, silent, is_behind) = self.offers(table, &log, &view).await;
+        let mut floors = known.floors(log.stream.epoch);
+        if let Some(ends) = wanted.at_least.get(table.name()) {
+            raise(&mut floors, ends);
         }
         let id = table.log().table_id();
         let cut = decide(&log, &offers, &floors, |partition, node| view.rank(id, partition, &node.member.id));
-        match cut.missing.is_empty() {
-            true => self.raise_floors(table, &log, &cut.offsets),
-            // What is missing may be in the log by now.
-            false => self.refresh(table),
+        if cut.missing.is_empty() {
+            known.raise_floors(log.stream.epoch, &cut.offsets);
+        }
+        // What is missing may be in the log by now.
+        if is_behind || !cut.missing.is_empty() {
+            self.look_at_log(table, known);
         }
         // Whoever does not say what it has is given nothing to do either, if there is anybody else.
         let is_whole = silent.is_empty() || silent.len() == view.nodes().len();
         (cut, if is_whole { view } else { Arc::new(view.without(&silent)) })
     }
 
-    /// What the nodes offer, and who was not heard.
+    /// What the nodes offer, who was not heard, and whether one knows a newer version of the log.
     async fn offers(
         &self,
         table: &Arc<LiveTable>,
         log: &LogSnapshot,
         view: &ClusterView,
-    ) -> (Vec<Offer>, BTreeSet<NodeId>) {
+    ) -> (Vec<Offer>, BTreeSet<NodeId>, bool) {
         let from = log.stream.partitions.iter().map(|(partition, state)| (*partition, state.committed));
         let request = OffersRequest {
             tables: vec![WantedTable {
                 name: table.name().to_owned(),
                 epoch: log.stream.epoch,
-                log_version: log.version,
                 from: from.collect(),
             }],
         };
         let body = bytes::Bytes::from(request.encode_to_vec());
         let asked = view.nodes().iter().map(|node| self.offers_of(node, body.clone()));
-        let (mut offers, mut silent) = (Vec::new(), BTreeSet::new());
+        let (mut offers, mut silent, mut is_behind) = (Vec::new(), BTreeSet::new(), false);
         for (node, answer) in view.nodes().iter().zip(join_all(asked).await) {
             let Some(offered) = answer.and_then(|answer| answer.tables.into_iter().next()) else {
                 silent.insert(node.member.id.clone());
                 continue;
             };
-            if offered.log_version > log.version {
-                self.refresh(table);
-            }
+            is_behind |= offered.log_version > log.version;
             if offered.epoch == log.stream.epoch {
                 offers.push(Offer { node: Arc::clone(node), partitions: offered.partitions });
             }
         }
-        (offers, silent)
+        (offers, silent, is_behind)
     }
 
     async fn offers_of(&self, node: &DataNode, body: bytes::Bytes) -> Option<OffersAnswer> {
-        let failed = |error: &dyn std::fmt::Display| {
-            tracing::debug!(node = %node.member.id, %error, "a node did not say what it has");
-        };
         let asked = tokio::time::timeout(OFFER_WAIT, self.access.post(node, OFFERS_PATH, body)).await;
-        let bytes = match asked {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => {
-                failed(&error);
-                return None;
-            }
-            Err(elapsed) => {
-                failed(&elapsed);
-                return None;
-            }
-        };
-        OffersAnswer::decode(bytes).inspect_err(|error| failed(error)).ok()
-    }
-
-    fn floors_of(&self, table: &Arc<LiveTable>, log: &LogSnapshot) -> BTreeMap<i32, i64> {
-        let key = (table.log().table_id().to_owned(), log.stream.epoch);
-        self.floors.lock().get(&key).cloned().unwrap_or_default()
-    }
-
-    fn raise_floors(&self, table: &Arc<LiveTable>, log: &LogSnapshot, ends: &BTreeMap<i32, i64>) {
-        let key = (table.log().table_id().to_owned(), log.stream.epoch);
-        let mut floors = self.floors.lock();
-        // Offsets of an epoch that is over are asked for no more.
-        floors.retain(|(table, epoch), _| *table != key.0 || *epoch >= key.1);
-        let floors = floors.entry(key).or_default();
-        for (partition, end) in ends {
-            let floor = floors.entry(*partition).or_insert(*end);
-            *floor = (*floor).max(*end);
-        }
+        let answer = asked.unwrap_or_else(|elapsed| Err(elapsed.to_string()));
+        let answer = answer.and_then(|bytes| OffersAnswer::decode(bytes).map_err(|error| error.to_string()));
+        let heard = answer.inspect_err(
+            |error| tracing::debug!(node = %node.member.id, error, "a node did not say what it has"),
+        );
+        heard.ok()
     }
 
     /// Looks at a table's log in the background, unless that is under way.
-    fn refresh(&self, table: &Arc<LiveTable>) {
-        let look = self.look(table);
-        if look.is_under_way.swap(true, Ordering::AcqRel) {
+    fn look_at_log(&self, table: &Arc<LiveTable>, known: &Arc<Known>) {
+        if known.is_looked_at.swap(true, Ordering::AcqRel) {
             return;
         }
-        let table = Arc::clone(table);
+        let (table, known) = (Arc::clone(table), Arc::clone(known));
         self.access.io().spawn(async move {
             match table.log().refresh().await {
                 Ok(snapshot) => table.adopt(snapshot, None),
-                Err(SegmentError::NoSuchTable(_)) => look.found_dropped.store(true, Ordering::Release),
+                Err(SegmentError::NoSuchTable(_)) => known.is_dropped.store(true, Ordering::Release),
                 Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
             }
-            look.is_under_way.store(false, Ordering::Release);
+            known.is_looked_at.store(false, Ordering::Release);
         });
     }
 
-    fn look(&self, table: &LiveTable) -> Arc<Look> {
-        Arc::clone(self.looks.lock().entry(table.log().table_id().to_owned()).or_default())
+    fn known(&self, table: &LiveTable) -> Arc<Known> {
+        let mut tables = self.tables.lock();
+        // Of tables that were dropped nothing need be known.
+        tables.retain(|_, known| !known.is_dropped.load(Ordering::Acquire));
+        Arc::clone(tables.entry(table.log().table_id().to_owned()).or_default())
     }
 }

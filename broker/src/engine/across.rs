@@ -45,7 +45,8 @@ struct Begun {
 /// Why an attempt has failed.
 enum Failed {
     Planning(QueryError),
-    Running(DataFusionError),
+    /// With the names of the tables that it reads.
+    Running(DataFusionError, Vec<String>),
 }
 
 /// Runs the query and reports as soon as its answer has begun.
@@ -73,10 +74,10 @@ pub(super) async fn run(task: QueryTask, report: oneshot::Sender<PlanReport>) {
 async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
     let (mut excluded, mut pause) = (BTreeSet::new(), PAUSE);
     for attempt in 1.. {
-        let error = match try_once(task, &excluded).await {
+        let (error, tables) = match try_once(task, &excluded).await {
             Ok(begun) => return Ok(begun),
             Err(Failed::Planning(error)) => return Err(error),
-            Err(Failed::Running(error)) => error,
+            Err(Failed::Running(error, tables)) => (error, tables),
         };
         let in_time = Instant::now() + pause < task.deadline;
         let again = node_error::find(&error).filter(|_| attempt < ATTEMPTS_MAX && in_time);
@@ -87,7 +88,7 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
             NodeErrorKind::Lost => exclude(task, &mut excluded, &failure.node),
             // It, or this node, is behind with a log.
             NodeErrorKind::Refused => {
-                refresh(task, &error).await;
+                refresh(task, &tables).await;
                 if attempt >= REFUSALS_MAX {
                     exclude(task, &mut excluded, &failure.node);
                 }
@@ -107,12 +108,8 @@ fn exclude(task: &QueryTask, excluded: &mut BTreeSet<NodeId>, node: &NodeId) {
     }
 }
 
-async fn refresh(task: &QueryTask, error: &DataFusionError) {
-    for table in task.tables.list() {
-        // A refusal names its table.
-        if !error.to_string().contains(table.name()) {
-            continue;
-        }
+async fn refresh(task: &QueryTask, tables: &[String]) {
+    for table in tables.iter().filter_map(|name| task.tables.get(name)) {
         match table.log().refresh().await {
             Ok(snapshot) => table.adopt(snapshot, None),
             Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
@@ -123,19 +120,28 @@ async fn refresh(task: &QueryTask, error: &DataFusionError) {
 async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun, Failed> {
     task.entry.stats.begin_again();
     let planned = task.plan(excluded).await.map_err(Failed::Planning)?;
+    match run_until_held(&planned).await {
+        Ok((held, rest)) => Ok(Begun { planned, held, rest }),
+        Err(error) => Err(Failed::Running(error, planned.cuts.into_keys().collect())),
+    }
+}
+
+/// The first rows of an answer, and where the others come from if there are more than are held back.
+async fn run_until_held(
+    planned: &Planned,
+) -> Result<(Vec<RecordBatch>, Option<SendableRecordBatchStream>), DataFusionError> {
     let (plan, context) = (Arc::clone(&planned.plan), Arc::clone(&planned.context));
-    let plan = distribute_after_subqueries(plan, &context).await.map_err(Failed::Running)?;
-    let mut batches = execute_stream(plan, context).map_err(Failed::Running)?;
+    let plan = distribute_after_subqueries(plan, &context).await?;
+    let mut batches = execute_stream(plan, context)?;
     let (mut held, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(Failed::Running)?;
+    while let Some(batch) = batches.try_next().await? {
         bytes += batch.get_array_memory_size();
         held.push(batch);
         if bytes > HELD_BYTES_MAX {
-            return Ok(Begun { planned, held, rest: Some(batches) });
+            return Ok((held, Some(batches)));
         }
     }
-    Ok(Begun { planned, held, rest: None })
+    Ok((held, None))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Fragments: the part of a plan that a data node runs for a broker.
 //!
 //! ```text
-//! bytes ─decode─▶ checked for overflow ─▶ fused ─▶ connected ─▶ runs under the broker's deadline and budget
+//! bytes ─decode─▶ checked for overflow ─▶ fused ─▶ connected ─▶ runs in the query's budget, until the broker hangs up
 //! ```
 //!
 //! What is sent is plain: the receiving node makes arithmetic fail on overflow again, fuses aggregates with the scans beneath
@@ -78,6 +78,7 @@ impl WorkerSessionBuilder for Fragments {
             false,
             Arc::<QueryStats>::default(),
             self.io.clone(),
+            None,
         );
         let config = context.builder.config().take().unwrap_or_default();
         Ok(self.sessions.worker(

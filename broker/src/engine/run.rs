@@ -231,7 +231,7 @@ impl QueryTask {
                 deadline: self.deadline,
             },
         });
-        QueryCatalog::over(
+        QueryCatalog::new(
             Arc::clone(self.sessions.sources()),
             stream_columns.clone(),
             self.request.sealed_only,

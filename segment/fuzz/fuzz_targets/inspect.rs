@@ -5,8 +5,6 @@
 //! checksums are all made right again.
 #![no_main]
 
-mod good;
-
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -14,7 +12,7 @@ use bytes::Bytes;
 use headwater_segment::sealed::inspect;
 use libfuzzer_sys::fuzz_target;
 
-use good::{GOOD, edits};
+use headwater_segment_fuzz::{GOOD, edits};
 
 /// The head of the index block before its directory, and an entry of that.
 const HEAD_FIXED_BYTES: usize = 12;

@@ -5,8 +5,6 @@
 //! are not looked at.
 #![no_main]
 
-mod good;
-
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
@@ -22,7 +20,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 
-use good::{GOOD, Good, ROWS, edits};
+use headwater_segment_fuzz::{GOOD, Good, ROWS, edits};
 
 static ROWS_WRITTEN: LazyLock<RecordBatch> = LazyLock::new(|| {
     let Good { schema, sealed } = &*GOOD;

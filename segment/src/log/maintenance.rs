@@ -13,7 +13,7 @@ use super::table_log::TableLog;
 use crate::maintain::garbage;
 use crate::{Result, SegmentError};
 
-/// Logs opened at a time while listing tables.
+/// Logs opened at a time.
 const OPEN_AT_ONCE: usize = 8;
 
 /// Where the objects of a table lie, under the root of the store.
@@ -21,20 +21,15 @@ pub fn table_root(store_root: &Path, table: &str) -> Path {
     store_root.clone().join("tables").join(table)
 }
 
-/// Names of the tables under the root of a store, ascending; dropped ones are not among them.
+/// The logs of the tables under the root of a store, in no order; dropped ones are not among them.
 ///
 /// # Errors
 /// `Store` if the store cannot be read, `Corrupt` if a log is damaged.
-pub async fn list_tables(store: &Arc<dyn ObjectStore>, store_root: &Path) -> Result<Vec<String>> {
+pub async fn open_tables(store: &Arc<dyn ObjectStore>, store_root: &Path) -> Result<Vec<TableLog>> {
     let directories = table_directories(store, store_root).await?;
-    let opened = futures::stream::iter(directories).map(|name| async move {
-        let exists = TableLog::open(store.clone(), table_root(store_root, &name)).await?.is_some();
-        Ok::<_, SegmentError>(exists.then_some(name))
-    });
-    let names: Vec<Option<String>> = opened.buffered(OPEN_AT_ONCE).try_collect().await?;
-    let mut names: Vec<String> = names.into_iter().flatten().collect();
-    names.sort_unstable();
-    Ok(names)
+    let opened = futures::stream::iter(directories)
+        .map(|name| TableLog::open(store.clone(), table_root(store_root, &name)));
+    opened.buffer_unordered(OPEN_AT_ONCE).try_filter_map(async |log| Ok(log)).try_collect().await
 }
 
 /// Names of tables that there are or were: one listing, no log is opened.

@@ -78,7 +78,7 @@ pub(crate) mod tests;
 
 pub use compact::Conflict;
 pub use decide::{Change, Commit};
-pub use maintenance::{list_tables, self_test, table_directories, table_root};
+pub use maintenance::{open_tables, self_test, table_directories, table_root};
 pub use references::{References, Standing};
 pub use snapshot::LogSnapshot;
 pub use stream::{ClosedEpoch, Gap, GapReason, PartitionState, StreamState};

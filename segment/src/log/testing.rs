@@ -25,7 +25,7 @@ pub(crate) fn segment_meta(
     (from, to): (i64, i64),
 ) -> SegmentMeta {
     SegmentMeta {
-        path: format!("data/{partition}/{from:020}-{to:020}-{id}.parquet"),
+        path: SegmentMeta::path_of(partition, from, to, id),
         id,
         partition,
         from,

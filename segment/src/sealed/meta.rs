@@ -64,7 +64,7 @@ pub struct SegmentMeta {
 
 impl SegmentMeta {
     /// Path of a segment's object, relative to the table's root; a listing is in offset order.
-    pub(super) fn path_of(partition: i32, from: i64, to: i64, id: Ulid) -> String {
+    pub fn path_of(partition: i32, from: i64, to: i64, id: Ulid) -> String {
         format!("data/{partition}/{from:020}-{to:020}-{id}.parquet")
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use headwater_broker::cluster::{ClusterAccess, SharedSecret};
 use headwater_ingest::ownership::Ownership;
 use headwater_segment::live::{PartitionStage, Tables};
@@ -19,7 +18,8 @@ use super::membership::{ChitchatMembership, Membership};
 use super::ownership::ClusterOwnership;
 use super::placement::MemberState;
 use super::{ClusterError, MembersView, NodeId, gossip_settings};
-use crate::config::{Config, Role};
+use crate::config::Config;
+use crate::listener;
 use crate::node_tables::NodeTables;
 
 /// A node that starts looks so long for others: who sees nobody would take everything for its own.
@@ -34,7 +34,6 @@ pub(crate) struct Joined {
     view: Arc<MembersView>,
     access: ClusterAccess,
     secret: Option<SharedSecret>,
-    role: Role,
     listener: Option<TcpListener>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -43,12 +42,12 @@ pub(crate) struct Joined {
 impl Joined {
     /// Joins the cluster that `config` names, if it names one. `http` is where this node's clients reach it.
     pub(crate) async fn join(config: &Config, http: SocketAddr) -> Result<Option<Self>, ClusterError> {
-        let Some((address, _)) = config.cluster.listeners() else { return Ok(None) };
+        let Some((address, gossip)) = config.cluster.listeners() else { return Ok(None) };
         let failed =
             |source: std::io::Error| ClusterError::ListenNodes { address, reason: source.to_string() };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
-        let Some(settings) = gossip_settings(config, bound, http).await? else { return Ok(None) };
+        let settings = gossip_settings(&config.cluster, gossip, bound, http).await?;
         let secret = settings.secret.as_ref().map(|secret| secret.for_requests());
         let (id, seeds) = (settings.info.id.clone(), settings.seeds.len());
         let access = ClusterAccess::new(secret.clone(), Handle::current())
@@ -64,7 +63,6 @@ impl Joined {
             view,
             access,
             secret,
-            role: config.cluster.role,
             listener: Some(listener),
             stop: CancellationToken::new(),
             tasks: Vec::new(),
@@ -73,10 +71,6 @@ impl Joined {
 
     pub(crate) fn this(&self) -> &NodeId {
         self.membership.this()
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        self.role
     }
 
     pub(crate) fn view(&self) -> &Arc<MembersView> {
@@ -93,25 +87,14 @@ impl Joined {
 
     /// What this node consumes of `tables`.
     pub(crate) fn ownership(&self, tables: Arc<Tables>) -> Arc<dyn Ownership> {
-        Arc::new(ClusterOwnership::new(Arc::clone(&self.membership), tables, self.role))
+        Arc::new(ClusterOwnership::new(Arc::clone(&self.membership), tables))
     }
 
     /// Begins to serve other nodes, and to follow what they do to tables.
     pub(crate) fn serve(&mut self, router: Router, node: Arc<NodeTables>) {
         if let Some(listener) = self.listener.take() {
-            // Answers are written in several pieces; held back until the other side acknowledges, each would cost 40 ms.
-            let listener = listener.tap_io(|connection| {
-                if let Err(error) = connection.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection stays with delayed writes");
-                }
-            });
-            let stop = self.stop.clone();
-            self.tasks.push(tokio::spawn(async move {
-                let graceful = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = graceful.await {
-                    tracing::error!(%error, "the listener for other nodes ended");
-                }
-            }));
+            let until = self.stop.clone().cancelled_owned();
+            self.tasks.push(listener::serve(listener, router, until, "other nodes"));
         }
         let keeper = Keeper::new(node, Arc::clone(&self.membership));
         self.tasks.push(tokio::spawn(keeper.run(self.stop.clone())));
@@ -121,16 +104,14 @@ impl Joined {
     /// Says that this node is about to end, and waits until others serve what it serves, but no longer than `at_most`.
     pub(crate) async fn hand_over(&self, node: &NodeTables, at_most: Duration) {
         self.membership.set_state(MemberState::Leaving);
-        if !self.role.holds_data() {
+        if !node.consumes {
             return;
         }
         let until = Instant::now() + at_most;
         while Instant::now() < until {
             let members = self.membership.members();
-            let others = members.compatible().filter(|member| {
-                member.info.role.holds_data()
-                    && member.state != MemberState::Leaving
-                    && member.info.id != *self.membership.this()
+            let others = members.data_nodes().filter(|member| {
+                member.state != MemberState::Leaving && member.info.id != *self.membership.this()
             });
             if others.count() == 0 || is_handed_over(node) {
                 return;

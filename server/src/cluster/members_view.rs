@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use headwater_broker::cluster::placement::PlacementMember;
 use headwater_broker::cluster::{Cluster, ClusterView, DataNode, MemberRow, node_url};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -78,18 +77,11 @@ fn row_of(member: &Member, this: &NodeId) -> MemberRow {
 }
 
 fn view_of(members: &Members) -> ClusterView {
-    let data = members.compatible().filter(|member| member.info.role.holds_data());
-    ClusterView::new(data.filter_map(|member| {
+    ClusterView::new(members.data_nodes().filter_map(|member| {
         let url = node_url(&member.info.rpc).or_else(|| {
             tracing::warn!(node = %member.info.id, rpc = member.info.rpc, "a member's address is no address");
             None
         })?;
-        let placed = PlacementMember {
-            id: member.info.id.clone(),
-            weight: member.info.weight,
-            zone: member.info.zone.clone(),
-            state: member.state,
-        };
-        Some(DataNode { member: placed, url })
+        Some(DataNode { member: member.placed(), url })
     }))
 }

@@ -1,15 +1,15 @@
 //! The cluster: who is a member, and what belongs on whom.
 //!
 //! ```text
-//! [cluster] ──► settings ──► membership (gossip) ──► Members ──► Placement ──► next_moves
-//!                            addresses, state, facts   a snapshot  owners of a key   loads, releases
+//! [cluster] ──► settings ──► membership (gossip) ──► Members ──► Placement ──► ownership
+//!                            addresses, state, facts   a snapshot  owners of a key   what is consumed here
 //! ```
 //!
 //! [`keeper`] brings in what other nodes do to tables, [`ownership`] says what of them this node consumes, and [`peers`] is
 //! what nodes ask each other about tables.
 //!
 //! [`membership`] keeps an eye on the other nodes and hands out snapshots; [`placement`] says, as a pure function of
-//! such a snapshot, which nodes own a partition, a sealed segment or a background job, and in what steps to get there.
+//! such a snapshot, which nodes own a partition, a sealed segment or a background job.
 //!
 //! **Architecture Invariant:** nothing here decides what is true. Two nodes with different snapshots may both believe
 //! that they own a partition: that costs work, never an answer, because the table log fences commits and a node refuses
@@ -27,7 +27,7 @@ mod settings;
 pub use error::ClusterError;
 pub use headwater_broker::cluster::{NodeId, placement};
 pub use members_view::MembersView;
-pub use settings::gossip_settings;
+use settings::gossip_settings;
 
 pub use headwater_broker::cluster::WIRE_VERSION;
 

@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 
 use super::NodeId;
 use super::membership::{Members, Membership};
-use crate::config::Role;
 
 /// The name of the background work of a table, which is placed as a whole.
 const JOBS: &str = "maintenance";
@@ -24,14 +23,13 @@ pub(crate) const LIVE_FACT: &str = "live/";
 pub(crate) struct ClusterOwnership {
     membership: Arc<dyn Membership>,
     tables: Arc<Tables>,
-    role: Role,
     /// Placement on the members of an epoch.
     placed: Mutex<Option<(u64, Arc<Placement>)>>,
 }
 
 impl ClusterOwnership {
-    pub(crate) fn new(membership: Arc<dyn Membership>, tables: Arc<Tables>, role: Role) -> Self {
-        Self { membership, tables, role, placed: Mutex::default() }
+    pub(crate) fn new(membership: Arc<dyn Membership>, tables: Arc<Tables>) -> Self {
+        Self { membership, tables, placed: Mutex::default() }
     }
 
     fn placement(&self, members: &Members) -> Arc<Placement> {
@@ -53,9 +51,6 @@ impl ClusterOwnership {
 
 impl Ownership for ClusterOwnership {
     fn rank(&self, table: &str, table_id: &str, partition: i32) -> Rank {
-        if !self.role.holds_data() {
-            return Rank::None;
-        }
         let placement = self.placement(&self.membership.members());
         let key = PlacementKey::partition(table_id, partition);
         match placement.rank(key, self.replication(table), self.membership.this()) {

@@ -82,7 +82,7 @@ async fn act(
         "pause" => node.pause_here(&table, partition, true).await.map(|()| json!({})),
         "resume" => node.pause_here(&table, partition, false).await.map(|()| json!({})),
         "partitions" => {
-            Ok(node.tables.get(&table).map_or_else(|| json!([]), |live| partitions_json(&live, None)))
+            Ok(node.tables.get(&table).map_or_else(|| json!([]), |live| partitions_json(&live, node.this())))
         }
         _ => return (StatusCode::NOT_FOUND, "no such action").into_response(),
     };

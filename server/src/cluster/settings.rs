@@ -7,17 +7,16 @@ use headwater_segment::spec::PropertyValue;
 
 use super::membership::{GossipSettings, NodeInfo, Secret};
 use super::{BUILD_VERSION, ClusterError, NodeId, WIRE_VERSION};
-use crate::config::{ClusterConfig, Config, SecretSource};
+use crate::config::{ClusterConfig, SecretSource};
 
-/// What the node that `config` describes needs to gossip; `None`: it is no part of a cluster. `rpc` and `http` are where
-/// its listeners are bound, with their real ports.
-pub async fn gossip_settings(
-    config: &Config,
+/// What the node that `cluster` describes needs to gossip on `gossip`. `rpc` and `http` are where its other listeners are bound,
+/// with their real ports.
+pub(super) async fn gossip_settings(
+    cluster: &ClusterConfig,
+    gossip: SocketAddr,
     rpc: SocketAddr,
     http: SocketAddr,
-) -> Result<Option<GossipSettings>, ClusterError> {
-    let cluster = &config.cluster;
-    let Some((_, gossip)) = cluster.listeners() else { return Ok(None) };
+) -> Result<GossipSettings, ClusterError> {
     let id = match cluster.node_id.as_str() {
         "" => NodeId::of_host(machine_name().as_deref(), rpc.port())?,
         id => NodeId::new(id)?,
@@ -33,14 +32,14 @@ pub async fn gossip_settings(
         build: BUILD_VERSION.to_string(),
         wire: WIRE_VERSION,
     };
-    Ok(Some(GossipSettings {
+    Ok(GossipSettings {
         cluster: cluster.name.clone(),
         info,
         listen: gossip,
         advertise: gossip_advertise(cluster, gossip).await?,
         seeds: cluster.seeds.clone(),
         secret: secret(&cluster.secret)?,
-    }))
+    })
 }
 
 /// Where others reach HTTP: on the host of the node-to-node listener, if HTTP listens on all addresses.
@@ -83,6 +82,7 @@ fn secret(source: &SecretSource) -> Result<Option<Secret>, ClusterError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -95,17 +95,17 @@ mod tests {
         config
     }
 
-    async fn settings(config: &Config) -> Result<Option<GossipSettings>, ClusterError> {
-        gossip_settings(config, address("127.0.0.1:7101"), address("0.0.0.0:8099")).await
+    async fn settings(config: &Config) -> Result<GossipSettings, ClusterError> {
+        let (rpc, http) = (address("127.0.0.1:7101"), address("0.0.0.0:8099"));
+        gossip_settings(&config.cluster, address("127.0.0.1:0"), rpc, http).await
     }
 
     #[tokio::test]
     async fn what_others_are_told() {
-        assert!(settings(&Config::default()).await.unwrap().is_none());
         let mut config = clustered();
         config.cluster.node_id = "data-0".into();
         config.cluster.zone = "eu".into();
-        let told = settings(&config).await.unwrap().unwrap();
+        let told = settings(&config).await.unwrap();
         assert_eq!(told.info.id.as_str(), "data-0");
         assert_eq!((told.info.rpc.as_str(), told.info.http.as_str()), ("127.0.0.1:7101", "127.0.0.1:8099"));
         assert_eq!(
@@ -116,7 +116,7 @@ mod tests {
 
         config.cluster.advertise = "data-0.headwater:7101".into();
         config.cluster.gossip_advertise = "127.0.0.2:7102".into();
-        let told = settings(&config).await.unwrap().unwrap();
+        let told = settings(&config).await.unwrap();
         assert_eq!(told.info.rpc, "data-0.headwater:7101");
         assert_eq!(told.info.http, "data-0.headwater:8099");
         assert_eq!(told.advertise, Some(address("127.0.0.2:7102")));
@@ -140,6 +140,6 @@ mod tests {
         let error = settings(&config).await.err().unwrap().to_string();
         assert!(error.contains("at least 16") && !error.contains("short"), "{error}");
         std::fs::write(&file, "0123456789abcdef\n").unwrap();
-        assert!(settings(&config).await.unwrap().unwrap().secret.is_some());
+        assert!(settings(&config).await.unwrap().secret.is_some());
     }
 }

@@ -93,32 +93,47 @@ def produce(kafka, topic, ids, **more):
         kafka.produce(topic, [{"id": number, **more} for number in group], partition=partition, producer=producer)
 
 
-class Watch:
-    """Counts a table without a pause. Every offset is a row, so each count is the sum of its cut, and no cut goes back."""
+class Background:
+    """Takes its turn again and again while its block runs; what a turn raises, the end of the block raises."""
 
-    def __init__(self, node, table, tolerates=()):
-        self.node, self.table, self.tolerates = node, table, tolerates
-        self.answers, self.failures, self.slowest_s, self.last = 0, [], 0.0, {}
-        self.stopped = threading.Event()
+    def __init__(self):
+        self.stopped, self.error = threading.Event(), None
         self.thread = threading.Thread(target=self._run)
 
     def __enter__(self):
         self.thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self.stopped.set()
         self.thread.join()
+        if self.error and not kind:
+            raise self.error
 
     def _run(self):
-        while not self.stopped.is_set():
-            begun = time.monotonic()
-            try:
-                self._ask()
-            except Exception as error:
-                self.failures.append(f"after {self.answers} answers: {error!r}")
-            self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
-            time.sleep(0.005)
+        try:
+            while not self.stopped.is_set():
+                self.turn()
+        except Exception as error:
+            self.error = error
+
+
+class Watch(Background):
+    """Counts a table without a pause. Every offset is a row, so each count is the sum of its cut, and no cut goes back."""
+
+    def __init__(self, node, table):
+        super().__init__()
+        self.node, self.table = node, table
+        self.answers, self.failures, self.slowest_s, self.last = 0, [], 0.0, {}
+
+    def turn(self):
+        begun = time.monotonic()
+        try:
+            self._ask()
+        except Exception as error:
+            self.failures.append(f"after {self.answers} answers: {error!r}")
+        self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
+        time.sleep(0.005)
 
     def _ask(self):
         answer = self.node.sql(f"SELECT count(*), count(DISTINCT id) FROM {self.table}", deadline_ms=20_000)
@@ -134,27 +149,17 @@ class Watch:
         assert self.answers >= at_least, f"{self.answers} answers, the slowest took {self.slowest_s:.1f} s"
 
 
-class Load:
+class Load(Background):
     """Produces rows all the time, with ids from 0 on."""
 
     def __init__(self, kafka, topic, first=0, **more):
+        super().__init__()
         self.kafka, self.topic, self.next, self.more = kafka, topic, first, more
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._run)
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopped.set()
-        self.thread.join()
-
-    def _run(self):
-        while not self.stopped.is_set():
-            produce(self.kafka, self.topic, range(self.next, self.next + 100), **self.more)
-            self.next += 100
-            time.sleep(0.02)
+    def turn(self):
+        produce(self.kafka, self.topic, range(self.next, self.next + 100), **self.more)
+        self.next += 100
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

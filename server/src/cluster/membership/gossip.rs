@@ -123,20 +123,20 @@ impl ChitchatMembership {
         let task = tokio::spawn(run(shared.clone(), handle));
         Ok(Self { shared, task: Mutex::new(Some(task)) })
     }
-
-    /// Where others reach the gossip of this node.
-    pub fn gossip_address(&self) -> SocketAddr {
-        self.shared.advertise
-    }
-
-    /// After how long a silence each of the others would be called dead.
-    pub async fn detection_timeouts(&self) -> BTreeMap<NodeId, Duration> {
-        self.shared.detection_timeouts().await
-    }
 }
 
 #[cfg(test)]
 impl ChitchatMembership {
+    /// Where others reach the gossip of this node.
+    pub(super) fn gossip_address(&self) -> SocketAddr {
+        self.shared.advertise
+    }
+
+    /// After how long a silence each of the others would be called dead.
+    pub(super) async fn detection_timeouts(&self) -> BTreeMap<NodeId, Duration> {
+        self.shared.detection_timeouts().await
+    }
+
     /// Makes the library's task panic when it hears the next fact of another node.
     pub(super) async fn break_gossip(&self) {
         let chitchat = self.shared.chitchat.lock().clone();

@@ -4,12 +4,11 @@
 //! changes that placement or connections depend on; facts, such as which version of a table a node has loaded, change
 //! without it. Watchers are told of both.
 //!
-//! [`ChitchatMembership`] gossips; [`StaticMembership`] is a list, for tests and for several nodes in one process.
+//! [`ChitchatMembership`] gossips.
 //!
 //! **Architecture Invariant:** a snapshot is a hint. It may be seconds old, it may lack a node that is there and name
 //! one that is gone, and two nodes may see different ones.
 
-mod fixed;
 mod gossip;
 mod sealed_udp;
 mod seeds;
@@ -24,7 +23,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-pub use self::fixed::{StaticCluster, StaticMembership};
 pub use self::gossip::{ChitchatMembership, GossipSettings};
 pub use self::sealed_udp::Secret;
 pub(super) use self::view::{role_text, state_text};
@@ -72,8 +70,20 @@ pub struct Member {
     pub state: MemberState,
     /// Why it is given no work and asked for none, and what to do about it; `None`: it is one of us.
     pub incompatible: Option<String>,
-    /// Small values that it announced: `ready/<table>` = version, load, ….
+    /// Small values that it announced, such as the version of a table's log that it knows.
     pub facts: BTreeMap<String, String>,
+}
+
+impl Member {
+    /// What placement knows of it.
+    pub fn placed(&self) -> PlacementMember {
+        PlacementMember {
+            id: self.info.id.clone(),
+            weight: self.info.weight,
+            zone: self.info.zone.clone(),
+            state: self.state,
+        }
+    }
 }
 
 /// The nodes that are there, this one among them.
@@ -97,15 +107,14 @@ impl Members {
         self.list.iter().filter(|member| member.incompatible.is_none())
     }
 
+    /// Those of them that hold data.
+    pub fn data_nodes(&self) -> impl Iterator<Item = &Member> {
+        self.compatible().filter(|member| member.info.role.holds_data())
+    }
+
     /// Placement on those that hold data. The same for as long as the epoch is.
     pub fn placement(&self) -> Placement {
-        let data = self.compatible().filter(|member| member.info.role.holds_data());
-        Placement::new(data.map(|member| PlacementMember {
-            id: member.info.id.clone(),
-            weight: member.info.weight,
-            zone: member.info.zone.clone(),
-            state: member.state,
-        }))
+        Placement::new(self.data_nodes().map(Member::placed))
     }
 }
 

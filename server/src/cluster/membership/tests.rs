@@ -262,22 +262,3 @@ async fn seeds_are_looked_up_by_name() {
     let second = ChitchatMembership::start(second).await.unwrap();
     until(&second, |members| members.list.len() == 2).await;
 }
-
-#[tokio::test]
-async fn a_list_is_a_membership() {
-    let list = StaticCluster::default();
-    let (one, two) = (list.join(info("n0")), list.join(info("n1")));
-    assert!(one.peers_seen(PATIENCE).await);
-    one.set_state(MemberState::Serving);
-    one.announce("f", Some("1")).unwrap();
-    assert!(one.announce("f", Some(&"x".repeat(FACT_VALUE_BYTES_MAX + 1))).is_err());
-    let members = two.members();
-    assert_eq!((members.epoch, state_of(&members, "n0")), (3, Some(MemberState::Serving)));
-    assert_eq!(members.get(one.this()).unwrap().facts["f"], "1");
-    list.join(info("n0"));
-    assert_eq!(two.members().get(one.this()).unwrap().generation, 2);
-    one.leave().await;
-    list.remove(&id("n1"));
-    assert!(two.members().list.is_empty());
-    assert!(!two.peers_seen(Duration::from_millis(1)).await);
-}

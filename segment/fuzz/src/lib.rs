@@ -1,8 +1,5 @@
 //! The segment that the targets damage, and how.
 
-// Each target takes what it needs.
-#![allow(dead_code)]
-
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -26,7 +23,9 @@ columns:
 
 /// A good segment.
 pub struct Good {
+    /// Of its table.
     pub schema: TableSchema,
+    /// Its object, and what the log would say of it.
     pub sealed: EncodedSegment,
 }
 
