@@ -88,25 +88,30 @@ pub fn run(arguments: &LogArguments) -> Result<()> {
     }
     stores.push((format!("memory + {} ms", arguments.latency_ms), slow));
     let time = Duration::from_secs(arguments.seconds);
-    let mut cells = Vec::new();
     let run = format!("log-{}", Ulid::new());
-    for (name, store) in &stores {
-        let under = store.root.clone().join(run.as_str());
+    let cells = runtime.block_on(measure_all(&stores, &run, time));
+    // What lies in the temporary directory goes with it; what does not goes whatever came of the measurement.
+    for (_, store) in stores.iter().filter(|(name, _)| Some(name) == arguments.store.as_ref()) {
+        runtime.block_on(remove(&*store.objects, &store.root.clone().join(run.as_str())))?;
+    }
+    let cells = cells?;
+    let document = Document { benchmark: "log", machine, cells };
+    arguments.output.publish(show(&document), &document)
+}
+
+async fn measure_all(stores: &[(String, Store)], run: &str, time: Duration) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    for (name, store) in stores {
+        let under = store.root.clone().join(run);
         for committers in COMMITTERS {
             for commits_per_entry_max in COMMITS_PER_ENTRY_MAX {
                 note(format!("{name}, {committers} committers, {commits_per_entry_max} commits per entry"));
-                let measured = measure(store, &under, committers, commits_per_entry_max, time);
-                let measured = runtime.block_on(measured)?;
+                let measured = measure(store, &under, committers, commits_per_entry_max, time).await?;
                 cells.push(Cell { store: name.clone(), ..measured });
             }
         }
     }
-    // What lies in the temporary directory goes with it.
-    for (_, store) in stores.iter().filter(|(name, _)| Some(name) == arguments.store.as_ref()) {
-        runtime.block_on(remove(&*store.objects, &store.root.clone().join(run.as_str())))?;
-    }
-    let document = Document { benchmark: "log", machine, cells };
-    arguments.output.publish(show(&document), &document)
+    Ok(cells)
 }
 
 /// A store whose every request takes longer by the same time.

@@ -66,11 +66,16 @@ pub struct QueryStats {
 impl QueryStats {
     /// Begins anew what counts segments and rows of tables: the query is run again.
     pub(crate) fn begin_again(&self) {
-        for counter in [&self.rows_scanned, &self.rows_total, &self.segments_total, &self.segments_scanned] {
+        for counter in [
+            &self.rows_scanned,
+            &self.rows_total,
+            &self.segments_total,
+            &self.segments_scanned,
+            &self.segments_open,
+            &self.segments_kept,
+        ] {
             counter.store(0, Ordering::Relaxed);
         }
-        self.segments_open.store(0, Ordering::Relaxed);
-        self.segments_kept.store(0, Ordering::Relaxed);
     }
 
     /// Reads one counter.

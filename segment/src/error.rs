@@ -42,7 +42,8 @@ pub enum SegmentError {
         committed: i64,
     },
 
-    /// What a segment was made from has changed while it was made. Drop it; its object is left to a collector.
+    /// What a segment was made from has changed while it was made: drop it, its object is left to a collector. Or its object may have
+    /// been collected by now: make it again.
     #[error("table {table}: {conflict}")]
     Conflict {
         /// Table name.

@@ -7,10 +7,10 @@ use headwater_ingest::table::{SealOutcome, TableIngest, check_stream};
 use headwater_segment::SegmentError;
 use headwater_segment::live::{LiveTable, PartitionStage};
 use headwater_segment::log::TableLog;
-use headwater_segment::spec::{SpecFault, parse_spec};
+use headwater_segment::spec::{SpecFault, TableSpec, parse_spec};
 use serde_json::{Value, json};
 
-use crate::cluster::peers::furthest;
+use crate::cluster::peers::{NO_DATA_NODES, furthest};
 use crate::node_tables::NodeTables;
 
 /// How long a change of spec waits for what was read with the old one to be sealed.
@@ -29,6 +29,8 @@ impl TableAdmin for NodeTables {
         }
         // Before anything is written: a table whose consumer cannot start would be there all the same.
         check_stream(&spec).map_err(from_ingest)?;
+        // Before the lock: of two nodes whose specs change at once, each needs the other's.
+        self.seal_on_others(&spec).await?;
         let mut ingests = self.ingests.lock().await;
         let root = self.table_root(name);
         let Some(present) = TableLog::open(self.store.clone(), root.clone()).await.map_err(from_segment)?
@@ -44,16 +46,6 @@ impl TableAdmin for NodeTables {
         }
         // The new spec counts from one offset on: what was read with the old one is sealed first.
         present.snapshot().check_spec(&spec).map_err(from_segment)?;
-        if let Some(peers) = &self.peers {
-            // A node that is not reached loses nothing: what it has not sealed is read again, with the new spec.
-            let path = format!("/node/tables/{name}/seal");
-            if tokio::time::timeout(SEAL_WAIT, peers.ask(&path)).await.is_err() {
-                tracing::warn!(
-                    table = name,
-                    "not all nodes have sealed before the change; the rest is read again from Kafka"
-                );
-            }
-        }
         if let Some(ingest) = ingests.remove(name)
             && tokio::time::timeout(SEAL_WAIT, ingest.stop(true)).await.is_err()
         {
@@ -109,7 +101,7 @@ impl TableAdmin for NodeTables {
             }
             // What the others have committed is in this node's next answers.
             if let Some(live) = self.tables.get(name) {
-                live.adopt(live.log().refresh().await.map_err(from_segment)?, None);
+                live.follow_log().await.map_err(from_segment)?;
             }
         }
         Ok(sealed)
@@ -131,7 +123,7 @@ impl TableAdmin for NodeTables {
     async fn ready(&self) -> Result<(), String> {
         let mut missing = Vec::new();
         if self.peers.as_ref().is_some_and(|peers| !peers.has_data_nodes()) {
-            missing.push("there is no data node in the cluster".to_string());
+            missing.push(NO_DATA_NODES.to_string());
         }
         // A node that consumes nothing answers as long as others do.
         let consumed = if self.consumes { self.tables.list() } else { Vec::new() };
@@ -168,6 +160,34 @@ impl TableAdmin for NodeTables {
 }
 
 impl NodeTables {
+    /// Has the other nodes seal what they have read of a table, if `spec` changes it: the new one counts from one offset on.
+    async fn seal_on_others(&self, spec: &TableSpec) -> Result<(), AdminError> {
+        let Some(peers) = &self.peers else { return Ok(()) };
+        let name = &spec.name;
+        let present =
+            TableLog::open(self.store.clone(), self.table_root(name)).await.map_err(from_segment)?;
+        let Some(present) = present.map(|log| log.snapshot()).filter(|log| *log.spec != *spec) else {
+            return Ok(());
+        };
+        present.check_spec(spec).map_err(from_segment)?;
+        let path = format!("/node/tables/{name}/seal");
+        // A node that does not seal loses nothing: what it has is read again, with the new spec.
+        match tokio::time::timeout(SEAL_WAIT, peers.ask(&path)).await {
+            Ok(answers) => {
+                for (node, error) in
+                    answers.iter().filter_map(|(node, answer)| Some((node, answer.as_ref().err()?)))
+                {
+                    tracing::warn!(table = name, node = %node.member.id, error, "a node has not sealed before the change; its rest is read again from Kafka");
+                }
+            }
+            Err(_) => tracing::warn!(
+                table = name,
+                "not all nodes have sealed before the change; the rest is read again from Kafka"
+            ),
+        }
+        Ok(())
+    }
+
     /// Seals what this node consumes.
     pub(crate) async fn seal_here(
         &self,

@@ -30,6 +30,7 @@ use tokio::runtime::Handle;
 
 use crate::QueryError;
 use crate::cluster::cut::NegotiatedCut;
+use crate::cluster::node_error::refusal;
 use crate::cluster::nodes::{Nodes, Wanted};
 use crate::engine::registry::Registry;
 use crate::execute::aggregate::{KeptKeyValues, ResultCache};
@@ -82,17 +83,9 @@ pub(crate) struct QueryCatalog {
     sealed_only: bool,
     stats: Arc<QueryStats>,
     io: Handle,
-    /// The nodes that have the tables' rows; `None`: they are here.
-    across: Option<Across>,
+    /// What the query wants of the cuts of tables whose rows are on the nodes of the cluster; `None`: they are here.
+    wanted: Option<Wanted>,
     taken: Mutex<BTreeMap<String, Arc<CutTable>>>,
-}
-
-/// What a catalog over several nodes needs.
-pub(crate) struct Across {
-    /// The nodes.
-    pub(crate) nodes: Arc<Nodes>,
-    /// What the query wants of its cuts.
-    pub(crate) wanted: Wanted,
 }
 
 impl fmt::Debug for QueryCatalog {
@@ -102,17 +95,17 @@ impl fmt::Debug for QueryCatalog {
 }
 
 impl QueryCatalog {
-    /// A catalog in which only `stream_columns` of the tables' stream columns are visible; `across` if the tables' rows are on
-    /// other nodes.
+    /// A catalog in which only `stream_columns` of the tables' stream columns are visible; `wanted` if the tables' rows are on
+    /// the nodes of the cluster.
     pub(crate) fn new(
         sources: Arc<CatalogSources>,
         stream_columns: BTreeSet<String>,
         sealed_only: bool,
         stats: Arc<QueryStats>,
         io: Handle,
-        across: Option<Across>,
+        wanted: Option<Wanted>,
     ) -> Arc<Self> {
-        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, across, taken: Mutex::default() })
+        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, wanted, taken: Mutex::default() })
     }
 
     /// Takes the cuts of these tables, as far as there are such tables.
@@ -127,14 +120,16 @@ impl QueryCatalog {
     }
 
     async fn take(&self, name: &str) -> Result<Option<Arc<CutTable>>, QueryError> {
-        let Some(across) = &self.across else { return Ok(self.table(name)) };
+        let Some((nodes, wanted)) = self.sources.nodes.as_ref().zip(self.wanted.as_ref()) else {
+            return Ok(self.table(name));
+        };
         if let Some(taken) = self.taken.lock().get(name) {
             return Ok(Some(Arc::clone(taken)));
         }
         let Some(live) = self.sources.tables.get(name) else { return Ok(None) };
         let at = match self.sealed_only {
-            true => (NegotiatedCut::sealed(live.snapshot()), across.nodes.view(&across.wanted.excluded)),
-            false => across.nodes.cut(&live, &across.wanted).await?,
+            true => (NegotiatedCut::sealed(live.snapshot()), nodes.view(&wanted.excluded)),
+            false => nodes.cut(&live, wanted).await?,
         };
         let stats = Arc::clone(&self.stats);
         let table = CutTable::at(live, &self.sources, &self.stream_columns, at, stats);
@@ -172,7 +167,7 @@ impl QueryCatalog {
         names: &BTreeSet<String>,
     ) -> Result<Arc<Source>, DataFusionError> {
         let table = self.table_with(name, names);
-        let table = table.ok_or_else(|| exec_datafusion_err!("there is no table {name} on this node"))?;
+        let table = table.ok_or_else(|| refusal(format!("there is no table {name} on this node")))?;
         table.set_scanned();
         Ok(Arc::clone(table.source()))
     }
@@ -218,7 +213,7 @@ impl QueryCatalog {
         if let Some(table) = taken.get(name) {
             return Some(Arc::clone(table));
         }
-        if self.across.is_some() {
+        if self.wanted.is_some() {
             // It has to be taken from the nodes first.
             return None;
         }

@@ -148,6 +148,11 @@ impl CutTable {
         self.scanned.store(true, Ordering::Relaxed);
     }
 
+    /// The version of the log that it is at.
+    pub(crate) fn log_version(&self) -> u64 {
+        self.read.log.version
+    }
+
     /// The cut as the answer names it.
     pub(super) fn cut(&self) -> TableCut {
         let missing = self.elsewhere.iter().flat_map(|elsewhere| &elsewhere.missing);
@@ -219,8 +224,9 @@ impl CutTable {
         let log = &self.read.log;
         let table_id = self.source.table.log().table_id();
         let mut nodes: BTreeMap<&NodeId, Assignment> = BTreeMap::new();
+        let mut home_of = view.homes(table_id, self.taken_at_ms);
         for segment in self.surviving(pruner, order) {
-            let home = view.home_of(table_id, &segment, self.taken_at_ms).ok_or_else(|| {
+            let home = home_of(&segment).ok_or_else(|| {
                 let message =
                     format!("table {}: there is no data node in the cluster", self.source.table.name());
                 DataFusionError::External(Box::new(QueryError::new(

@@ -13,8 +13,6 @@ use tokio::runtime::Handle;
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
-use super::view::DataNode;
-
 /// A host that does not take a connection within this time counts as gone.
 const CONNECT_WAIT: Duration = Duration::from_millis(500);
 /// A connection on which nothing comes is asked so often whether it is there.
@@ -44,8 +42,8 @@ impl SharedSecret {
         hasher.update(secret);
         let digest = hasher.finalize();
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut value = HeaderValue::try_from(format!("Bearer {hex}"))
-            .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+        let value = HeaderValue::try_from(format!("Bearer {hex}"));
+        let mut value = value.expect("hexadecimal digits are a header's value");
         value.set_sensitive(true);
         Self(value)
     }
@@ -101,16 +99,11 @@ impl ClusterAccess {
         secret.collect()
     }
 
-    /// Sends `body` to a path of a node's listener and waits for the answer's body.
+    /// Sends `body` to a path of the listener of the node at `node` and waits for the answer's body.
     ///
     /// # Errors
     /// If the node is not reached, or answers with another status than 200.
-    pub async fn post(&self, node: &DataNode, path: &str, body: Bytes) -> Result<Bytes, String> {
-        self.post_to(&node.url, path, body).await
-    }
-
-    /// As [`post`](Self::post), to a node of whatever role.
-    pub(super) async fn post_to(&self, node: &Url, path: &str, body: Bytes) -> Result<Bytes, String> {
+    pub async fn post(&self, node: &Url, path: &str, body: Bytes) -> Result<Bytes, String> {
         let failed = |error: reqwest::Error| error.without_url().to_string();
         let url = node.join(path).map_err(|error| error.to_string())?;
         let sent = self.http.post(url).headers(self.headers()).body(body).send().await.map_err(failed)?;

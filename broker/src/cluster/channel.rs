@@ -134,6 +134,11 @@ fn count(stats: &QueryStats, task: &TaskMetrics) {
         counted.sum()
     };
     stats.rows_scanned.fetch_add(total("rows_scanned"), Ordering::Relaxed);
+    stats.segments_kept.fetch_add(total("segments_kept"), Ordering::Relaxed);
+    let denied = total("segments_pruned_by_bloom");
+    let left = |scanned: u64| Some(scanned.saturating_sub(denied));
+    // It always gives a value.
+    let _ = stats.segments_scanned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
 }
 
 /// The batches, or the reason why there will be none.

@@ -19,6 +19,7 @@ use prost::Message;
 use ulid::Ulid;
 
 use super::assignment::{Assignment, SealedRef};
+use super::node_error::refusal;
 use crate::catalog::QueryCatalog;
 use crate::engine::overflow;
 use crate::execute::scan::{SegmentOrder, SegmentScanExec};
@@ -70,10 +71,7 @@ impl PhysicalExtensionCodec for LeafCodec {
         let source = catalog.source_of(&message.table, &names)?;
         let schema = &source.visible_schema;
         if !schema.fields().iter().map(|field| field.to_string()).eq(message.columns.iter().cloned()) {
-            return Err(exec_datafusion_err!(
-                "table {} has other columns on this node; run the query again",
-                message.table
-            ));
+            return Err(refusal(format!("table {} has other columns on this node", message.table)));
         }
         let decoding = PhysicalPlanDecodeContext::new(context, self);
         let conjuncts = message.conjuncts.iter().map(|conjunct| {

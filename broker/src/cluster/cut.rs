@@ -96,15 +96,15 @@ pub(crate) fn decide(
     floors: &BTreeMap<i32, i64>,
     rank: impl Fn(i32, &DataNode) -> usize,
 ) -> NegotiatedCut {
-    let mut best: BTreeMap<i32, (&OfferedPartition, usize, &Arc<DataNode>)> = BTreeMap::new();
+    let mut best: BTreeMap<i32, (&OfferedPartition, &Arc<DataNode>)> = BTreeMap::new();
     for offer in offers {
-        for partition in &offer.partitions {
-            let place = rank(partition.partition, &offer.node);
-            let is_better = best
-                .get(&partition.partition)
-                .is_none_or(|(other, other_place, _)| (partition.to, other_place) > (other.to, &place));
+        for offered in &offer.partitions {
+            let is_better = best.get(&offered.partition).is_none_or(|(other, node)| {
+                let is_before = || rank(offered.partition, &offer.node) < rank(offered.partition, node);
+                offered.to > other.to || (offered.to == other.to && is_before())
+            });
             if is_better {
-                best.insert(partition.partition, (partition, place, &offer.node));
+                best.insert(offered.partition, (offered, &offer.node));
             }
         }
     }
@@ -112,7 +112,7 @@ pub(crate) fn decide(
     for (partition, state) in &log.stream.partitions {
         let from = state.committed;
         let mut to = from;
-        if let Some((offered, _, node)) = best.get(partition).filter(|(offered, _, _)| offered.to > from) {
+        if let Some((offered, node)) = best.get(partition).filter(|(offered, _)| offered.to > from) {
             to = offered.to;
             newest_timestamp_ms = newest_timestamp_ms.max(offered.newest_timestamp_ms);
             let rows = offered.rows;

@@ -44,7 +44,7 @@ pub(crate) async fn gather(
         let io = access.io().clone();
         let answer = io.spawn(async move {
             let path = format!("{SYSTEM_PATH}{table}");
-            let asked = access.post_to(&url, &path, Bytes::new());
+            let asked = access.post(&url, &path, Bytes::new());
             let bytes = match tokio::time::timeout(ANSWER_WAIT, asked).await {
                 Ok(answered) => answered?,
                 Err(_) => return Err(format!("it did not answer within {} ms", ANSWER_WAIT.as_millis())),

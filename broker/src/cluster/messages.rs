@@ -4,20 +4,12 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 
-/// "How far can you answer for these tables?"
+/// "How far can you answer for this table?"
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct OffersRequest {
-    /// The tables.
-    #[prost(message, repeated, tag = "1")]
-    pub(crate) tables: Vec<WantedTable>,
-}
-
-/// A table, as the broker knows it.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct WantedTable {
-    /// Name.
+    /// Name of the table.
     #[prost(string, tag = "1")]
-    pub(crate) name: String,
+    pub(crate) table: String,
     /// Epoch of its stream.
     #[prost(uint32, tag = "2")]
     pub(crate) epoch: u32,
@@ -26,17 +18,9 @@ pub(crate) struct WantedTable {
     pub(crate) from: BTreeMap<i32, i64>,
 }
 
-/// The answer to an [`OffersRequest`], table by table.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct OffersAnswer {
-    /// One for each table of the request, in its order.
-    #[prost(message, repeated, tag = "1")]
-    pub(crate) tables: Vec<OfferedTable>,
-}
-
 /// What a node has of a table.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct OfferedTable {
+pub(crate) struct OffersAnswer {
     /// Version of the log that the node knows; 0 if it has no such table.
     #[prost(uint64, tag = "1")]
     pub(crate) log_version: u64,

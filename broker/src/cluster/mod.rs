@@ -16,7 +16,7 @@
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
 //! | `distribute`, `subqueries`, `channel`, `access` | a plan on several nodes, what runs before it, and the way there |
 //! | `service`, `spawned`, `edge` | the other side |
-//! | `gather`, `explain` | system tables of all nodes, and what each reads |
+//! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
 //! | `node_error` | errors with the node's name |
 //!
 //! **Invariants.** Views, placement and addresses are hints: a wrong one costs time, never an answer. A query reads one cut

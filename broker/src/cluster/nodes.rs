@@ -1,6 +1,6 @@
 //! The data nodes from a broker's side: one cut of a table, negotiated with all of them.
 //!
-//! One request per node and query, all at once; none goes through the object store. A node that does not answer in time is done
+//! One request per node and table, to all nodes at once; none goes through the object store. A node that does not answer in time is done
 //! without: if others have its partitions nothing is missing, and if not the floors say so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::cut::{NegotiatedCut, Offer, decide};
-use super::messages::{OffersAnswer, OffersRequest, WantedTable};
+use super::messages::{OffersAnswer, OffersRequest};
 use super::service::OFFERS_PATH;
 use super::view::{Cluster, ClusterView, DataNode, MemberRow};
 use super::{ClusterAccess, NodeId};
@@ -30,7 +30,7 @@ const OFFER_WAIT: Duration = Duration::from_millis(500);
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// The longest time between two looks.
 const AGAIN_AFTER_MAX: Duration = Duration::from_millis(100);
-/// A query that may go without what is missing waits so long for it.
+/// A query that may go without what is missing waits so long for it, and no longer than half of the time that it has.
 const PARTIAL_AFTER: Duration = Duration::from_millis(500);
 /// So long before its deadline a query that waits for a cut gives up, to be able to say why.
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
@@ -131,6 +131,8 @@ impl Nodes {
     ) -> Result<(NegotiatedCut, Arc<ClusterView>), QueryError> {
         let known = self.known(table);
         let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
+        // A partial answer takes time as well.
+        let patience = PARTIAL_AFTER.min(wanted.deadline.saturating_duration_since(began) / 2);
         loop {
             let (cut, view) = self.try_cut(table, &known, wanted).await;
             let problem = match cut.missing.first() {
@@ -143,7 +145,7 @@ impl Nodes {
                 let message = format!("there is no table {}", table.name());
                 return Err(QueryError::new(QueryErrorKind::UnknownTable, message));
             }
-            if wanted.allow_partial && began.elapsed() >= PARTIAL_AFTER {
+            if wanted.allow_partial && began.elapsed() >= patience {
                 return Ok((cut, view));
             }
             if Instant::now() + pause + ANSWER_BEFORE >= wanted.deadline {
@@ -191,18 +193,13 @@ impl Nodes {
         view: &ClusterView,
     ) -> (Vec<Offer>, BTreeSet<NodeId>, bool) {
         let from = log.stream.partitions.iter().map(|(partition, state)| (*partition, state.committed));
-        let request = OffersRequest {
-            tables: vec![WantedTable {
-                name: table.name().to_owned(),
-                epoch: log.stream.epoch,
-                from: from.collect(),
-            }],
-        };
+        let request =
+            OffersRequest { table: table.name().to_owned(), epoch: log.stream.epoch, from: from.collect() };
         let body = bytes::Bytes::from(request.encode_to_vec());
         let asked = view.nodes().iter().map(|node| self.offers_of(node, body.clone()));
         let (mut offers, mut silent, mut is_behind) = (Vec::new(), BTreeSet::new(), false);
         for (node, answer) in view.nodes().iter().zip(join_all(asked).await) {
-            let Some(offered) = answer.and_then(|answer| answer.tables.into_iter().next()) else {
+            let Some(offered) = answer else {
                 silent.insert(node.member.id.clone());
                 continue;
             };
@@ -215,7 +212,7 @@ impl Nodes {
     }
 
     async fn offers_of(&self, node: &DataNode, body: bytes::Bytes) -> Option<OffersAnswer> {
-        let asked = tokio::time::timeout(OFFER_WAIT, self.access.post(node, OFFERS_PATH, body)).await;
+        let asked = tokio::time::timeout(OFFER_WAIT, self.access.post(&node.url, OFFERS_PATH, body)).await;
         let answer = asked.unwrap_or_else(|elapsed| Err(elapsed.to_string()));
         let answer = answer.and_then(|bytes| OffersAnswer::decode(bytes).map_err(|error| error.to_string()));
         let heard = answer.inspect_err(
@@ -231,8 +228,8 @@ impl Nodes {
         }
         let (table, known) = (Arc::clone(table), Arc::clone(known));
         self.access.io().spawn(async move {
-            match table.log().refresh().await {
-                Ok(snapshot) => table.adopt(snapshot, None),
+            match table.follow_log().await {
+                Ok(()) => {}
                 Err(SegmentError::NoSuchTable(_)) => known.is_dropped.store(true, Ordering::Release),
                 Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
             }

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 
 use super::SharedSecret;
 use super::gather::{SYSTEM_PATH, encode};
-use super::messages::{OfferedPartition, OfferedTable, OffersAnswer, OffersRequest, WantedTable};
+use super::messages::{OfferedPartition, OffersAnswer, OffersRequest};
 use super::spawned::Spawned;
 use crate::catalog::{CatalogSources, rows_of_this_node};
 
@@ -71,8 +71,7 @@ async fn offers(State(sources): State<Arc<CatalogSources>>, body: Bytes) -> Resp
         return (StatusCode::BAD_REQUEST, "no such message; do both nodes run the same version?\n")
             .into_response();
     };
-    let offered = request.tables.iter().map(|wanted| offer(&sources.tables, wanted));
-    let answer = OffersAnswer { tables: offered.collect() };
+    let answer = offer(&sources.tables, &request);
     let kind = HeaderValue::from_static("application/x-protobuf");
     ([(header::CONTENT_TYPE, kind)], answer.encode_to_vec()).into_response()
 }
@@ -95,8 +94,8 @@ async fn system_rows(State(sources): State<Arc<CatalogSources>>, Path(table): Pa
 }
 
 /// What this node has of a table. It need not know the broker's version of the log: offsets mean the same in all of one epoch.
-fn offer(tables: &Tables, wanted: &WantedTable) -> OfferedTable {
-    let Some(table) = tables.get(&wanted.name) else { return OfferedTable::default() };
+fn offer(tables: &Tables, wanted: &OffersRequest) -> OffersAnswer {
+    let Some(table) = tables.get(&wanted.table) else { return OffersAnswer::default() };
     match table.offer(wanted.epoch, &wanted.from) {
         Ok((log_version, offered)) => {
             let partitions = offered.into_iter().map(|offered| OfferedPartition {
@@ -105,11 +104,11 @@ fn offer(tables: &Tables, wanted: &WantedTable) -> OfferedTable {
                 rows: offered.rows,
                 newest_timestamp_ms: offered.newest_timestamp_ms,
             });
-            OfferedTable { log_version, epoch: wanted.epoch, partitions: partitions.collect() }
+            OffersAnswer { log_version, epoch: wanted.epoch, partitions: partitions.collect() }
         }
         Err(_other_epoch) => {
             let log = table.snapshot();
-            OfferedTable { log_version: log.version, epoch: log.stream.epoch, partitions: Vec::new() }
+            OffersAnswer { log_version: log.version, epoch: log.stream.epoch, partitions: Vec::new() }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The data nodes as a broker sees them at one moment. Immutable; replaced as a whole when the members change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,19 +57,24 @@ impl ClusterView {
         Self::of(left.map(Arc::clone).collect())
     }
 
-    /// The node that answers for a sealed segment of the table with this id: any of them could, this one has it at hand. While
-    /// the segment is young that is the first owner of its partition, which had its rows when they were open; later the
-    /// segments of a partition are spread over all nodes. `None` if there is no node.
-    pub(crate) fn home_of(
-        &self,
-        table_id: &str,
-        segment: &SegmentMeta,
+    /// Where sealed segments of the table with this id are read: any node could, these have them at hand. A young segment is with
+    /// the first owner of its partition, which had its rows when they were open; later the segments of a partition are spread over
+    /// all nodes. The answer is `None` if there is no node.
+    pub(crate) fn homes<'a>(
+        &'a self,
+        table_id: &'a str,
         now_ms: i64,
-    ) -> Option<&Arc<DataNode>> {
-        let key = match now_ms.saturating_sub(segment.sealed_at_ms) < YOUNG_MS {
-            true => PlacementKey::partition(table_id, segment.partition),
-            false => PlacementKey::segment(segment.id),
-        };
+    ) -> impl FnMut(&SegmentMeta) -> Option<&'a Arc<DataNode>> + 'a {
+        let mut of_partitions = BTreeMap::new();
+        move |segment| match now_ms.saturating_sub(segment.sealed_at_ms) < YOUNG_MS {
+            true => *of_partitions
+                .entry(segment.partition)
+                .or_insert_with(|| self.first(PlacementKey::partition(table_id, segment.partition))),
+            false => self.first(PlacementKey::segment(segment.id)),
+        }
+    }
+
+    fn first(&self, key: PlacementKey) -> Option<&Arc<DataNode>> {
         match self.placement.first(key) {
             Some(owner) => {
                 let place = self.nodes.binary_search_by(|node| node.member.id.cmp(owner)).ok()?;

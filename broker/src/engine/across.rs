@@ -1,4 +1,5 @@
-//! One query over several nodes: run again, on others and at a cut that is not lower, when a node fails it.
+//! One query over several nodes: run again, at a cut that is not lower, when a node fails it: without a node that was lost or
+//! keeps refusing.
 //!
 //! The distributed plan cannot replace a node while it runs. So the first rows of an answer are held back: as long as none has
 //! left for the client the whole query can be run again. Once rows have left, an error ends the answer.
@@ -19,6 +20,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::fragment::REFRESH_WAIT;
 use super::run::{PlanReport, Planned, QueryTask, panicked};
 use super::stream::Message;
 use crate::QueryError;
@@ -73,7 +75,8 @@ pub(super) async fn run(task: QueryTask, report: oneshot::Sender<PlanReport>) {
 
 async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
     let (mut excluded, mut pause) = (BTreeSet::new(), PAUSE);
-    for attempt in 1.. {
+    let mut attempt = 1;
+    loop {
         let (error, tables) = match try_once(task, &excluded).await {
             Ok(begun) => return Ok(begun),
             Err(Failed::Planning(error)) => return Err(error),
@@ -96,8 +99,8 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
+        attempt += 1;
     }
-    Err(QueryError::new(crate::QueryErrorKind::Internal, "a query had no attempt"))
 }
 
 /// Does without a node from now on, unless it is the last one: that one may be back by then.
@@ -110,9 +113,11 @@ fn exclude(task: &QueryTask, excluded: &mut BTreeSet<NodeId>, node: &NodeId) {
 
 async fn refresh(task: &QueryTask, tables: &[String]) {
     for table in tables.iter().filter_map(|name| task.tables.get(name)) {
-        match table.log().refresh().await {
-            Ok(snapshot) => table.adopt(snapshot, None),
-            Err(error) => tracing::debug!(table = table.name(), %error, "the log could not be looked at"),
+        let looking = Arc::clone(&table);
+        let look = task.io.spawn(async move { looking.follow_log().await });
+        // What comes of it shows in the next run.
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(REFRESH_WAIT, look).await {
+            tracing::debug!(table = table.name(), %error, "the log could not be looked at");
         }
     }
 }

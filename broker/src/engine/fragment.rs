@@ -39,12 +39,13 @@ use crate::request::QueryStats;
 const LOGS: HeaderName = HeaderName::from_static("headwater-logs");
 /// The memory budget of a fragment, in bytes.
 const MEMORY: HeaderName = HeaderName::from_static("headwater-memory");
-/// A log that cannot be looked at within this time is taken as it is: the fragment fails if it needs what is new.
-const REFRESH_WAIT: Duration = Duration::from_secs(5);
+/// A log that cannot be looked at within this time is taken as it is: whoever needs what is new fails.
+pub(super) const REFRESH_WAIT: Duration = Duration::from_secs(5);
 
 /// What goes with every fragment of a query, besides the plan.
 pub(super) fn headers(catalog: &QueryCatalog, memory_bytes: u64, mut headers: HeaderMap) -> HeaderMap {
-    let logs = catalog.cuts().into_iter().map(|(table, cut)| format!("{table}={}", cut.log_version));
+    let tables = catalog.scanned().into_iter();
+    let logs = tables.map(|table| format!("{}={}", table.source().table.name(), table.log_version()));
     let logs = logs.collect::<Vec<_>>().join(",");
     // Table names are ASCII; without the header a node takes its own version.
     if let Ok(logs) = HeaderValue::from_str(&logs) {
@@ -99,12 +100,9 @@ impl Fragments {
             return Ok(());
         }
         let looking = Arc::clone(&table);
-        let look = self.io.spawn(async move { looking.log().refresh().await });
+        let look = self.io.spawn(async move { looking.follow_log().await });
         match tokio::time::timeout(REFRESH_WAIT, look).await {
-            Ok(Ok(Ok(snapshot))) => {
-                table.adopt(snapshot, None);
-                Ok(())
-            }
+            Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(error))) => Err(refusal(format!("table {name}: {error}"))),
             Ok(Err(_)) | Err(_) => {
                 Err(refusal(format!("table {name}: its log could not be looked at in time")))

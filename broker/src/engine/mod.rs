@@ -145,7 +145,7 @@ impl QueryEngine {
         let cancel = entry.cancel.clone();
         let started = tokio::select! {
             biased;
-            started = Box::pin(run::start(engine, request, limits, &mut guard)) => started,
+            started = Box::pin(run::start(engine, request, (limits, deadline), &mut guard)) => started,
             () = cancel.cancelled() => Err(registry::cancelled("the query was cancelled")),
             () = tokio::time::sleep_until(deadline) => Err(stream::deadline_passed()),
         };

@@ -28,7 +28,7 @@ use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
 use super::{Engine, across, parameters};
-use crate::catalog::{Across, QueryCatalog, known_names, table_names};
+use crate::catalog::{QueryCatalog, known_names, table_names};
 use crate::cluster::NodeId;
 use crate::cluster::distribute::distribute;
 use crate::cluster::explain;
@@ -71,15 +71,12 @@ pub(super) struct Planned {
 pub(super) async fn start(
     engine: &Arc<Engine>,
     request: QueryRequest,
-    limits: Limits,
+    (limits, deadline): (Limits, Instant),
     guard: &mut QueryGuard,
 ) -> Result<Started, QueryError> {
     let permit = engine.admission.admit().await?;
     guard.entry.admit();
-    let deadline = Instant::now() + limits.deadline;
-    if engine.sessions.nodes().is_none() {
-        wait_for_offsets(engine, &request).await?;
-    }
+    wait_for_offsets(engine, &request).await?;
 
     let (planned, plan) = oneshot::channel();
     let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
@@ -108,7 +105,10 @@ async fn wait_for_offsets(engine: &Engine, request: &QueryRequest) -> Result<(),
         let table = engine.tables.get(name).ok_or_else(|| {
             QueryError::new(QueryErrorKind::UnknownTable, format!("min_offsets: there is no table {name}"))
         })?;
-        table.wait_visible(offsets).await;
+        // On other nodes it is the cut that waits.
+        if engine.sessions.nodes().is_none() {
+            table.wait_visible(offsets).await;
+        }
     }
     Ok(())
 }
@@ -123,7 +123,7 @@ pub(super) struct QueryTask {
     /// When its client no longer waits.
     pub(super) deadline: Instant,
     /// The caller's runtime, which does the I/O.
-    io: Handle,
+    pub(super) io: Handle,
     pub(super) sender: mpsc::Sender<Message>,
     _permit: OwnedSemaphorePermit,
 }
@@ -176,7 +176,8 @@ impl QueryTask {
             && let LogicalPlan::Explain(explain) = &logical
         {
             let logical = state.optimize(&explain.plan).map_err(explained)?;
-            let plan = state.create_physical_plan(&explain.plan).await.map_err(explained)?;
+            let plan =
+                state.query_planner().create_physical_plan(&logical, &state).await.map_err(explained)?;
             let plan = distribute(plan, &catalog).map_err(explained)?;
             let plan = explain::rows(explain, &logical, &plan, nodes).map_err(explained)?;
             let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
@@ -222,14 +223,11 @@ impl QueryTask {
     }
 
     fn catalog(&self, stream_columns: &BTreeSet<String>, excluded: &BTreeSet<NodeId>) -> Arc<QueryCatalog> {
-        let across = self.sessions.nodes().map(|nodes| Across {
-            nodes: Arc::clone(nodes),
-            wanted: Wanted {
-                at_least: self.request.min_offsets.clone(),
-                excluded: excluded.clone(),
-                allow_partial: self.request.allow_partial,
-                deadline: self.deadline,
-            },
+        let wanted = self.sessions.nodes().map(|_| Wanted {
+            at_least: self.request.min_offsets.clone(),
+            excluded: excluded.clone(),
+            allow_partial: self.request.allow_partial,
+            deadline: self.deadline,
         });
         QueryCatalog::new(
             Arc::clone(self.sessions.sources()),
@@ -237,7 +235,7 @@ impl QueryTask {
             self.request.sealed_only,
             Arc::clone(&self.entry.stats),
             self.io.clone(),
-            across,
+            wanted,
         )
     }
 

@@ -52,8 +52,6 @@ pub(super) struct Sessions {
     /// Names of all functions, for suggestions.
     functions: Vec<String>,
     plans: PlanCache,
-    /// The nodes that have the rows; `None`: they are here.
-    nodes: Option<Arc<Nodes>>,
 }
 
 impl Sessions {
@@ -93,12 +91,11 @@ impl Sessions {
                 key_values: Arc::default(),
                 results: Arc::new(ResultCache::new(config.result_bytes_max)),
                 options: config.execute,
-                nodes: nodes.clone(),
+                nodes,
                 started_at_us: chrono::Utc::now().timestamp_micros(),
             }),
             functions,
             plans: PlanCache::new(),
-            nodes,
         })
     }
 
@@ -130,7 +127,7 @@ impl Sessions {
     fn config(&self, memory_bytes: u64, catalog: &Arc<QueryCatalog>) -> SessionConfig {
         let mut config = self.base.config().clone();
         config.set_extension(Arc::clone(catalog));
-        if let Some(nodes) = &self.nodes {
+        if let Some(nodes) = self.nodes() {
             let headers = fragment::headers(catalog, memory_bytes, nodes.access().headers());
             if let Err(error) = config.set_distributed_passthrough_headers(headers) {
                 tracing::error!(%error, "fragments go without the budget of their query");
@@ -146,7 +143,7 @@ impl Sessions {
 
     /// The nodes that have the rows; `None`: they are here.
     pub(super) fn nodes(&self) -> Option<&Arc<Nodes>> {
-        self.nodes.as_ref()
+        self.sources.nodes.as_ref()
     }
 
     /// Memory and disk of one query, or of one fragment.

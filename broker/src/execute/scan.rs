@@ -191,12 +191,16 @@ impl SegmentScanExec {
         let catalog = QueryCatalog::of(context)?;
         let table = catalog.bind(&self.source)?;
         let pruner = self.pruner.get_or_init(|| Pruner::new(&self.source, &self.conjuncts));
-        let mut parts = match &self.assignment {
-            None => table.parts(pruner, self.order.as_ref())?,
-            Some(assignment) => assignment.parts(&self.source.table)?,
+        let (mut parts, total) = match &self.assignment {
+            None => (table.parts(pruner, self.order.as_ref())?, table.segments_total()),
+            // What the log's statistics deny was left out by whoever assigned the rest.
+            Some(assignment) => {
+                let parts = assignment.parts(&self.source.table)?;
+                let total = parts.len();
+                (parts, total)
+            }
         };
-        let (total, left) = (table.segments_total().max(parts.len()), parts.len());
-        let counts = SegmentCounts::new(metrics, total, left, catalog.stats());
+        let counts = SegmentCounts::new(metrics, total, parts.len(), catalog.stats());
         choose(&mut parts);
         let probes = Probes::new(pruner.demands(), self.source.options.indexes, metrics, counts);
         Ok(Work::new(Arc::clone(&self.source), parts, columns, probes, catalog.io().clone(), prepare))

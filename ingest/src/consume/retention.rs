@@ -1,7 +1,7 @@
 //! What a table's own retention removes.
 
 use headwater_segment::clock::now_ms;
-use headwater_segment::log::{Change, LogSnapshot};
+use headwater_segment::log::LogSnapshot;
 use headwater_segment::schema::ColumnType;
 use headwater_segment::sealed::{SegmentMeta, StatValue};
 use ulid::Ulid;
@@ -22,8 +22,10 @@ impl Supervisor {
             segments = expired.len(),
             "retention removes segments"
         );
-        if let Err(error) = self.commit(Change::Expire { segments: expired }) {
-            tracing::warn!(table = self.parts.live.name(), %error, "retention will be tried again");
+        let live = self.parts.live.clone();
+        match self.parts.runtime.block_on(async { live.log().expire_segments(expired).await }) {
+            Ok(snapshot) => self.parts.live.adopt(snapshot, None),
+            Err(error) => tracing::warn!(table = live.name(), %error, "retention will be tried again"),
         }
     }
 }

@@ -42,8 +42,12 @@ async fn sweep(live: &LiveTable, collector: &mut Collector) -> Result<u64, Segme
         if deleted > 0 {
             tokio::time::sleep(BATCH_EVERY).await;
         }
-        let names = batch.iter().filter_map(object_store::path::Path::filename).collect::<Vec<_>>().join(",");
-        tracing::debug!(table, segments = names, "deleting objects that no version of the table needs");
+        tracing::debug!(
+            table,
+            segments =
+                batch.iter().filter_map(object_store::path::Path::filename).collect::<Vec<_>>().join(","),
+            "deleting objects that no version of the table needs"
+        );
         let count = garbage::delete(store, live.root(), batch.to_vec()).await?;
         metrics::counter!("headwater_garbage_deleted_total", "table" => table.to_string()).increment(count);
         deleted += count;

@@ -11,7 +11,7 @@ use crate::error::{Result, SegmentError};
 use crate::mutable::DeadLetter;
 use crate::sealed::decode_dead_letters;
 
-/// Letters returned at most, the newest of each partition first to be kept.
+/// Once so many letters are read no further object is: the newest of each partition come first, the partitions in descending order.
 pub const DEAD_LETTERS_MAX: usize = 100_000;
 /// Objects read at a time.
 const READ_AT_ONCE: usize = 8;
@@ -20,12 +20,11 @@ impl LiveTable {
     /// The dead letters of mutable segments, in the order of partition and offset. Those of a range that is sealed meanwhile
     /// are stored before they leave memory.
     pub fn open_dead_letters(&self) -> Vec<DeadLetter> {
-        let partitions = self.read().cut.offsets.into_keys();
-        let segments = partitions.flat_map(|partition| self.segments(partition));
-        segments.flat_map(|segment| segment.dead_letters()).collect()
+        let state = self.state.load();
+        state.partitions.values().flatten().flat_map(|segment| segment.dead_letters()).collect()
     }
 
-    /// The newest dead letters that are stored, in the order of partition and offset, at most [`DEAD_LETTERS_MAX`].
+    /// The newest dead letters that are stored, in the order of partition and offset, about [`DEAD_LETTERS_MAX`] of them.
     ///
     /// A range whose commit was lost to another process leaves its letters in a second object; a letter is one per
     /// partition, offset and timestamp, so it counts once.

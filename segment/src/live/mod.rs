@@ -51,7 +51,7 @@ struct TableState {
     partitions: BTreeMap<i32, PartitionSegments>,
 }
 
-/// Earlier snapshots of the log that are kept, 8 bytes a segment each: what another process still reads at one of them was
+/// Earlier snapshots of the log that are kept, 12 bytes a segment each: what another process still reads at one of them was
 /// compacted or has expired here, but its object is there for hours.
 const SNAPSHOTS_BEFORE: usize = 16;
 
@@ -249,6 +249,15 @@ impl LiveTable {
             }
         });
         self.notify_visible();
+    }
+
+    /// Looks at the log and adopts what others have committed.
+    ///
+    /// # Errors
+    /// As [`TableLog::refresh`].
+    pub async fn follow_log(&self) -> crate::Result<()> {
+        self.adopt(self.log.refresh().await?, None);
+        Ok(())
     }
 
     /// Forgets the mutable segments of a partition: other processes consume it.

@@ -90,7 +90,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What can be answered of a partition in `epoch` from offset `from` on; `None` if not even that one is here.
+/// What can be answered of a partition in `epoch` from offset `from` on; `None` if not all of it, from there to the newest row, can.
 pub(super) fn offer(
     log: &LogSnapshot,
     mutable: &[Arc<MutableSegment>],
@@ -115,8 +115,8 @@ pub(super) fn offer(
     Some(Offered { partition, to: range.to, rows, newest_timestamp_ms })
 }
 
-/// The pieces of `range`, ascending. `mutable` are mutable segments of any partition, also such as are sealed by now; rows of
-/// the log's segments are taken where no mutable segment has them.
+/// The pieces of `range`, ascending. `mutable` are mutable segments of its partition, also such as are sealed by now; rows of the
+/// log's segments are taken where no mutable segment has them.
 ///
 /// # Errors
 /// As [`Refusal`] says.
@@ -128,9 +128,8 @@ pub(super) fn resolve(
     if log.stream.epoch != range.epoch {
         return Err(Refusal::Epoch { here: log.stream.epoch });
     }
-    let mutable = mutable.iter().filter(|segment| segment.partition() == range.partition);
     // One load of the published offset per segment decides what is seen of it.
-    let mutable: Vec<_> = mutable.map(|segment| (segment, segment.next_offset())).collect();
+    let mutable: Vec<_> = mutable.iter().map(|segment| (segment, segment.next_offset())).collect();
     let mut pieces = Vec::new();
     let mut reached = range.from;
     while reached < range.to {

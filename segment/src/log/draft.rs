@@ -9,9 +9,9 @@
 //! | no | yes | anything else | fenced |
 //! | no | no | - | fenced |
 //!
-//! "Already there" is known from the commit's id in the entries replayed, and for a segment also from the
-//! segment itself, which outlives every checkpoint. An id that only a checkpoint saw, of a commit without a
-//! segment, is fenced: its writer drops its work and resumes at the committed offset, which is never wrong.
+//! "Already there" is known from the commit's id in the entries replayed, and for a segment also from the segment itself, which
+//! checkpoints carry, and for some days after it was replaced or has expired. An id that only a checkpoint saw, of a commit
+//! without a segment, is fenced: its writer drops its work and resumes at the committed offset, which is never wrong.
 //!
 //! # What may share an entry
 //!
@@ -114,7 +114,8 @@ impl<'a> Draft<'a> {
         schema: &TableSchema,
     ) -> Result<bool> {
         let key: SegmentKey = (meta.partition, epoch, meta.from);
-        if self.state.segments.get(&key).is_some_and(|segment| segment.id == meta.id) {
+        let is_there = self.state.segments.get(&key).is_some_and(|segment| segment.id == meta.id);
+        if is_there || self.state.removed.contains_key(&meta.id) {
             return Ok(false);
         }
         let mut partition = self.check_range(epoch, meta.partition, meta.from, meta.to)?.clone();

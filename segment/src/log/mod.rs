@@ -25,8 +25,8 @@
 //!    a transient error and tries again with the same [`Commit`], which is aimed at v again.
 //!
 //! So at any instant at most one version can receive X, and once it has, every path ends in success. Should X
-//! have landed before entries that only a checkpoint summarises, the segment of the same id is in the table,
-//! or (for a change without a segment) the writer is fenced and resumes at the committed offset. A zombie,
+//! have landed before entries that only a checkpoint summarises, the segment of the same id is in the table, or among those
+//! removed lately, or (for a change without a segment) the writer is fenced and resumes at the committed offset. A zombie,
 //! whose partition was taken over, meets the successor's entry on its way and finds the offset moved: fenced.
 //!
 //! # Several commits in one entry

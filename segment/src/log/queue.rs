@@ -156,12 +156,8 @@ impl Drop for Group<'_> {
 }
 
 /// One error, told to many.
-pub(super) fn to_each(error: SegmentError, count: usize) -> Vec<Result<()>> {
-    let mut outcomes: Vec<_> = (1..count).map(|_| Err(copy(&error))).collect();
-    if count > 0 {
-        outcomes.push(Err(error));
-    }
-    outcomes
+pub(super) fn to_each(error: &SegmentError, count: usize) -> Vec<Result<()>> {
+    (0..count).map(|_| Err(copy(error))).collect()
 }
 
 /// The same error, for another caller: of the same kind, and as transient as the first.

@@ -20,10 +20,6 @@ pub enum Standing {
 /// The segments of a table, present and past, at the newest version of its log.
 #[derive(Clone, Debug)]
 pub struct References {
-    /// The log version.
-    pub version: u64,
-    /// The table's identity: another one has the name after a drop and a new creation.
-    pub table_id: String,
     /// No segment that was made before this moment (by its ULID, in milliseconds) can enter the table any more.
     pub collected_before_ms: u64,
     named: HashSet<Ulid>,
@@ -33,8 +29,6 @@ pub struct References {
 impl References {
     pub(super) fn of(state: &LogState) -> Self {
         Self {
-            version: state.version,
-            table_id: state.table_id.clone(),
             collected_before_ms: state.stream.collected_before_ms,
             named: state.segments.values().map(|segment| segment.id).collect(),
             removed: state.removed.keys().copied().collect(),
@@ -59,8 +53,6 @@ impl References {
     #[cfg(test)]
     pub(crate) fn made_of(named: &[Ulid], removed: &[Ulid], collected_before_ms: u64) -> Self {
         Self {
-            version: 0,
-            table_id: String::new(),
             collected_before_ms,
             named: named.iter().copied().collect(),
             removed: removed.iter().copied().collect(),

@@ -18,7 +18,7 @@ use crate::spec::TableSpec;
 use crate::{Result, SegmentError};
 
 /// How many commit ids are remembered: a quarter of an hour if 1,000 partitions seal every minute, where a retry comes within
-/// a minute. Half a megabyte. A retry that comes later finds its segment, or is fenced.
+/// a minute. Under a megabyte per table. A retry that comes later finds its segment, or is fenced.
 const RECENT_COMMITS_MAX: usize = 16_384;
 
 /// As long as Delta checkpoints keep them.
@@ -205,13 +205,13 @@ impl RecentCommits {
 
     fn extend(&mut self, ids: impl Iterator<Item = Ulid>) {
         for id in ids {
-            self.order.push_back(id);
-            self.known.insert(id);
-            if self.order.len() > RECENT_COMMITS_MAX
+            if self.order.len() >= RECENT_COMMITS_MAX
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.known.remove(&oldest);
             }
+            self.order.push_back(id);
+            self.known.insert(id);
         }
     }
 }

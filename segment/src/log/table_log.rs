@@ -109,8 +109,7 @@ impl TableLog {
     /// `Store` (transient), `Corrupt`, or `NoSuchTable` if the table was dropped.
     pub async fn refresh(&self) -> Result<Arc<LogSnapshot>> {
         let mut writer = self.inner.writer.lock().await;
-        self.inner.files.catch_up(&mut writer.state).await?;
-        writer.looked_at = Some(Instant::now());
+        self.inner.look(&mut writer).await?;
         self.inner.publish(writer.state.as_ref())
     }
 
@@ -120,8 +119,7 @@ impl TableLog {
     /// As [`refresh`](Self::refresh).
     pub async fn references(&self) -> Result<References> {
         let mut writer = self.inner.writer.lock().await;
-        self.inner.files.catch_up(&mut writer.state).await?;
-        writer.looked_at = Some(Instant::now());
+        self.inner.look(&mut writer).await?;
         self.inner.publish(writer.state.as_ref())?;
         Ok(References::of(self.inner.live(writer.state.as_ref())?))
     }
@@ -131,7 +129,8 @@ impl TableLog {
     /// # Errors
     /// - transient: it is not known whether the change is in the log, or will be. Try again with the same commit.
     /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
-    /// - `Conflict`: what a segment was written anew from is not in the table any more. Drop the work.
+    /// - `Conflict`: what a segment was written anew from is not in the table any more: drop the work. Or its object may have been
+    ///   collected: write and upload it again.
     /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.
     /// - Cancel by dropping: it is not known then whether the change is in the log, or will be.
     pub async fn commit(&self, commit: &Commit) -> Result<Arc<LogSnapshot>> {
@@ -165,7 +164,7 @@ impl TableLog {
             }
             Err(error) => match inner.live(writer.state.as_ref()) {
                 Ok(state) => decide_failed(state, &group.wanted(), &error),
-                Err(_) => to_each(error, group.len()),
+                Err(_) => to_each(&error, group.len()),
             },
         };
         // What was read on the way is news even if nothing was written. A table that is dropped has no more.
@@ -288,7 +287,7 @@ impl Inner {
     ) -> Result<(Vec<Result<()>>, Option<u64>)> {
         let is_fresh = writer.looked_at.is_some_and(|at| at.elapsed() <= KNOWN_VERSION_AGE_MAX);
         if writer.state.is_none() || !is_fresh {
-            self.files.catch_up(&mut writer.state).await?;
+            self.look(writer).await?;
         }
         let mut outcomes = Vec::new();
         let written = commit_loop(&self.files, &mut writer.state, |state| {
@@ -297,8 +296,18 @@ impl Inner {
             Ok(decided.entry.map_or(Decision::AlreadyCommitted, Decision::Write))
         });
         let written = written.await?;
-        writer.looked_at = Some(Instant::now());
+        // What is refused, or known already, may have been decided without a look at the store.
+        if written.is_some() {
+            writer.looked_at = Some(Instant::now());
+        }
         Ok((outcomes, written))
+    }
+
+    /// Reads what others have written.
+    async fn look(&self, writer: &mut Writer) -> Result<()> {
+        self.files.catch_up(&mut writer.state).await?;
+        writer.looked_at = Some(Instant::now());
+        Ok(())
     }
 
     fn unanswered(&self) -> SegmentError {

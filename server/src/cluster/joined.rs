@@ -111,7 +111,8 @@ impl Joined {
         while Instant::now() < until {
             let members = self.membership.members();
             let others = members.data_nodes().filter(|member| {
-                member.state != MemberState::Leaving && member.info.id != *self.membership.this()
+                let may_own = member.state != MemberState::Leaving && member.info.weight > 0;
+                may_own && member.info.id != *self.membership.this()
             });
             if others.count() == 0 || is_handed_over(node) {
                 return;

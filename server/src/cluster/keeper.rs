@@ -24,8 +24,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// The directory of tables is listed this often.
 const LIST_EVERY: Duration = Duration::from_secs(30);
-/// A table that somebody speaks of and that is not there is looked for again after this time.
-const ABSENT_FOR: Duration = Duration::from_secs(5);
+/// A table that somebody speaks of and that is not there, or whose log cannot be read, is looked at again after this time.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Keeper {
@@ -33,7 +33,8 @@ pub(crate) struct Keeper {
     membership: Arc<dyn Membership>,
     listed: Instant,
     refreshed: HashMap<String, Instant>,
-    absent: HashMap<String, Instant>,
+    /// When a table was not there, or its log could not be read.
+    failed: HashMap<String, Instant>,
     /// What this node has announced.
     announced: BTreeMap<String, String>,
 }
@@ -45,7 +46,7 @@ impl Keeper {
             membership,
             listed: Instant::now(),
             refreshed: HashMap::new(),
-            absent: HashMap::new(),
+            failed: HashMap::new(),
             announced: BTreeMap::new(),
         }
     }
@@ -55,18 +56,23 @@ impl Keeper {
         let mut turns = tokio::time::interval(LOOK_EVERY);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let turn = async {
+                turns.tick().await;
+                self.look().await;
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = turns.tick() => {}
+                () = turn => {}
             }
-            self.look().await;
         }
     }
 
     async fn look(&mut self) {
         for (name, version) in self.spoken_of() {
             match self.node.tables.get(&name) {
-                Some(live) if live.snapshot().version < version => self.refresh(&live).await,
+                Some(live) if live.snapshot().version < version && !self.is_put_off(&name) => {
+                    self.refresh(&live).await;
+                }
                 Some(_) => {}
                 None => self.open(&name).await,
             }
@@ -102,33 +108,41 @@ impl Keeper {
         newest
     }
 
+    /// Whether what has failed with a table is not yet to be tried again.
+    fn is_put_off(&self, name: &str) -> bool {
+        self.failed.get(name).is_some_and(|at| at.elapsed() < AGAIN_AFTER)
+    }
+
     async fn refresh(&mut self, live: &Arc<LiveTable>) {
         self.refreshed.insert(live.name().to_owned(), Instant::now());
-        match live.log().refresh().await {
-            Ok(snapshot) => live.adopt(snapshot, None),
+        match live.follow_log().await {
+            Ok(()) => {}
             Err(SegmentError::NoSuchTable(_)) => {
                 tracing::info!(table = live.name(), "the table was dropped by another node");
                 self.node.forget(live).await;
             }
-            Err(error) => tracing::warn!(table = live.name(), %error, "the table log could not be looked at"),
+            Err(error) => {
+                self.failed.insert(live.name().to_owned(), Instant::now());
+                tracing::warn!(table = live.name(), %error, "the table log could not be looked at");
+            }
         }
     }
 
     async fn open(&mut self, name: &str) {
-        if self.absent.get(name).is_some_and(|at| at.elapsed() < ABSENT_FOR) {
+        if self.is_put_off(name) {
             return;
         }
         match TableLog::open(self.node.store.clone(), self.node.table_root(name)).await {
             Ok(Some(log)) => {
-                self.absent.remove(name);
+                self.failed.remove(name);
                 tracing::info!(table = name, "a table of another node is served here as well");
                 self.node.serve(log).await;
             }
             Ok(None) => {
-                self.absent.insert(name.to_owned(), Instant::now());
+                self.failed.insert(name.to_owned(), Instant::now());
             }
             Err(error) => {
-                self.absent.insert(name.to_owned(), Instant::now());
+                self.failed.insert(name.to_owned(), Instant::now());
                 tracing::warn!(table = name, %error, "a table of another node could not be opened");
             }
         }
@@ -161,9 +175,18 @@ impl Keeper {
             self.announced.keys().filter(|key| !facts.contains_key(*key)).cloned().collect();
         let changed = facts.iter().filter(|(key, value)| self.announced.get(*key) != Some(value));
         let changed = changed.map(|(key, value)| (key.as_str(), Some(value.as_str())));
+        let mut untold = Vec::new();
         for (key, value) in changed.chain(gone.iter().map(|key| (key.as_str(), None))) {
             if let Err(error) = self.membership.announce(key, value) {
                 tracing::warn!(%error, "other nodes are not told of a change");
+                untold.push(key.to_owned());
+            }
+        }
+        for key in untold {
+            // Rather nothing than what is no longer so; it is tried again.
+            facts.remove(&key);
+            if let Err(error) = self.membership.announce(&key, None) {
+                tracing::warn!(%error, "other nodes go on believing what is no longer so");
             }
         }
         self.announced = facts;

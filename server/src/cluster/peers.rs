@@ -24,6 +24,9 @@ use super::NodeId;
 use crate::admin::partitions_json;
 use crate::node_tables::NodeTables;
 
+/// Why nothing can be done.
+pub(crate) const NO_DATA_NODES: &str = "there is no data node in the cluster";
+
 /// The other nodes.
 pub(crate) struct Peers {
     pub(crate) this: NodeId,
@@ -42,7 +45,7 @@ impl Peers {
         let view = self.cluster.view();
         let others = view.nodes().iter().filter(|node| node.member.id != self.this);
         let asked = others.map(|node| async move {
-            let answer = self.access.post(node, path, Bytes::new()).await;
+            let answer = self.access.post(&node.url, path, Bytes::new()).await;
             let answer = answer.and_then(|body| {
                 serde_json::from_slice(&body).map_err(|error| format!("an answer that is no JSON: {error}"))
             });
@@ -53,6 +56,9 @@ impl Peers {
 
     /// As [`ask`](Self::ask), where each node must do its part.
     pub(crate) async fn ask_all(&self, path: &str) -> Result<Vec<Value>, AdminError> {
+        if !self.has_data_nodes() {
+            return Err(AdminError::Unavailable(NO_DATA_NODES.into()));
+        }
         let answers = self.ask(path).await.into_iter().map(|(node, answer)| {
             answer.map_err(|error| {
                 AdminError::Unavailable(format!("node {} did not do its part: {error}", node.member.id))

@@ -118,7 +118,7 @@ impl Shared {
                 return false;
             }
         };
-        if is_partial(&document) {
+        if is_partial(&document, &watched.table) {
             self.watch.record(ticket, &Outcome::Partial);
             return true;
         }
@@ -150,9 +150,8 @@ impl Shared {
     }
 }
 
-fn is_partial(document: &Value) -> bool {
-    let is_marked = document["partial"].as_bool().unwrap_or(false);
-    is_marked || document["missing"].as_array().is_some_and(|missing| !missing.is_empty())
+fn is_partial(document: &Value, table: &str) -> bool {
+    document["cut"][table]["partial"].as_bool().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -163,9 +162,9 @@ mod tests {
 
     #[test]
     fn partial_answers_are_told_by_their_mark() {
-        assert!(!is_partial(&json!({"rows": [[1]]})));
-        assert!(!is_partial(&json!({"rows": [[1]], "partial": false, "missing": []})));
-        assert!(is_partial(&json!({"rows": [[1]], "partial": true})));
-        assert!(is_partial(&json!({"rows": [[1]], "missing": ["partition 3"]})));
+        let answer = |cut: Value| json!({"rows": [[1]], "cut": {"events": cut}});
+        assert!(!is_partial(&answer(json!({"log_version": 7})), "events"));
+        let partial = answer(json!({"log_version": 7, "partial": true, "missing": ["partition 3"]}));
+        assert!(is_partial(&partial, "events") && !is_partial(&partial, "others"));
     }
 }

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use ulid::Ulid;
 
+mod cuts;
 mod system;
 
 use super::*;
@@ -191,6 +192,12 @@ fn clustered(table: &Arc<LiveTable>, cluster: Fixed) -> QueryEngine {
     QueryEngine::clustered(config(), serving(table), Arc::new(cluster), access).unwrap()
 }
 
+/// Whether a statement runs with the plan of an earlier query.
+async fn is_plan_kept(engine: &QueryEngine, sql: &str) -> bool {
+    let request = QueryRequest { sql: sql.into(), ..QueryRequest::default() };
+    engine.run(request).await.unwrap().stats.plan_kept.load(std::sync::atomic::Ordering::Relaxed)
+}
+
 async fn ask(engine: &QueryEngine, sql: &str) -> Result<Vec<String>, QueryError> {
     let deadline = Some(Duration::from_secs(20));
     ask_with(engine, QueryRequest { sql: sql.into(), deadline, ..QueryRequest::default() }).await
@@ -259,6 +266,7 @@ async fn several_nodes_answer_as_one_process_does() {
             assert_eq!(found, expected, "{statement}, run {run}");
         }
     }
+    assert!(is_plan_kept(&broker, STATEMENTS[1]).await);
 }
 
 /// The states of its accumulators for groups and of the one for no groups are not alike.
@@ -331,8 +339,18 @@ async fn a_node_that_has_sealed_since_answers_at_the_old_cut_and_at_the_new_one(
     let commit = Commit { id: Ulid::new(), at_ms: 0, change };
     table.adopt(table.log().commit(&commit).await.unwrap(), Some(segment));
     table.open_segment(filled(table, 1, 150..150));
-    for _ in 0..20 {
-        assert_eq!(ask(&broker, count).await.unwrap(), before);
+    let newest = table.snapshot().version;
+    let began = std::time::Instant::now();
+    loop {
+        let request = QueryRequest { sql: count.into(), ..QueryRequest::default() };
+        let answer = broker.run(request).await.unwrap();
+        let version = answer.cuts["sales"].log_version;
+        let batches: Vec<RecordBatch> = answer.stream.try_collect().await.unwrap();
+        assert_eq!(batches.iter().flat_map(lines).collect::<Vec<_>>(), before);
+        if version == newest {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "the broker stays at version {version}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -361,72 +379,6 @@ async fn a_lost_node_is_done_without_if_another_has_its_rows() {
     let error = ask_with(&broker, request).await.unwrap_err();
     assert_eq!(error.kind, QueryErrorKind::SegmentUnavailable, "{error}");
     assert!(error.message.contains("table sales: partition 0: offsets below 150"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_waits_for_a_node_to_be_there() {
-    let store = sealed_sales().await;
-    let node = Node::start("data-0", opened(&store, &[0, 1]).await, secret("one")).await;
-    let table = opened(&store, &[]).await;
-    let cluster = Arc::new(Fixed::new(&[], "broker"));
-    let access = ClusterAccess::new(secret("one"), Handle::current()).unwrap();
-    let broker = QueryEngine::clustered(config(), serving(&table), cluster.clone(), access).unwrap();
-    let asking = ask(&broker, "SELECT count(*) FROM sales");
-    let joining = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        cluster.view.store(Arc::new(ClusterView::new([node.node.clone()])));
-    };
-    assert_eq!(futures::join!(asking, joining).0.unwrap(), ["300"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_partial_answer_is_given_only_when_asked_for_and_says_what_is_missing() {
-    let (_store, broker, nodes) = three().await;
-    let request = QueryRequest {
-        sql: "SELECT count(*) FROM sales".into(),
-        allow_partial: true,
-        deadline: Some(Duration::from_secs(20)),
-        ..QueryRequest::default()
-    };
-    let whole = broker.run(request.clone()).await.unwrap();
-    assert!(whole.cuts["sales"].missing.is_empty());
-    drop(whole);
-    nodes[1].table.restart_partition(filled(&nodes[1].table, 1, 100..120));
-    let partial = broker.run(request.clone()).await.unwrap();
-    let missing = &partial.cuts["sales"].missing;
-    assert_eq!(missing, &["partition 1: offsets below 150 are wanted, below 120 are visible"]);
-    assert_eq!(partial.cuts["sales"].offsets[&1], 120);
-    drop(partial);
-    assert_eq!(ask_with(&broker, request).await.unwrap(), ["270"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cut_never_ends_before_an_earlier_one_and_waits_for_wanted_offsets() {
-    let (_store, broker, nodes) = three().await;
-    ask(&broker, "SELECT count(*) FROM sales").await.unwrap();
-    // The node starts again from what is sealed.
-    nodes[0].table.restart_partition(filled(&nodes[0].table, 0, 100..120));
-    let behind = nodes[0].table.clone();
-    let catching_up = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        behind.restart_partition(filled(&behind, 0, 100..160));
-    });
-    let rows = ask(&broker, "SELECT count(*) FROM sales WHERE \"$partition\" = 0").await.unwrap();
-    assert_eq!(rows, ["160"]);
-    catching_up.await.unwrap();
-    let wanted = QueryRequest {
-        sql: "SELECT count(*) FROM sales".into(),
-        deadline: Some(Duration::from_millis(300)),
-        min_offsets: BTreeMap::from([("sales".into(), BTreeMap::from([(1, 151)]))]),
-        ..QueryRequest::default()
-    };
-    let error = ask_with(&broker, wanted.clone()).await.unwrap_err();
-    assert!(
-        error.message.contains("partition 1: offsets below 151 are wanted, below 150 are visible"),
-        "{error}"
-    );
-    nodes[1].table.open_segment(filled(&nodes[1].table, 1, 150..151));
-    assert_eq!(ask_with(&broker, wanted).await.unwrap(), ["311"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -477,6 +429,8 @@ async fn system_tables_and_constants_stay_on_the_broker() {
     let (_store, broker, _nodes) = three().await;
     assert_eq!(ask(&broker, "SELECT 1 + 1").await.unwrap(), ["2"]);
     assert_eq!(ask(&broker, "SELECT count(*) FROM system.gaps").await.unwrap(), ["0"]);
+    let explained = ask(&broker, "EXPLAIN SELECT count(*) FROM system.gaps").await.unwrap();
+    assert!(explained.contains(&"nodes|this node only".to_owned()), "{explained:?}");
     let joined = "SELECT count(*) FROM sales JOIN (VALUES (1)) AS one(x) ON true";
     assert_eq!(ask(&broker, joined).await.unwrap(), ["300"]);
     assert_eq!(ask(&broker, "SELECT count(*) FROM sales WHERE id < 0").await.unwrap(), ["0"]);

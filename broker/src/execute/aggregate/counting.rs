@@ -1,7 +1,7 @@
 //! Distinct values of few groups, counted by all partitions: each share of the values by whoever asks next. Who counts the
 //! last share has the groups, with their counts.
 //!
-//! Merging a million values takes 10 ms or more, which is as long as many a query; few groups would be one job otherwise.
+//! Merging a million values takes as long as many a query, and few groups would be one job otherwise.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};

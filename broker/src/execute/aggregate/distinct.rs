@@ -14,9 +14,8 @@
 //! ```
 //!
 //! What it takes: 8 bytes for a pair (a value of 32 bits, or no keys) or 16, in a set that is a third to five eighths full,
-//! and half as much put aside: 20 to 60 bytes for each distinct pair; 8 once listed. Time: 2 to 4 ns for a row whose pair is
-//! in the first-level cache, about 10 ns where pairs go to partitions, and the union reads each list once. Text costs a
-//! look-up of its code's number per row, and a hash per dictionary entry that is new to the query.
+//! and half as much put aside: 20 to 60 bytes for each distinct pair; 8 once listed. The union reads each list once. Text costs
+//! a look-up of its code's number per row, and a hash per dictionary entry that is new to the query.
 //!
 //! Invariants:
 //! - NULL is not counted: its rows never become pairs;

@@ -72,7 +72,7 @@ impl Stock {
         self.number(rows.groups);
         match self.inner.get_mut() {
             Inner::Groups(groups) => groups.update_batch(arguments, &self.scratch, None, self.seen),
-            Inner::One(_) if self.scratch.is_empty() => Ok(()),
+            Inner::One(_) if rows.groups.is_empty() => Ok(()),
             Inner::One(one) => one.update_batch(arguments),
         }
     }
@@ -87,6 +87,10 @@ impl Stock {
     }
 
     fn number(&mut self, groups: &[u32]) {
+        if let (Inner::One(_), Some(only)) = (self.inner.get_mut(), groups.first()) {
+            (self.own[*only as usize], self.seen) = (1, 1);
+            return;
+        }
         self.scratch.clear();
         for group in groups {
             let own = &mut self.own[*group as usize];

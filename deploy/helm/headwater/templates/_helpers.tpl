@@ -119,11 +119,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ end -}}
 {{- end -}}
 
-{{/* Seconds until a pod is killed: queries may take all of ingest.shutdown_wait_ms, and sealing may after them. */}}
+{{/* Seconds until a pod is killed: queries may take all of ingest.shutdown_wait_ms, handing over may after them, and sealing then. */}}
 {{- define "headwater.graceSeconds" -}}
 {{- $settings := include "headwater.settings" . | fromJson -}}
 {{- $wait := get (get $settings "ingest" | default dict) "shutdown_wait_ms" | default 30000 -}}
-{{- add (mul 2 (div (add (int64 $wait) 999) 1000)) 15 (ternary .root.Values.broker.preStopSeconds 0 (eq .role "broker")) -}}
+{{- add (mul 3 (div (add (int64 $wait) 999) 1000)) 20 (ternary .root.Values.broker.preStopSeconds 0 (eq .role "broker")) -}}
 {{- end -}}
 
 {{/* The pod of a role. Of: root, role. */}}

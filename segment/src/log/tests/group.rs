@@ -388,6 +388,8 @@ async fn other_readers_and_checkpoints_see_what_we_see() {
     // The sealed segments are known from the checkpoint, though their commits' ids are not.
     let reopened = open(&store).await;
     reopened.commit(&commits[0]).await.unwrap();
+    // So are those that were compacted since.
+    reopened.commit(&commits[8]).await.unwrap();
     assert_fenced(reopened.commit(&commits[10]).await, (10, 30));
     assert_eq!(reopened.snapshot().version, version);
 }
