@@ -208,7 +208,7 @@ fn what_is_not_there_is_said() {
     assert_eq!(refusal(&node, &ask(40, 41)), Some(Refusal::NotYet { visible: 30 }));
     assert_eq!(refusal(&node, &OffsetRange { epoch: 1, ..ask(5, 30) }), Some(Refusal::Epoch { here: EPOCH }));
     let unknown = OffsetRange { partition: 7, ..ask(0, 1) };
-    assert_eq!(refusal(&node, &unknown), Some(Refusal::NotYet { visible: 0 }));
+    assert_eq!(resolve(&node.log, &[], &unknown).err(), Some(Refusal::NotYet { visible: 0 }));
     // Another process committed what was being sealed here, and this one began again behind it.
     node.mutable.remove(0);
     assert_eq!(refusal(&node, &ask(5, 25)), Some(Refusal::Missing { from: 10 }));
