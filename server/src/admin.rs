@@ -290,8 +290,8 @@ fn describe(live: &LiveTable, partitions: Vec<Value>) -> Value {
             json!({ "name": column.name, "type": column.data_type.to_string(), "nullable": column.nullable })
         })
         .collect();
-    let rows: u64 = snapshot.segments.iter().map(|segment| segment.rows).sum();
-    let bytes: u64 = snapshot.segments.iter().map(|segment| segment.size_bytes).sum();
+    let rows = snapshot.segments.rows();
+    let bytes = snapshot.segments.size_bytes();
     json!({
         "name": live.name(),
         "spec": spec,

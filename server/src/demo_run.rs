@@ -131,7 +131,7 @@ impl Demo {
         let lag: i64 = progress.iter().filter_map(|partition| partition.lag).sum();
         let dead_letters: u64 = progress.iter().map(|partition| partition.dead_letters).sum();
         let read = table.read();
-        let sealed: u64 = read.log.segments.iter().map(|segment| segment.rows).sum();
+        let sealed = read.log.segments.rows();
         let open: usize = read.open.iter().map(|slice| slice.rows.len()).sum();
         format!(
             "{rate:.0} events/s | {} rows | freshness p99 {p99} | lag {lag} | {} sealed segments | {dead_letters} dead letters",

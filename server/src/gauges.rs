@@ -6,7 +6,7 @@ use headwater_segment::live::{LiveTable, PartitionStage};
 pub(crate) fn record(table: &LiveTable) {
     let name = table.name().to_string();
     let snapshot = table.snapshot();
-    let bytes: u64 = snapshot.segments.iter().map(|segment| segment.size_bytes).sum();
+    let bytes = snapshot.segments.size_bytes();
     metrics::gauge!("headwater_segments", "table" => name.clone()).set(snapshot.segments.len() as f64);
     metrics::gauge!("headwater_segments_bytes", "table" => name.clone()).set(bytes as f64);
     for progress in table.progress() {

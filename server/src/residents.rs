@@ -41,7 +41,7 @@ pub(crate) fn start_sweeping(residents: Arc<ResidentStore>, tables: Arc<Tables>)
 fn logged_segments(tables: &Tables) -> HashSet<Ulid> {
     let mut logged = HashSet::new();
     for table in tables.list() {
-        logged.extend(table.snapshot().segments.iter().map(|segment| segment.id));
+        logged.extend(table.snapshot().segments.places().map(|place| place.id));
     }
     logged
 }

@@ -104,7 +104,7 @@ impl World {
             TableLog::open(self.store.clone(), self.root.clone()).await.unwrap().unwrap().snapshot();
         assert_eq!(snapshot.check_tiling(), Vec::<String>::new());
         let objects = self.store.list(Some(&self.root.clone().join("data"))).count().await;
-        let rows = snapshot.segments.iter().map(|segment| segment.rows).sum();
+        let rows = snapshot.segments.rows();
         (rows, snapshot.segments.len(), objects)
     }
 

@@ -163,7 +163,7 @@ impl Closing<'_> {
         if !contains(&committed, &wanted) {
             self.ledger.violation(format!("{}: committed {committed:?}, written {wanted:?}", watched.table));
         }
-        let sealed_rows: u64 = snapshot.segments.iter().map(|segment| segment.rows).sum();
+        let sealed_rows = snapshot.segments.rows();
         if sealed_rows != rows {
             let text = format!("the log's segments have {sealed_rows} rows, {rows} were written");
             self.ledger.violation(format!("{}: {text}", watched.table));

@@ -5,17 +5,15 @@ use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-    StringViewArray, TimestampMicrosecondArray, UInt64Array,
-};
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, UInt64Type};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, ScalarValue};
 use datafusion::physical_expr::{PhysicalExpr, conjunction_opt};
 use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
-use headwater_segment::log::LogSnapshot;
+use headwater_segment::log::{ColumnBounds, LogSnapshot, SegmentChunk, Segments, array_of};
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{ColumnStats, SegmentMeta, StatValue};
 
@@ -48,90 +46,131 @@ impl Pruner {
         &self.demands
     }
 
-    /// The segments that may hold rows which pass.
-    pub(super) fn surviving(
-        &self,
-        full: &TableSchema,
-        segments: &[Arc<SegmentMeta>],
-    ) -> Vec<Arc<SegmentMeta>> {
-        let keep = self
-            .predicate
-            .as_ref()
-            .filter(|_| !segments.is_empty())
-            .and_then(|predicate| predicate.prune(&LogStatistics { full, segments }).ok());
-        let Some(keep) = keep else { return segments.to_vec() };
-        segments.iter().zip(keep).filter(|(_, keep)| *keep).map(|(segment, _)| Arc::clone(segment)).collect()
+    /// The segments that may hold rows which pass. First whole chunks are decided, then the segments of those that are left.
+    pub(super) fn surviving<'a>(&self, full: &'a TableSchema, segments: &'a Segments) -> Surviving<'a> {
+        let chunks = segments.chunks();
+        let all = || chunks.iter().map(|chunk| (&**chunk, None)).collect();
+        let Some(predicate) = self.predicate.as_ref().filter(|_| !segments.is_empty()) else {
+            return Surviving { full, chunks: all() };
+        };
+        let kept: Vec<&SegmentChunk> = match predicate.prune(&ChunkStatistics { full, chunks }) {
+            Ok(keep) => {
+                chunks.iter().zip(keep).filter(|(_, keep)| *keep).map(|(chunk, _)| &**chunk).collect()
+            }
+            Err(_) => return Surviving { full, chunks: all() },
+        };
+        let kept_segments = kept.iter().map(|chunk| chunk.places().len()).sum();
+        let statistics = LogStatistics { full, chunks: &kept, segments: kept_segments };
+        let Some(keep) = predicate.prune(&statistics).ok().filter(|_| kept_segments > 0) else {
+            return Surviving { full, chunks: kept.into_iter().map(|chunk| (chunk, None)).collect() };
+        };
+        let mut keep = keep.as_slice();
+        let mut left = Vec::with_capacity(kept.len());
+        for chunk in kept {
+            let (own, others) = keep.split_at(chunk.places().len());
+            keep = others;
+            match own.iter().filter(|keep| **keep).count() {
+                0 => {}
+                count if count == own.len() => left.push((chunk, None)),
+                _ => left.push((chunk, Some(own.to_vec()))),
+            }
+        }
+        Surviving { full, chunks: left }
     }
 }
 
-/// The log's statistics, column by column over all segments.
-struct LogStatistics<'a> {
+/// Segments of a table that a filter leaves.
+pub(super) struct Surviving<'a> {
     full: &'a TableSchema,
-    segments: &'a [Arc<SegmentMeta>],
+    /// Chunks with segments that are left, and which those are; `None`: all.
+    chunks: Vec<(&'a SegmentChunk, Option<Vec<bool>>)>,
 }
 
-impl LogStatistics<'_> {
+impl<'a> Surviving<'a> {
+    /// How many segments there are.
+    pub(super) fn count(&self) -> usize {
+        let count = |(chunk, kept): &(&SegmentChunk, Option<Vec<bool>>)| match kept {
+            None => chunk.places().len(),
+            Some(kept) => kept.iter().filter(|kept| **kept).count(),
+        };
+        self.chunks.iter().map(count).sum()
+    }
+
+    /// Rows of them.
+    pub(super) fn rows(&self) -> u64 {
+        let rows = |(chunk, kept): &(&SegmentChunk, Option<Vec<bool>>)| match kept {
+            None => chunk.rows(),
+            Some(kept) => {
+                let counts = chunk.row_counts().as_primitive::<UInt64Type>().values();
+                counts.iter().zip(kept).filter(|(_, kept)| **kept).map(|(rows, _)| rows).sum()
+            }
+        };
+        self.chunks.iter().map(rows).sum()
+    }
+
+    /// The segments, in the order of the log.
+    pub(super) fn segments(&self) -> Vec<Arc<SegmentMeta>> {
+        let mut segments = Vec::with_capacity(self.count());
+        for (chunk, kept) in &self.chunks {
+            let places = chunk.places().iter();
+            match kept {
+                None => segments.extend(places.map(|place| Arc::clone(&place.meta))),
+                Some(kept) => {
+                    let kept = places.zip(kept).filter(|(_, kept)| **kept);
+                    segments.extend(kept.map(|(place, _)| Arc::clone(&place.meta)));
+                }
+            }
+        }
+        segments
+    }
+
+    /// What is known of one column over all of them, as estimates: a chunk of which some are left counts with the bounds of all
+    /// its segments.
+    pub(super) fn estimate(&self, column: usize) -> ColumnStatistics {
+        let data_type = self.full.arrow().field(column).data_type();
+        let stats =
+            || self.chunks.iter().map(|(chunk, _)| chunk.bounds(self.full, column).map(|known| &known.all));
+        let bound = |of: fn(&ColumnStats) -> Option<&StatValue>, wanted: Ordering| {
+            let mut best: Option<&StatValue> = None;
+            for stats in stats() {
+                let value = of(stats?)?;
+                if best.map_or(Some(wanted), |best| value.compare(best))? == wanted {
+                    best = Some(value);
+                }
+            }
+            best.and_then(|value| scalar(value, data_type))
+        };
+        let precision = |value: Option<ScalarValue>| value.map_or(Precision::Absent, Precision::Inexact);
+        let nulls = stats().map(|stats| stats?.null_count).sum::<Option<u64>>();
+        ColumnStatistics {
+            null_count: nulls.map_or(Precision::Absent, |nulls| Precision::Inexact(nulls as usize)),
+            min_value: precision(bound(|stats| stats.min.as_ref(), Ordering::Less)),
+            max_value: precision(bound(|stats| stats.max.as_ref(), Ordering::Greater)),
+            ..ColumnStatistics::new_unknown()
+        }
+    }
+}
+
+/// The log's statistics, column by column, with each chunk of segments as one.
+struct ChunkStatistics<'a> {
+    full: &'a TableSchema,
+    chunks: &'a [Arc<SegmentChunk>],
+}
+
+impl ChunkStatistics<'_> {
+    fn known(&self, column: &Column) -> Option<impl Iterator<Item = Option<&ColumnStats>>> {
+        let index = self.full.index_of(&column.name)?;
+        Some(self.chunks.iter().map(move |chunk| chunk.bounds(self.full, index).map(|known| &known.all)))
+    }
+
     fn bounds(&self, column: &Column, bound: fn(&ColumnStats) -> Option<&StatValue>) -> Option<ArrayRef> {
         let index = self.full.index_of(&column.name)?;
         let data_type = self.full.arrow().field(index).data_type();
-        let values = self.segments.iter().map(|segment| segment.columns.get(index).and_then(bound));
-        array_of(values, data_type)
+        array_of(self.known(column)?.map(|stats| bound(stats?)), data_type)
     }
 }
 
-/// Bounds as an array of their column's type. A bound of another type, which no valid log has, is unknown.
-fn array_of<'a>(
-    values: impl Iterator<Item = Option<&'a StatValue>>,
-    data_type: &DataType,
-) -> Option<ArrayRef> {
-    let integers = |value: Option<&StatValue>| match value {
-        Some(StatValue::Int(value)) => Some(*value),
-        _ => None,
-    };
-    let floats = |value: Option<&StatValue>| match value {
-        Some(StatValue::Float(value)) => Some(*value),
-        _ => None,
-    };
-    let small = |value| integers(value).and_then(|value| i32::try_from(value).ok());
-    Some(match data_type {
-        DataType::Boolean => {
-            let flag = |value: Option<&StatValue>| match value {
-                Some(StatValue::Bool(value)) => Some(*value),
-                _ => None,
-            };
-            Arc::new(values.map(flag).collect::<BooleanArray>())
-        }
-        DataType::Int32 => Arc::new(values.map(small).collect::<Int32Array>()),
-        DataType::Date32 => Arc::new(values.map(small).collect::<Date32Array>()),
-        DataType::Int64 => Arc::new(values.map(integers).collect::<Int64Array>()),
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            let times: TimestampMicrosecondArray = values.map(integers).collect();
-            Arc::new(times.with_timezone_opt(zone.clone()))
-        }
-        DataType::Float32 => {
-            Arc::new(values.map(|value| floats(value).map(|value| value as f32)).collect::<Float32Array>())
-        }
-        DataType::Float64 => Arc::new(values.map(floats).collect::<Float64Array>()),
-        DataType::Decimal128(precision, scale) => {
-            let unscaled = |value: Option<&StatValue>| match value {
-                Some(StatValue::Decimal(value)) => Some(*value),
-                _ => None,
-            };
-            let decimals: Decimal128Array = values.map(unscaled).collect();
-            Arc::new(decimals.with_precision_and_scale(*precision, *scale).ok()?)
-        }
-        DataType::Utf8View => {
-            let text = |value: Option<&'a StatValue>| match value {
-                Some(StatValue::Str(value)) => Some::<&str>(value),
-                _ => None,
-            };
-            Arc::new(values.map(text).collect::<StringViewArray>())
-        }
-        _ => return None,
-    })
-}
-
-impl PruningStatistics for LogStatistics<'_> {
+impl PruningStatistics for ChunkStatistics<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
         self.bounds(column, |stats| stats.min.as_ref())
     }
@@ -141,17 +180,16 @@ impl PruningStatistics for LogStatistics<'_> {
     }
 
     fn num_containers(&self) -> usize {
-        self.segments.len()
+        self.chunks.len()
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let index = self.full.index_of(&column.name)?;
-        let count = |segment: &Arc<SegmentMeta>| null_count(segment, index);
-        Some(Arc::new(self.segments.iter().map(count).collect::<UInt64Array>()))
+        let counts = self.known(column)?.map(|stats| stats?.null_count);
+        Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.segments.iter().map(|segment| Some(segment.rows)).collect::<UInt64Array>()))
+        Some(Arc::new(self.chunks.iter().map(|chunk| Some(chunk.rows())).collect::<UInt64Array>()))
     }
 
     /// The log has no sets of values.
@@ -160,9 +198,57 @@ impl PruningStatistics for LogStatistics<'_> {
     }
 }
 
-/// A segment that is older than a column has only NULL in it.
-fn null_count(segment: &SegmentMeta, column: usize) -> Option<u64> {
-    segment.columns.get(column).and_then(|stats| stats.null_count)
+/// The log's statistics, column by column over all segments of some chunks.
+struct LogStatistics<'a> {
+    full: &'a TableSchema,
+    chunks: &'a [&'a SegmentChunk],
+    segments: usize,
+}
+
+impl LogStatistics<'_> {
+    fn of(&self, column: &Column, array: fn(&ColumnBounds) -> Option<&ArrayRef>) -> Option<ArrayRef> {
+        let index = self.full.index_of(&column.name)?;
+        let arrays = self.chunks.iter().map(|chunk| array(chunk.bounds(self.full, index)?));
+        together(&arrays.collect::<Option<Vec<_>>>()?)
+    }
+}
+
+/// One array of all; what is one already is not copied.
+fn together(arrays: &[&ArrayRef]) -> Option<ArrayRef> {
+    match arrays {
+        [array] => Some(Arc::clone(array)),
+        arrays => {
+            let arrays: Vec<&dyn Array> = arrays.iter().map(|array| &***array).collect();
+            concat(&arrays).ok()
+        }
+    }
+}
+
+impl PruningStatistics for LogStatistics<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.of(column, |bounds| bounds.arrays.as_ref().map(|arrays| &arrays.min))
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.of(column, |bounds| bounds.arrays.as_ref().map(|arrays| &arrays.max))
+    }
+
+    fn num_containers(&self) -> usize {
+        self.segments
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        self.of(column, |bounds| Some(&bounds.null_counts))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        together(&self.chunks.iter().map(|chunk| chunk.row_counts()).collect::<Vec<_>>())
+    }
+
+    /// The log has no sets of values.
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
 }
 
 /// A bound in the type of its column; None if it does not fit, which no valid log has.
@@ -185,41 +271,6 @@ pub(super) fn scalar(value: &StatValue, data_type: &DataType) -> Option<ScalarVa
     })
 }
 
-/// What is known of one column over all of `segments`, as estimates.
-pub(super) fn estimate(full: &TableSchema, column: usize, segments: &[Arc<SegmentMeta>]) -> ColumnStatistics {
-    let data_type = full.arrow().field(column).data_type();
-    let bound = |of: fn(&ColumnStats) -> Option<&StatValue>, wanted: Ordering| {
-        let mut best: Option<&StatValue> = None;
-        for segment in segments {
-            let value = segment.columns.get(column).and_then(of)?;
-            if best.is_none_or(|best| compare(value, best) == Some(wanted)) {
-                best = Some(value);
-            }
-        }
-        best.and_then(|value| scalar(value, data_type))
-    };
-    let precision = |value: Option<ScalarValue>| value.map_or(Precision::Absent, Precision::Inexact);
-    let nulls = segments.iter().map(|segment| null_count(segment, column)).sum::<Option<u64>>();
-    ColumnStatistics {
-        null_count: nulls.map_or(Precision::Absent, |nulls| Precision::Inexact(nulls as usize)),
-        min_value: precision(bound(|stats| stats.min.as_ref(), Ordering::Less)),
-        max_value: precision(bound(|stats| stats.max.as_ref(), Ordering::Greater)),
-        ..ColumnStatistics::new_unknown()
-    }
-}
-
-/// How two bounds of one column compare.
-fn compare(left: &StatValue, right: &StatValue) -> Option<Ordering> {
-    match (left, right) {
-        (StatValue::Bool(left), StatValue::Bool(right)) => Some(left.cmp(right)),
-        (StatValue::Int(left), StatValue::Int(right)) => Some(left.cmp(right)),
-        (StatValue::Float(left), StatValue::Float(right)) => left.partial_cmp(right),
-        (StatValue::Decimal(left), StatValue::Decimal(right)) => Some(left.cmp(right)),
-        (StatValue::Str(left), StatValue::Str(right)) => Some(left.cmp(right)),
-        _ => None,
-    }
-}
-
 /// Puts first the segments with the least values of a column, or with the greatest. Those with unknown ones come first.
 pub(super) fn order(segments: &mut [Arc<SegmentMeta>], column: usize, descending: bool) {
     let key = |segment: &Arc<SegmentMeta>| {
@@ -239,7 +290,7 @@ impl Ord for Promise {
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.bound, &other.bound) {
             (Some(left), Some(right)) => {
-                let ordering = compare(left, right).unwrap_or(Ordering::Equal);
+                let ordering = left.compare(right).unwrap_or(Ordering::Equal);
                 if self.descending { ordering.reverse() } else { ordering }
             }
             (left, right) => left.is_some().cmp(&right.is_some()),
@@ -264,15 +315,17 @@ impl Eq for Promise {}
 /// The newest `$timestamp` of the sealed rows, in milliseconds since the epoch.
 pub(super) fn newest_timestamp_ms(log: &LogSnapshot) -> Option<i64> {
     let column = log.schema.timestamp_column();
-    let newest = |segment: &Arc<SegmentMeta>| match segment.columns.get(column)?.max {
+    let newest = |chunk: &Arc<SegmentChunk>| match chunk.bounds(&log.schema, column)?.all.max {
         Some(StatValue::Int(micros)) => Some(micros.div_euclid(1000)),
         _ => None,
     };
-    log.segments.iter().filter_map(newest).max()
+    log.segments.chunks().iter().filter_map(newest).max()
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::*;
 
     fn meta(min: Option<i64>, max: Option<i64>) -> Arc<SegmentMeta> {

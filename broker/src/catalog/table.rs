@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
@@ -37,8 +37,6 @@ pub(crate) struct CutTable {
     elsewhere: Option<Elsewhere>,
     stats: Arc<QueryStats>,
     taken_at_ms: i64,
-    /// Counted when first asked for: there may be 100,000 segments.
-    rows_total: OnceLock<u64>,
     scanned: AtomicBool,
 }
 
@@ -128,7 +126,6 @@ impl CutTable {
             elsewhere,
             stats,
             taken_at_ms,
-            rows_total: OnceLock::new(),
             scanned: AtomicBool::new(false),
         }
     }
@@ -184,10 +181,7 @@ impl CutTable {
 
     /// Rows of the cut, sealed and open.
     pub(crate) fn rows_total(&self) -> u64 {
-        *self.rows_total.get_or_init(|| {
-            let sealed_rows: u64 = self.read.log.segments.iter().map(|segment| segment.rows).sum();
-            sealed_rows + self.open_rows()
-        })
+        self.read.log.segments.rows() + self.open_rows()
     }
 
     /// What one leaf of the query reads: the open parts, which have the newest rows, and the sealed ones that `pruner`
@@ -251,7 +245,7 @@ impl CutTable {
 
     fn surviving(&self, pruner: &Pruner, order: Option<&SegmentOrder>) -> Vec<Arc<SegmentMeta>> {
         let log = &self.read.log;
-        let mut sealed = pruner.surviving(&log.schema, &log.segments);
+        let mut sealed = pruner.surviving(&log.schema, &log.segments).segments();
         if let Some(order) = order {
             prune::order(&mut sealed, self.source.visible[order.column], order.descending);
         }
@@ -269,17 +263,16 @@ impl CutTable {
         let log = &self.read.log;
         let sealed = pruner.surviving(&log.schema, &log.segments);
         let open_rows = self.open_rows();
-        let sealed_rows: u64 = sealed.iter().map(|segment| segment.rows).sum();
         let mut columns = vec![ColumnStatistics::new_unknown(); self.source.visible.len()];
         if self.open_segments() == 0 {
             for column in projection {
-                columns[*column] = prune::estimate(&log.schema, self.source.visible[*column], &sealed);
+                columns[*column] = sealed.estimate(self.source.visible[*column]);
             }
         }
         Estimate {
             segments_total: self.segments_total(),
-            segments: sealed.len() + self.open_segments(),
-            rows: usize::try_from(open_rows + sealed_rows).unwrap_or(usize::MAX),
+            segments: sealed.count() + self.open_segments(),
+            rows: usize::try_from(open_rows + sealed.rows()).unwrap_or(usize::MAX),
             columns,
         }
     }

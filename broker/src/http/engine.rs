@@ -23,13 +23,13 @@ impl QueryRunner for QueryEngine {
 
     fn table_facts(&self, name: &str) -> Option<TableFacts> {
         let read = self.tables().get(name)?.read();
-        let sealed_rows: u64 = read.log.segments.iter().map(|segment| segment.rows).sum();
+        let sealed_rows = read.log.segments.rows();
         let open_rows: usize = read.open.iter().map(|slice| slice.rows.len()).sum();
         Some(TableFacts {
             schema: read.log.schema.clone(),
             segments: (read.log.segments.len() + read.open.len()) as u64,
             rows: sealed_rows + open_rows as u64,
-            bytes: read.log.segments.iter().map(|segment| segment.size_bytes).sum(),
+            bytes: read.log.segments.size_bytes(),
         })
     }
 }

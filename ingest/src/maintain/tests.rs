@@ -99,7 +99,7 @@ async fn small_segments_become_one_and_the_old_objects_stay_for_a_while() {
     assert!(!table.compactor().has_work());
     assert_eq!(table.data_objects().await, 7);
     collection::collect(table.live.clone(), Arc::default()).await;
-    for old in &before.segments {
+    for old in before.segments.iter() {
         table.objects.head(&old.location(table.live.root())).await.unwrap();
     }
     // Three more are too few to be worth it.

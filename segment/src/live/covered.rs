@@ -57,7 +57,7 @@ mod tests {
     /// Sealed and open rows, as a query counts them.
     fn rows(live: &LiveTable) -> (u64, usize) {
         let read = live.read();
-        let sealed = read.log.segments.iter().map(|segment| segment.rows).sum();
+        let sealed = read.log.segments.rows();
         (sealed, read.open.iter().map(|slice| slice.rows.len()).sum())
     }
 

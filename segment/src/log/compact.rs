@@ -18,7 +18,8 @@ use ulid::Ulid;
 
 use super::actions;
 use super::decide::{Commit, Decision, refused, write_rewritten};
-use super::state::{LogState, SegmentKey};
+use super::segments::SegmentKey;
+use super::state::LogState;
 use super::stream::GapReason;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
@@ -70,7 +71,7 @@ pub(super) fn decide_compact(
         return refused(state, format!("{}: its offsets are not a range", new.path));
     }
     let present: HashMap<Ulid, &SegmentMeta> =
-        state.segments.range(range).map(|(_, segment)| (segment.id, &**segment)).collect();
+        state.segments.range(range).map(|place| (place.id, &*place.meta)).collect();
     if present.contains_key(&new.id) {
         return Ok(Decision::AlreadyCommitted);
     }
@@ -111,19 +112,19 @@ fn missing_segment(
     old: &[Ulid],
     missing: Ulid,
 ) -> Result<Decision> {
-    if let Some(elsewhere) = state.segments.values().find(|segment| segment.id == missing) {
+    if let Some(elsewhere) = state.segments.find(missing) {
         return refused(
             state,
             format!(
                 "{} is not in epoch {epoch}, partition {partition}, offsets {from} to {to}, where it was to be replaced",
-                elsewhere.path
+                elsewhere.meta.path
             ),
         );
     }
     let overlapping = state
         .segments
         .range((partition, epoch, i64::MIN)..(partition, epoch, to))
-        .map(|(_, segment)| segment)
+        .map(|place| &place.meta)
         .rev()
         .take_while(|segment| segment.to > from)
         .find(|segment| !old.contains(&segment.id));

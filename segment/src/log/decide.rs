@@ -14,6 +14,7 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::actions;
+use super::chunk::Place;
 use super::compact::{check_not_collected, decide_compact};
 use super::compatible::check_compatible;
 use super::draft::{Decided, Draft};
@@ -304,12 +305,11 @@ fn decide_replace(
     meta: &SegmentMeta,
     schema: &TableSchema,
 ) -> Result<Decision> {
-    let find = |id: Ulid| state.segments.iter().find(|(_, segment)| segment.id == id);
-    if find(meta.id).is_some() {
+    if state.segments.find(meta.id).is_some() {
         return Ok(Decision::AlreadyCommitted);
     }
     check_not_collected(state, meta.id)?;
-    let Some((&(_, epoch, _), replaced)) = find(old) else {
+    let Some(Place { key: (_, epoch, _), meta: replaced, .. }) = state.segments.find(old) else {
         return refused(state, format!("segment {old} is not in the table any more; drop its replacement"));
     };
     let identity = |segment: &SegmentMeta| {
@@ -321,7 +321,7 @@ fn decide_replace(
             format!("{} does not hold the same rows as {}, which it is to replace", meta.path, replaced.path),
         );
     }
-    write_rewritten(state, commit, epoch, &[replaced], meta, schema).map(Decision::Write)
+    write_rewritten(state, commit, *epoch, &[replaced], meta, schema).map(Decision::Write)
 }
 
 /// An entry by which `new` takes the place of `old`, without a change of data.
@@ -354,9 +354,9 @@ fn decide_expire(state: &LogState, commit: &Commit, ids: &[Ulid]) -> Result<Deci
     let ids: std::collections::HashSet<&Ulid> = ids.iter().collect();
     let mut write = vec![actions::commit_info(&[commit.id], commit.at_ms, "DELETE")];
     let mut stream = state.stream.clone();
-    for (&(partition, epoch, _), segment) in &state.segments {
-        if ids.contains(&segment.id) {
-            stream.expire(epoch, partition, segment.from, segment.to, commit.at_ms);
+    for Place { key: (partition, epoch, _), id, meta: segment } in state.segments.places() {
+        if ids.contains(id) {
+            stream.expire(*epoch, *partition, segment.from, segment.to, commit.at_ms);
             write.push(actions::remove(&segment.path, segment.size_bytes, commit.at_ms));
         }
     }
@@ -405,7 +405,7 @@ fn decide_drop(state: &LogState, commit: &Commit) -> Result<Decision> {
         actions::metadata(table_id(state)?, &state.spec, true, commit.at_ms)?,
         actions::stream(&state.spec.name, &stream)?,
     ];
-    let removes = state.segments.values();
+    let removes = state.segments.iter();
     write.extend(removes.map(|segment| actions::remove(&segment.path, segment.size_bytes, commit.at_ms)));
     Ok(Decision::Write(write))
 }

@@ -36,7 +36,8 @@ use ulid::Ulid;
 use super::actions;
 use super::compact::check_not_collected;
 use super::decide::{Change, Commit, fenced, refused};
-use super::state::{LogState, SegmentKey};
+use super::segments::SegmentKey;
+use super::state::LogState;
 use super::stream::{Gap, GapReason, PartitionState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
@@ -114,7 +115,7 @@ impl<'a> Draft<'a> {
         schema: &TableSchema,
     ) -> Result<bool> {
         let key: SegmentKey = (meta.partition, epoch, meta.from);
-        let is_there = self.state.segments.get(&key).is_some_and(|segment| segment.id == meta.id);
+        let is_there = self.state.segments.get(key).is_some_and(|segment| segment.id == meta.id);
         if is_there || self.state.removed.contains_key(&meta.id) {
             return Ok(false);
         }

@@ -57,6 +57,7 @@
 
 mod actions;
 mod checkpoint;
+mod chunk;
 mod compact;
 mod compatible;
 mod decide;
@@ -65,6 +66,7 @@ mod files;
 mod maintenance;
 mod queue;
 mod references;
+mod segments;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
@@ -76,10 +78,12 @@ pub(crate) mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use chunk::{BoundArrays, ColumnBounds, Place, SegmentChunk, array_of};
 pub use compact::Conflict;
 pub use decide::{Change, Commit};
 pub use maintenance::{open_tables, self_test, table_directories, table_root};
 pub use references::{References, Standing};
+pub use segments::{SegmentKey, Segments};
 pub use snapshot::LogSnapshot;
 pub use stream::{ClosedEpoch, Gap, GapReason, PartitionState, StreamState};
 pub use table_log::TableLog;

@@ -30,7 +30,7 @@ impl References {
     pub(super) fn of(state: &LogState) -> Self {
         Self {
             collected_before_ms: state.stream.collected_before_ms,
-            named: state.segments.values().map(|segment| segment.id).collect(),
+            named: state.segments.places().map(|place| place.id).collect(),
             removed: state.removed.keys().copied().collect(),
         }
     }

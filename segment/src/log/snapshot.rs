@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ulid::Ulid;
 
 use super::compatible::check_compatible;
+use super::segments::Segments;
 use super::stream::{PartitionState, StreamState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
@@ -22,9 +23,7 @@ pub struct LogSnapshot {
     /// The spec's schema.
     pub schema: Arc<TableSchema>,
     /// Sealed segments, ordered by partition, then epoch, then offset.
-    pub segments: Vec<Arc<SegmentMeta>>,
-    /// For each of [`segments`](Self::segments), the stream epoch that its offsets belong to.
-    pub segment_epochs: Vec<u32>,
+    pub segments: Segments,
     /// Offsets and gaps of the stream.
     pub stream: StreamState,
 }
@@ -45,20 +44,9 @@ impl LogSnapshot {
     /// The sealed segment that holds an offset of a partition in an epoch.
     pub fn segment_at(&self, epoch: u32, partition: i32, offset: i64) -> Option<&Arc<SegmentMeta>> {
         // The last one that does not begin behind the offset.
-        let (mut low, mut high) = (0, self.segments.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            let segment = &self.segments[middle];
-            let begins = (segment.partition, self.segment_epochs[middle], segment.from);
-            match begins <= (partition, epoch, offset) {
-                true => low = middle + 1,
-                false => high = middle,
-            }
-        }
-        let last = low.checked_sub(1)?;
-        let segment = &self.segments[last];
-        let is_of = segment.partition == partition && self.segment_epochs[last] == epoch;
-        (is_of && offset < segment.to).then_some(segment)
+        let place = self.segments.last_before((partition, epoch, offset), true)?;
+        let is_of = place.meta.partition == partition && place.epoch() == epoch;
+        (is_of && offset < place.meta.to).then_some(&place.meta)
     }
 
     /// Whether the table may get `spec` instead of its present one.
@@ -75,7 +63,8 @@ impl LogSnapshot {
         let mut violations = Vec::new();
         let mut ids = BTreeSet::new();
         let mut sealed: BTreeMap<(u32, i32), Vec<(i64, i64)>> = BTreeMap::new();
-        for (segment, &epoch) in self.segments.iter().zip(&self.segment_epochs) {
+        for place in self.segments.places() {
+            let (segment, epoch) = (&place.meta, place.epoch());
             if !ids.insert(segment.id) {
                 violations.push(format!("segment {} is listed twice", segment.id));
             }

@@ -10,6 +10,8 @@ use deltalake_core::kernel::{Action, Add, Metadata};
 use ulid::Ulid;
 
 use super::actions;
+use super::chunk::Place;
+use super::segments::Segments;
 use super::snapshot::LogSnapshot;
 use super::stream::StreamState;
 use crate::schema::TableSchema;
@@ -26,9 +28,6 @@ const REMOVED_KEPT_MS: i64 = 7 * 24 * 3_600_000;
 /// Entries between two looks at which removed segments are to be forgotten.
 const FORGET_EVERY: u64 = 64;
 
-/// Where a segment stands: partition, epoch, first offset.
-pub(super) type SegmentKey = (i32, u32, i64);
-
 /// A table as its log describes it at one version.
 #[derive(Clone, Debug)]
 pub(super) struct LogState {
@@ -38,7 +37,7 @@ pub(super) struct LogState {
     pub(super) dropped: bool,
     pub(super) spec: Arc<TableSpec>,
     pub(super) schema: Arc<TableSchema>,
-    pub(super) segments: BTreeMap<SegmentKey, Arc<SegmentMeta>>,
+    pub(super) segments: Segments,
     pub(super) stream: StreamState,
     pub(super) recent: RecentCommits,
     /// Segments that were removed, and when. For [`REMOVED_KEPT_MS`]; longer ago nobody asks.
@@ -116,7 +115,7 @@ impl LogState {
             dropped,
             schema: Arc::new(TableSchema::new(&spec)),
             spec: Arc::new(spec),
-            segments: BTreeMap::new(),
+            segments: Segments::default(),
             stream: StreamState::default(),
             recent: RecentCommits::default(),
             removed: BTreeMap::new(),
@@ -127,10 +126,11 @@ impl LogState {
     fn with_metadata(mut self, metadata: &Metadata, origin: &str) -> Result<Self> {
         let next = Self::begin(metadata, origin)?;
         if next.schema.columns() != self.schema.columns() {
-            for segment in self.segments.values_mut() {
-                let add = segment.to_add(&self.schema)?;
-                *segment = Arc::new(SegmentMeta::from_add(&add, &next.schema)?);
-            }
+            let read_again = |place: &Place| {
+                let add = place.meta.to_add(&self.schema)?;
+                Ok((place.key, Arc::new(SegmentMeta::from_add(&add, &next.schema)?)))
+            };
+            self.segments = self.segments.places().map(read_again).collect::<Result<_>>()?;
         }
         Ok(Self {
             segments: self.segments,
@@ -143,15 +143,15 @@ impl LogState {
     }
 
     fn remove_segments(&mut self, actions: &[Action]) {
-        let removed: HashSet<&str> = actions
+        let removed: HashSet<Ulid> = actions
             .iter()
             .filter_map(|action| match action {
-                Action::Remove(remove) => Some(remove.path.as_str()),
+                Action::Remove(remove) => SegmentMeta::id_of_path(&remove.path),
                 _ => None,
             })
             .collect();
         if !removed.is_empty() {
-            self.segments.retain(|_, segment| !removed.contains(segment.path.as_str()));
+            self.segments.remove(&removed);
         }
     }
 
@@ -184,8 +184,7 @@ impl LogState {
             version: self.version,
             spec: self.spec.clone(),
             schema: self.schema.clone(),
-            segments: self.segments.values().cloned().collect(),
-            segment_epochs: self.segments.keys().map(|&(_, epoch, _)| epoch).collect(),
+            segments: self.segments.clone(),
             stream: self.stream.clone(),
         }
     }

@@ -50,7 +50,7 @@ pub fn next_compaction(
     is_held: impl Fn(&SegmentMeta) -> bool,
 ) -> Option<CompactionJob> {
     let places: Vec<(u32, &Arc<SegmentMeta>)> =
-        snapshot.segment_epochs.iter().copied().zip(&snapshot.segments).collect();
+        snapshot.segments.places().map(|place| (place.epoch(), &place.meta)).collect();
     let is_small =
         |segment: &SegmentMeta| segment.size_bytes < limits.bytes_max && segment.rows < limits.rows_max;
     let runs = places.chunk_by(|&(epoch, left), &(next_epoch, right)| {
@@ -99,7 +99,7 @@ mod tests {
     use ulid::Ulid;
 
     use super::*;
-    use crate::log::{Gap, GapReason, PartitionState, StreamState};
+    use crate::log::{Gap, GapReason, PartitionState, SegmentKey, StreamState};
     use crate::schema::TableSchema;
     use crate::spec::parse_spec;
 
@@ -163,8 +163,12 @@ mod tests {
         }
         stream.closed.push(crate::log::ClosedEpoch { epoch: 0, topic_id: None, partitions: closed });
         let schema = Arc::new(TableSchema::new(&spec));
-        let (segment_epochs, segments) = placed.into_iter().unzip();
-        LogSnapshot { version: 0, spec, schema, segments, segment_epochs, stream }
+        let segments = placed.into_iter().map(placed_at).collect();
+        LogSnapshot { version: 0, spec, schema, segments, stream }
+    }
+
+    fn placed_at((epoch, segment): (u32, Arc<SegmentMeta>)) -> (SegmentKey, Arc<SegmentMeta>) {
+        ((segment.partition, epoch, segment.from), segment)
     }
 
     /// What committing a job makes of the table.
@@ -173,16 +177,13 @@ mod tests {
         let (partition, from, to) = (first.partition, first.from, last.to);
         let rows = job.segments.iter().map(|segment| segment.rows).sum();
         let bytes: u64 = job.segments.iter().map(|segment| segment.size_bytes).sum();
-        let at = snapshot.segments.iter().position(|segment| segment.id == first.id).unwrap();
-        let count = job.segments.len();
-        assert!(
-            snapshot.segments[at..at + count].iter().eq(&job.segments),
-            "a run is not contiguous in the log"
-        );
-        assert!(snapshot.segment_epochs[at..at + count].iter().all(|epoch| *epoch == job.epoch));
+        let run = (partition, job.epoch, from)..(partition, job.epoch, to);
+        let run = snapshot.segments.range(run).map(|place| &place.meta);
+        assert!(run.eq(&job.segments), "a run is not contiguous in the log");
         let merged = segment(id, partition, from, to, rows, bytes * 9 / 10);
-        snapshot.segments.splice(at..at + count, [merged]);
-        snapshot.segment_epochs.drain(at + 1..at + count);
+        let left = snapshot.segments.places().filter(|place| !job.segments.contains(&place.meta));
+        let left = left.map(|place| (place.key, place.meta.clone()));
+        snapshot.segments = left.chain([placed_at((job.epoch, merged))]).collect();
         let partitions = match job.epoch {
             1 => &mut snapshot.stream.partitions,
             _ => &mut snapshot.stream.closed[0].partitions,
@@ -219,7 +220,6 @@ mod tests {
             let count = snapshot.segments.len();
             // Of each segment as it was sealed: how often its rows were written anew.
             let sealed = snapshot.segments.clone();
-            let epochs = snapshot.segment_epochs.clone();
             let mut rewrites = vec![0_u32; count];
             let mut jobs = 0;
             while let Some(job) = next_compaction(&snapshot, &LIMITS, |_| false) {
@@ -230,9 +230,10 @@ mod tests {
                 let bytes: u64 = job.segments.iter().map(|segment| segment.size_bytes).sum();
                 prop_assert!(rows <= LIMITS.rows_max && bytes <= LIMITS.bytes_max);
                 let range = job.segments[0].from..job.segments[job.segments.len() - 1].to;
-                for (number, old) in sealed.iter().enumerate() {
+                for (number, place) in sealed.places().enumerate() {
+                    let old = &place.meta;
                     if old.partition == job.segments[0].partition
-                        && epochs[number] == job.epoch
+                        && place.epoch() == job.epoch
                         && range.contains(&old.from)
                     {
                         rewrites[number] += 1;
@@ -243,8 +244,7 @@ mod tests {
                 apply(&mut snapshot, &job, 1_000_000 + jobs as u128);
                 prop_assert_eq!(snapshot.check_tiling(), Vec::<String>::new());
             }
-            let total = |segments: &[Arc<SegmentMeta>]| segments.iter().map(|segment| segment.rows).sum::<u64>();
-            prop_assert_eq!(total(&snapshot.segments), total(&sealed));
+            prop_assert_eq!(snapshot.segments.rows(), sealed.rows());
         }
     }
 
@@ -256,8 +256,9 @@ mod tests {
             let state = snapshot.stream.partitions.get_mut(&1).unwrap();
             let from = state.committed;
             state.committed += 2;
-            snapshot.segments.push(segment(u128::from(seal), 1, from, from + 2, 2, 20));
-            snapshot.segment_epochs.push(1);
+            let sealed = placed_at((1, segment(u128::from(seal), 1, from, from + 2, 2, 20)));
+            let before = snapshot.segments.places().map(|place| (place.key, place.meta.clone()));
+            snapshot.segments = before.chain([sealed]).collect();
             while let Some(job) = next_compaction(&snapshot, &LIMITS, |_| false) {
                 apply(&mut snapshot, &job, 1_000_000 + u128::from(seal));
             }

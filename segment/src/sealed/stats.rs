@@ -2,6 +2,8 @@
 //!
 //! Bounds are computed from the arrays, exactly, by Arrow's kernels. They are only ever widened, never narrowed.
 
+use std::cmp::Ordering;
+
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray};
 use arrow::compute;
 use arrow::datatypes::{
@@ -27,6 +29,20 @@ pub enum StatValue {
     Decimal(i128),
     /// STRING, JSON, UUID.
     Str(Box<str>),
+}
+
+impl StatValue {
+    /// How two bounds of one column compare; `None` if they are of different types.
+    pub fn compare(&self, other: &Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Bool(left), Self::Bool(right)) => Some(left.cmp(right)),
+            (Self::Int(left), Self::Int(right)) => Some(left.cmp(right)),
+            (Self::Float(left), Self::Float(right)) => left.partial_cmp(right),
+            (Self::Decimal(left), Self::Decimal(right)) => Some(left.cmp(right)),
+            (Self::Str(left), Self::Str(right)) => Some(left.cmp(right)),
+            _ => None,
+        }
+    }
 }
 
 /// What is known about one column of one segment.

@@ -93,8 +93,11 @@ impl History {
             version: 9,
             spec: Arc::new(spec()),
             schema: Arc::new(TableSchema::new(&spec())),
-            segment_epochs: vec![EPOCH; metas.len() + 1],
-            segments: metas.into_iter().chain([others]).collect(),
+            segments: metas
+                .into_iter()
+                .chain([others])
+                .map(|meta| ((meta.partition, EPOCH, meta.from), meta))
+                .collect(),
             stream: StreamState {
                 epoch: EPOCH,
                 partitions: BTreeMap::from([(PARTITION, state)]),

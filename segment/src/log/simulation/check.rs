@@ -93,7 +93,7 @@ impl Checker {
     }
 
     fn named(&self) -> impl Iterator<Item = &SegmentMeta> {
-        self.state.iter().flat_map(|state| state.segments.values()).map(|segment| &**segment)
+        self.state.iter().flat_map(|state| state.segments.iter()).map(|segment| &**segment)
     }
 
     fn check_state(&self) -> Result<(), String> {

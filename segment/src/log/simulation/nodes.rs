@@ -336,7 +336,7 @@ pub(super) async fn reader(env: Env) {
             if env.now_ms() - looked_at_ms > GRACE_MS {
                 break;
             }
-            for segment in &seen.segments {
+            for segment in seen.segments.iter() {
                 if env.world.lock().object(&segment.location(&root())).is_none() {
                     env.violated(format!("{} was deleted inside the grace of a reader", segment.path));
                 }

@@ -153,7 +153,7 @@ impl World {
 
     async fn step(&mut self, choice: u64, collectors: &mut [Collector]) {
         let committed = self.log.snapshot().committed(0).unwrap();
-        let segments = self.log.snapshot().segments.clone();
+        let segments: Vec<_> = self.log.snapshot().segments.iter().cloned().collect();
         match choice % 9 {
             0..=2 => {
                 let meta = self.upload(committed, committed + 1 + (choice >> 8) as i64 % 5).await;
