@@ -30,6 +30,7 @@ pub mod limit;
 pub mod live;
 pub mod log;
 pub mod node;
+mod placement;
 pub mod planning;
 pub mod process;
 pub mod report;

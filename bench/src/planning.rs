@@ -6,7 +6,8 @@
 //! first segment that is left, which fails because there is no object. The engine plans in one thread.
 //!
 //! Beside it: the time from one more commit to the snapshot that has it, for the process that commits, for one that reads the
-//! log, and for a segment that takes another's place; and the memory of a segment's metadata.
+//! log, and for a segment that takes another's place; and the memory of a segment's metadata. And what placement on 10 to 1,000
+//! nodes costs, and moves when one more joins.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::events::{TABLE, spec};
 use crate::log::{FIRST_MICROS, SPAN_MICROS, commit, number_of, segment};
+use crate::placement::{self, Placed};
 use crate::report::{Machine, Output, Table, grouped, note, quantile};
 
 const PARTITIONS: i32 = 100;
@@ -54,6 +56,7 @@ struct Document {
     machine: Machine,
     plans: Vec<Plan>,
     snapshots: Vec<Snapshot>,
+    placements: Vec<Placed>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,7 +85,13 @@ struct Snapshot {
 pub fn run(arguments: &PlanningArguments) -> Result<()> {
     let machine = Machine::here();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut document = Document { benchmark: "planning", machine, plans: Vec::new(), snapshots: Vec::new() };
+    let mut document = Document {
+        benchmark: "planning",
+        machine,
+        plans: Vec::new(),
+        snapshots: Vec::new(),
+        placements: placement::measure()?,
+    };
     for &count in &arguments.segments {
         note(format!("{count} segments"));
         let per_partition = (count / i64::from(PARTITIONS)).max(1);
@@ -270,7 +279,8 @@ fn show(document: &Document) -> String {
             grouped(snapshot.bytes_per_segment),
         ]);
     }
-    format!("Planning over many segments.\n{}\n\n{plans}\n{snapshots}", document.machine)
+    let placements = placement::show(&document.placements);
+    format!("Planning over many segments.\n{}\n\n{plans}\n{snapshots}\n{placements}", document.machine)
 }
 
 #[cfg(test)]

@@ -325,6 +325,8 @@ pub(super) fn newest_timestamp_ms(log: &LogSnapshot) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::TimeUnit;
+    use datafusion::logical_expr::Operator;
+    use datafusion::physical_expr::expressions as physical;
 
     use super::*;
 
@@ -348,6 +350,70 @@ mod tests {
             dead_letters: 0,
             columns: vec![stats],
         })
+    }
+
+    fn spec() -> TableSchema {
+        let spec = "name: t\ncolumns: [{name: a, type: LONG}]\nstream: {brokers: 'k:1', topic: t}\n";
+        TableSchema::new(&headwater_segment::spec::parse_spec(spec).unwrap())
+    }
+
+    /// What `condition` over column `a` leaves.
+    fn surviving(condition: Arc<dyn PhysicalExpr>, schema: &TableSchema, segments: &Segments) -> Vec<i64> {
+        let predicate =
+            PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema.arrow())).build(condition);
+        let pruner = Pruner { predicate, demands: Arc::new([]) };
+        assert!(pruner.predicate.is_some());
+        let left = pruner.surviving(schema, segments);
+        let found = left.segments();
+        assert_eq!(left.count(), found.len());
+        assert_eq!(left.rows(), found.iter().map(|segment| segment.rows).sum::<u64>());
+        let (least, known) =
+            (found.iter().map(|segment| segment.columns[0].min.as_ref()), left.estimate(0).min_value);
+        for least in least.flatten() {
+            let least = scalar(least, &DataType::Int64).unwrap();
+            assert!(known.get_value().is_none_or(|known| *known <= least), "{known:?} is above {least}");
+        }
+        found.iter().map(|segment| segment.from).collect()
+    }
+
+    #[test]
+    fn a_segment_is_left_if_its_bounds_allow_it_however_many_there_are() {
+        let schema = spec();
+        let condition = |low: i64, high: i64| {
+            let column = || Arc::new(physical::Column::new("a", 0)) as Arc<dyn PhysicalExpr>;
+            let from =
+                physical::binary(column(), Operator::GtEq, physical::lit(low), schema.arrow()).unwrap();
+            let to = physical::binary(column(), Operator::Lt, physical::lit(high), schema.arrow()).unwrap();
+            physical::binary(from, Operator::And, to, schema.arrow()).unwrap()
+        };
+        // In order as time is, and in none; each seventh is unknown, and each eleventh has no value.
+        for spread in [1, 7919] {
+            let bounds = |from: i64| (from * spread % 3000 * 10, from * spread % 3000 * 10 + 15);
+            let placed = (0..3000_i64).map(|from| {
+                let (min, max) = bounds(from);
+                let known = from % 7 != 0 && from % 11 != 0;
+                let mut meta = meta(known.then_some(min), known.then_some(max)).as_ref().clone();
+                (meta.from, meta.to, meta.rows) = (from, from + 1, 1 + from as u64 % 5);
+                meta.columns[0].null_count = match (from % 7, from % 11) {
+                    (0, _) => None,
+                    (_, 0) => Some(meta.rows),
+                    _ => Some(0),
+                };
+                ((0, 0, from), Arc::new(meta))
+            });
+            let segments: Segments = placed.collect();
+            assert!(segments.chunks().len() > 3);
+            for (low, high) in
+                [(0, 1), (12_345, 12_400), (-5, 0), (29_995, 40_000), (i64::MIN, i64::MAX), (9, 3)]
+            {
+                let expected = (0..3000_i64).filter(|from| {
+                    let (min, max) = bounds(*from);
+                    from % 7 == 0 || (from % 11 != 0 && max >= low && min < high)
+                });
+                let found = surviving(condition(low, high), &schema, &segments);
+                assert_eq!(found, expected.collect::<Vec<_>>(), "{low} to {high}, spread {spread}");
+            }
+        }
     }
 
     #[test]
