@@ -81,9 +81,34 @@ struct World {
 }
 
 impl World {
-    async fn start(&self, name: &'static str) -> (Arc<LiveTable>, TableIngest) {
+    /// A cluster with this table, which no node consumes yet.
+    async fn new(kafka: &EmbeddedBroker, seal: &str) -> Self {
+        let spec = format!(
+            "name: events\ncolumns: [{{name: id, type: LONG}}]\nstream: {{brokers: [\"{}\"], topic: events}}\nseal: {seal}\n",
+            kafka.addr()
+        );
+        let world = Self {
+            store: Arc::new(InMemory::new()),
+            root: table_root(&Path::default(), "events"),
+            cluster: Arc::default(),
+        };
+        TableLog::create(world.store.clone(), world.root.clone(), &parse_spec(&spec).unwrap()).await.unwrap();
+        world
+    }
+
+    /// The table as it is now.
+    async fn open(&self) -> Arc<LiveTable> {
         let log = TableLog::open(self.store.clone(), self.root.clone()).await.unwrap().unwrap();
-        let live = LiveTable::new(log, self.store.clone(), self.root.clone());
+        LiveTable::new(log, self.store.clone(), self.root.clone())
+    }
+
+    async fn start(&self, name: &'static str) -> (Arc<LiveTable>, TableIngest) {
+        let live = self.open().await;
+        let ingest = self.consume(name, live.clone());
+        (live, ingest)
+    }
+
+    fn consume(&self, name: &'static str, live: Arc<LiveTable>) -> TableIngest {
         self.cluster.tables.write().insert(name, live.clone());
         let resident = ResidentConfig { dir: None, disk_bytes_max: 0, memory_bytes_max: 1 << 20 };
         let context = IngestContext {
@@ -94,8 +119,7 @@ impl World {
             workers_per_table: 1,
             ownership: Arc::new(Member(self.cluster.clone(), name)),
         };
-        let ingest = TableIngest::start(live.clone(), &context).unwrap();
-        (live, ingest)
+        TableIngest::start(live, &context).unwrap()
     }
 
     /// What is in the table, checked: rows, and segments in the log and in the store.
@@ -129,6 +153,11 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+async fn kafka() -> EmbeddedBroker {
+    let topic = TopicConfig { name: "events".into(), partitions: PARTITIONS, retention_bytes: 1 << 30 };
+    EmbeddedBroker::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, vec![topic]).await.unwrap()
+}
+
 async fn produce(broker: SocketAddr, per_partition: i64) {
     let producer: ThreadedProducer<DefaultProducerContext> =
         ClientConfig::new().set("bootstrap.servers", broker.to_string()).create().unwrap();
@@ -148,21 +177,8 @@ async fn produce(broker: SocketAddr, per_partition: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_change_hands_and_every_event_is_there_once() {
-    let topic = TopicConfig { name: "events".into(), partitions: PARTITIONS, retention_bytes: 1 << 30 };
-    let kafka =
-        EmbeddedBroker::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, vec![topic]).await.unwrap();
-    let spec = format!(
-        "name: events\ncolumns: [{{name: id, type: LONG}}]\nstream: {{brokers: [\"{}\"], topic: events}}\n\
-         seal: {{rows_max: 500, age_max: 2s}}\n",
-        kafka.addr()
-    );
-    let world = World {
-        store: Arc::new(InMemory::new()),
-        root: table_root(&Path::default(), "events"),
-        cluster: Arc::default(),
-    };
-    TableLog::create(world.store.clone(), world.root.clone(), &parse_spec(&spec).unwrap()).await.unwrap();
-
+    let kafka = kafka().await;
+    let world = World::new(&kafka, "{rows_max: 500, age_max: 2s}").await;
     // 0 is of one node, 1 of both, 2 of the other.
     world.cluster.assign(0, &["a"]);
     world.cluster.assign(1, &["a", "b"]);
@@ -194,5 +210,29 @@ async fn partitions_change_hands_and_every_event_is_there_once() {
     world.has_sealed(30_300).await;
     assert_eq!(a.read().cut.offsets, (0..PARTITIONS).map(|partition| (partition, 10_100)).collect());
     ingest_a.stop(true).await;
+    kafka.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_that_another_node_has_recorded_is_no_trouble() {
+    let kafka = kafka().await;
+    let world = World::new(&kafka, "{rows_max: 500}").await;
+    (0..PARTITIONS).for_each(|partition| world.cluster.assign(partition, &["a", "b"]));
+    // Both know the table before anybody has begun it, and one is quicker.
+    let late = world.open().await;
+    let (quick, ingest_quick) = world.start("a").await;
+    until("begun", || (0..PARTITIONS).all(|partition| quick.snapshot().committed(partition).is_some())).await;
+    assert_eq!(late.snapshot().committed(0), None);
+    let ingest_late = world.consume("b", late.clone());
+    until("consumed by both", || {
+        assert_eq!(late.trouble(), None);
+        let progress = late.progress();
+        assert!(progress.iter().all(|partition| partition.last_error.is_none()), "{progress:?}");
+        let live = progress.iter().filter(|partition| partition.stage == PartitionStage::Live);
+        live.count() == PARTITIONS as usize
+    })
+    .await;
+    ingest_late.stop(false).await;
+    ingest_quick.stop(false).await;
     kafka.shutdown().await;
 }

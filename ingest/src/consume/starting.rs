@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use headwater_segment::SegmentError;
 use headwater_segment::clock::now_ms;
 use headwater_segment::live::PartitionStage;
 use headwater_segment::log::{Change, Commit, GapReason};
@@ -16,13 +17,37 @@ use super::provenance::{Provenance, is_recreated};
 use super::supervisor::{Running, Supervisor};
 use super::worker::Command;
 use crate::decide::{PartitionFacts, StartDecision, decide_start};
-use crate::error::Result;
+use crate::error::{IngestError, Result};
 use crate::kafka::topic::{TopicClient, TopicState};
 use crate::ownership::Rank;
 
+/// Races that one look may lose. Each says that another process has got on with it, so this bounds nothing but a look's time.
+const RACES_LOST_MAX: usize = 8;
+
 impl Supervisor {
     /// Asks Kafka what there is and starts every partition that is this node's and does not run.
+    ///
+    /// Where a partition begins is recorded before it is read, and of several nodes that hear of a table at once one is the
+    /// first to do so. To the others that is news and no trouble: they read it and go on from there.
     pub(super) fn look(&mut self) -> Result<()> {
+        for _ in 0..RACES_LOST_MAX {
+            match self.look_once() {
+                Err(IngestError::Segment(SegmentError::Fenced { partition, committed, .. })) => {
+                    tracing::info!(
+                        table = self.parts.live.name(),
+                        partition,
+                        committed,
+                        "another process was the first to record where to begin; going on from there"
+                    );
+                    self.refresh_log();
+                }
+                outcome => return outcome,
+            }
+        }
+        self.look_once()
+    }
+
+    fn look_once(&mut self) -> Result<()> {
         let Some(topic) = self.topic.clone() else { return Ok(()) };
         if self.has_wanted() {
             // Others have committed since: what they have need not be read again.
@@ -246,7 +271,7 @@ impl Supervisor {
         metrics::counter!("headwater_gaps_total", "table" => table, "reason" => reason.name()).increment(1);
     }
 
-    /// Commits a change. Fenced means that another process did it first; the next look sees what it did.
+    /// Commits a change. Fenced means that another process did it first; [`look`](Self::look) goes on with what that did.
     pub(super) fn commit(&self, change: Change) -> Result<()> {
         let live = self.parts.live.clone();
         let commit = Commit { id: Ulid::new(), at_ms: now_ms(), change };
