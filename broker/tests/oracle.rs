@@ -305,7 +305,7 @@ async fn minimum_offsets_are_waited_for() {
 #[tokio::test]
 async fn a_damaged_segment_is_named_and_never_served() {
     let world = world(5, &[Form::Sealed], 50).await;
-    let segment = Arc::clone(&world.table.snapshot().segments[0]);
+    let segment = Arc::clone(world.table.snapshot().segments.iter().next().unwrap());
     let location = segment.location(world.table.root());
     let bytes = world.table.store().get(&location).await.unwrap().bytes().await.unwrap();
     let mut damaged = bytes.to_vec();

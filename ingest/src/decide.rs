@@ -12,7 +12,9 @@ use crate::kafka::topic::Watermarks;
 
 mod turns;
 
-pub use turns::{KEEP_WITHOUT_RANK_MAX, STANDBY_WAIT, TurnFacts, decide_release, decide_turn};
+pub use turns::{
+    KEEP_WITHOUT_RANK_MAX, MOVES_MAX, STANDBY_WAIT, TurnFacts, decide_release, decide_take, decide_turn,
+};
 
 /// What the table log and Kafka say about one partition that is about to be consumed.
 #[derive(Clone, Copy, Debug)]

@@ -24,6 +24,9 @@ pub trait Ownership: Send + Sync {
 
     /// Whether the owners of a partition all serve it already, so that a node that is none of them may stop.
     fn is_served_by_owners(&self, table: &str, table_id: &str, partition: i32) -> bool;
+
+    /// Whether another node serves a partition at present, so that there is no hurry to begin with it here.
+    fn is_served_elsewhere(&self, table: &str, partition: i32) -> bool;
 }
 
 /// Without a cluster: everything is this node's.
@@ -41,6 +44,10 @@ impl Ownership for Alone {
     fn is_served_by_owners(&self, _table: &str, _table_id: &str, _partition: i32) -> bool {
         false
     }
+
+    fn is_served_elsewhere(&self, _table: &str, _partition: i32) -> bool {
+        false
+    }
 }
 
 /// For tests: the same answers for all tables and partitions, which can be changed.
@@ -48,12 +55,17 @@ impl Ownership for Alone {
 pub(crate) struct Assigned {
     pub(crate) rank: parking_lot::Mutex<Rank>,
     pub(crate) is_served: std::sync::atomic::AtomicBool,
+    pub(crate) is_served_elsewhere: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(test)]
 impl Assigned {
     pub(crate) fn new(rank: Rank) -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self { rank: rank.into(), is_served: false.into() })
+        std::sync::Arc::new(Self {
+            rank: rank.into(),
+            is_served: false.into(),
+            is_served_elsewhere: false.into(),
+        })
     }
 
     pub(crate) fn set(&self, rank: Rank) {
@@ -73,5 +85,9 @@ impl Ownership for Assigned {
 
     fn is_served_by_owners(&self, _table: &str, _table_id: &str, _partition: i32) -> bool {
         self.is_served.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn is_served_elsewhere(&self, _table: &str, _partition: i32) -> bool {
+        self.is_served_elsewhere.load(std::sync::atomic::Ordering::Relaxed)
     }
 }

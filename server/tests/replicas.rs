@@ -72,6 +72,12 @@ impl Ownership for Member {
         let mut owners = owners.get(&partition).into_iter().flatten();
         owners.all(|owner| self.0.visible(owner, partition).is_some_and(|theirs| Some(theirs) >= ours))
     }
+
+    fn is_served_elsewhere(&self, _table: &str, partition: i32) -> bool {
+        let owners = self.0.owners.read();
+        let mut others = owners.get(&partition).into_iter().flatten().filter(|owner| **owner != self.1);
+        others.any(|owner| self.0.visible(owner, partition).is_some())
+    }
 }
 
 struct World {

@@ -10,9 +10,9 @@ use std::time::Instant;
 
 use headwater_segment::live::PartitionStage;
 
-use super::supervisor::Supervisor;
+use super::supervisor::{Running, Supervisor};
 use super::worker::Command;
-use crate::decide::decide_release;
+use crate::decide::{MOVES_MAX, decide_release, decide_take};
 use crate::ownership::Rank;
 
 #[cfg(test)]
@@ -27,6 +27,8 @@ pub(super) struct Holdings {
     elsewhere: BTreeSet<i32>,
     /// Whether one of the latter was this node's when that was last asked.
     has_wanted: bool,
+    /// Whether one that is this node's was put off when there was last one to start, since too many moved here.
+    has_postponed: bool,
 }
 
 impl Holdings {
@@ -49,7 +51,8 @@ impl Supervisor {
         self.parts.ownership.runs_jobs(live.name(), live.log().table_id())
     }
 
-    /// Releases partitions that are others' by now. Returns whether one that was left to others has just become this node's.
+    /// Releases partitions that are others' by now. Returns whether one is to be begun: it has just become this node's, or it was put
+    /// off and need not wait any more.
     pub(super) fn follow_ownership(&mut self, now: Instant) -> bool {
         let held: Vec<i32> = self.holdings.held.keys().copied().collect();
         for partition in held {
@@ -70,7 +73,38 @@ impl Supervisor {
         }
         let has_wanted = self.has_wanted();
         let had_wanted = std::mem::replace(&mut self.holdings.has_wanted, has_wanted);
-        has_wanted && !had_wanted
+        (has_wanted && !had_wanted) || (self.holdings.has_postponed && self.moving() < MOVES_MAX)
+    }
+
+    /// Those of `idle`, which do not run, that are to start now.
+    pub(super) fn due(&mut self, idle: Vec<i32>) -> Vec<i32> {
+        let mut moving = self.moving();
+        self.holdings.has_postponed = false;
+        let mut due = Vec::with_capacity(idle.len());
+        for partition in idle {
+            let (rank, is_served) = (self.rank(partition), self.is_served_elsewhere(partition));
+            if decide_take(rank, is_served, moving) {
+                moving += usize::from(is_served);
+                due.push(partition);
+            } else if rank != Rank::None {
+                self.holdings.has_postponed = true;
+            }
+        }
+        due
+    }
+
+    /// How many partitions are on their way here from nodes that still serve them.
+    fn moving(&self) -> usize {
+        let progress = self.parts.live.progress().into_iter();
+        let begun = progress.filter(|progress| {
+            matches!(progress.stage, PartitionStage::Starting | PartitionStage::CatchingUp)
+                && self.running.get(&progress.partition) == Some(&Running::Fetching)
+        });
+        begun.filter(|progress| self.is_served_elsewhere(progress.partition)).count()
+    }
+
+    fn is_served_elsewhere(&self, partition: i32) -> bool {
+        self.parts.ownership.is_served_elsewhere(self.parts.live.name(), partition)
     }
 
     /// Whether a partition that was left to others is this node's.

@@ -79,10 +79,8 @@ impl Supervisor {
             return Ok(());
         }
         let first_starts = self.first_starts(&topic.client, &state, &idle)?;
-        for partition in idle {
-            if self.rank(partition) != Rank::None {
-                self.start(partition, first_starts.get(&partition).copied())?;
-            }
+        for partition in self.due(idle) {
+            self.start(partition, first_starts.get(&partition).copied())?;
         }
         Ok(())
     }

@@ -14,6 +14,16 @@ pub fn decide_release(rank: Rank, without_rank: Duration, is_served_by_owners: b
     rank == Rank::None && (is_served_by_owners || without_rank >= KEEP_WITHOUT_RANK_MAX)
 }
 
+/// Partitions of a table that a node takes over at a time from nodes that still serve them. Each of them is read again from its
+/// committed offset, beside what the node does already.
+pub const MOVES_MAX: usize = 16;
+
+/// Whether a partition that does not run here starts now, while so many others move here. Until it serves, whoever serves it
+/// goes on; what nobody serves does not wait.
+pub fn decide_take(rank: Rank, is_served_elsewhere: bool, moving: usize) -> bool {
+    rank != Rank::None && (!is_served_elsewhere || moving < MOVES_MAX)
+}
+
 /// What decides whether a segment that takes no more rows is sealed now.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnFacts {
@@ -74,6 +84,20 @@ mod tests {
         ];
         for (rank, without_rank, is_served, expected) in cases {
             assert_eq!(decide_release(rank, s(without_rank), is_served), expected, "{rank:?} {without_rank}");
+        }
+    }
+
+    #[test]
+    fn moves() {
+        for (rank, is_served_elsewhere, moving, expected) in [
+            (Rank::None, false, 0, false),
+            (Rank::None, true, 0, false),
+            (Rank::Primary, true, MOVES_MAX - 1, true),
+            (Rank::Primary, true, MOVES_MAX, false),
+            (Rank::Standby(1), true, MOVES_MAX, false),
+            (Rank::Standby(1), false, MOVES_MAX, true),
+        ] {
+            assert_eq!(decide_take(rank, is_served_elsewhere, moving), expected, "{rank:?} {moving}");
         }
     }
 

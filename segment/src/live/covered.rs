@@ -108,7 +108,7 @@ mod tests {
         commit(&log, Change::FirstStart { epoch: 0, starts, topic_id: None }).await;
         seal(&log, 0, 10).await;
         let live = LiveTable::new(log.clone(), store, root);
-        let old = live.snapshot().segments[0].clone();
+        let old = live.snapshot().segments.iter().next().unwrap().clone();
         commit(&log, Change::Expire { segments: vec![old.id] }).await;
         live.adopt(log.snapshot(), None);
         assert!(live.snapshot().segments.is_empty());

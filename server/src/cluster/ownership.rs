@@ -77,6 +77,14 @@ impl Ownership for ClusterOwnership {
         };
         !owners.is_empty() && owners.iter().all(serves)
     }
+
+    fn is_served_elsewhere(&self, table: &str, partition: i32) -> bool {
+        let members = self.membership.members();
+        let fact = format!("{LIVE_FACT}{table}");
+        let others = members.data_nodes().filter(|member| member.info.id != *self.membership.this());
+        let mut live = others.filter_map(|member| member.facts.get(&fact));
+        live.any(|live| lists(live, partition))
+    }
 }
 
 /// Partitions, ascending, as text: `0-3,7`.

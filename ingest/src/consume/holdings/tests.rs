@@ -158,6 +158,26 @@ fn what_others_consume_is_known_to_be_elsewhere() {
 }
 
 #[test]
+fn few_move_at_a_time_unless_nobody_serves_them() {
+    let mut node = Node::new();
+    node.supervisor.refresh_log();
+    let idle: Vec<i32> = (0..40).collect();
+    assert_eq!(node.supervisor.due(idle.clone()), idle, "nobody serves them");
+    assert!(!node.supervisor.follow_ownership(Instant::now()));
+
+    node.ranks.is_served_elsewhere.store(true, Ordering::Relaxed);
+    assert_eq!(node.supervisor.due(idle.clone()), idle[..MOVES_MAX]);
+    assert!(node.supervisor.follow_ownership(Instant::now()), "there is room for those that were put off");
+    node.begin(0);
+    let others = idle[1..].to_vec();
+    assert_eq!(node.supervisor.due(others.clone()), others[..MOVES_MAX - 1], "one is on its way");
+
+    node.ranks.set(Rank::None);
+    assert_eq!(node.supervisor.due(others), Vec::<i32>::new());
+    assert!(!node.supervisor.follow_ownership(Instant::now()), "nothing of this node's was put off");
+}
+
+#[test]
 fn a_pause_by_another_node_is_followed() {
     let mut node = Node::new();
     node.supervisor.refresh_log();

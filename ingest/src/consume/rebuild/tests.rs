@@ -56,7 +56,7 @@ impl Table {
     }
 
     fn segment(&self) -> Arc<SegmentMeta> {
-        self.live.snapshot().segments[0].clone()
+        self.live.snapshot().segments.iter().next().unwrap().clone()
     }
 
     async fn data_objects(&self) -> Vec<Path> {

@@ -266,7 +266,7 @@ async fn expire(env: &Env, log: &TableLog) -> Result<()> {
     if count < 4 {
         return Ok(());
     }
-    let segments = vec![snapshot.segments[env.draw(count)].id];
+    let segments = vec![snapshot.segments.iter().nth(env.draw(count)).unwrap().id];
     log.commit(&env.commit(Change::Expire { segments })).await.map(|_| ())
 }
 

@@ -146,7 +146,7 @@ async fn what_is_refused_stays_out_and_the_others_go_in() {
 async fn what_cannot_be_combined_stays_alone_and_in_its_place() {
     let (store, _, log) = eight().await;
     log.commit(&segment(0, 0, 10)).await.unwrap();
-    let old = log.snapshot().segments[0].id;
+    let old = log.snapshot().segments.iter().next().unwrap().id;
     let wider = spec_with(
         "{name: id, type: LONG, nullable: false}, {name: city, type: STRING}, {name: x, type: INT}",
     );

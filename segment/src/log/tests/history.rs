@@ -88,7 +88,7 @@ async fn a_recreated_topic_begins_a_new_epoch_that_the_old_writers_cannot_reach(
     assert_eq!(snapshot.stream.closed[0].partitions[&0].gaps[0].reason, GapReason::TopicRecreated);
     assert_reopens(&store, &log).await;
     // Retention takes the old topic's rows: its epoch is forgotten.
-    log.expire_segments(vec![snapshot.segments[0].id]).await.unwrap();
+    log.expire_segments(vec![snapshot.segments.iter().next().unwrap().id]).await.unwrap();
     assert!(log.snapshot().stream.closed.is_empty());
     assert_reopens(&store, &log).await;
 }
@@ -270,11 +270,11 @@ async fn a_segment_is_replaced_by_one_with_the_same_rows() {
     log.commit(&segment(0, 0, 10)).await.unwrap();
     log.commit(&segment(0, 10, 20)).await.unwrap();
     let schema = Arc::new(TableSchema::new(&spec()));
-    let old = log.snapshot().segments[0].clone();
+    let old = log.snapshot().segments.iter().next().unwrap().clone();
     let new = meta(&spec(), 0, 0, 10);
     let seen = log.replace(old.id, new.clone(), schema.clone()).await.unwrap();
     let ids: Vec<Ulid> = seen.segments.iter().map(|segment| segment.id).collect();
-    assert_eq!(ids, [new.id, log.snapshot().segments[1].id]);
+    assert_eq!(ids, [new.id, log.snapshot().segments.iter().nth(1).unwrap().id]);
     assert_eq!(seen.committed(0), Some(20), "offsets stay");
     assert_reopens(&store, &log).await;
 
@@ -298,13 +298,13 @@ async fn a_replacement_changes_no_data_and_stays_in_its_epoch() {
     log.commit(&commit(Change::TopicRecreated { epoch: 0, starts: [(0, 0)].into(), topic_id: None }))
         .await
         .unwrap();
-    let old = log.snapshot().segments[0].clone();
+    let old = log.snapshot().segments.iter().next().unwrap().clone();
     let new = meta(&spec(), 0, 0, 10);
     log.replace(old.id, new.clone(), Arc::new(TableSchema::new(&spec()))).await.unwrap();
     // The same range of the new epoch is another one.
     log.commit(&segment_in(1, 0, 0, 10)).await.unwrap();
     assert_eq!(log.snapshot().segments.len(), 2);
-    assert_eq!(log.snapshot().segments[0].id, new.id);
+    assert_eq!(log.snapshot().segments.iter().next().unwrap().id, new.id);
     assert_reopens(&store, &log).await;
     let entry = root().join("_delta_log").join(format!("{:020}.json", log.snapshot().version - 1));
     let text = store.get(&entry).await.unwrap().bytes().await.unwrap();

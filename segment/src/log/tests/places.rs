@@ -11,7 +11,7 @@ async fn a_dropped_table_is_gone_and_its_name_is_free() {
     let store = memory();
     let log = started(&store, 1).await;
     log.commit(&segment(0, 0, 10)).await.unwrap();
-    let object = log.snapshot().segments[0].location(&root());
+    let object = log.snapshot().segments.iter().next().unwrap().location(&root());
     store.put(&object, "rows".into()).await.unwrap();
     let zombie = open(&store).await;
     assert_refused(TableLog::purge(store.clone(), root()).await, "drop it");

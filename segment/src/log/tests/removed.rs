@@ -11,7 +11,7 @@ async fn a_checkpoint_remembers_what_was_removed() {
     for from in [0, 10, 20] {
         log.commit(&segment(0, from, from + 10)).await.unwrap();
     }
-    let old = log.snapshot().segments.clone();
+    let old: Vec<_> = log.snapshot().segments.iter().cloned().collect();
     log.expire_segments(vec![old[0].id]).await.unwrap();
     let new = meta(&spec(), 0, 10, 30);
     log.compact(0, vec![old[1].id, old[2].id], new.clone(), Arc::new(TableSchema::new(&spec())))
