@@ -369,13 +369,14 @@ fn cores() -> usize {
 /// The machine's memory, or the container's limit if that is smaller.
 fn machine_memory_bytes() -> u64 {
     const UNKNOWN: u64 = 4 << 30;
+    // Of cgroups v2, and of v1, where a number above all memory stands for no limit.
+    const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
         Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
     });
-    let limit =
-        std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
-    total.unwrap_or(UNKNOWN).min(limit.unwrap_or(u64::MAX))
+    let limits = LIMITS.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
+    limits.fold(total.unwrap_or(UNKNOWN), u64::min)
 }
 
 #[cfg(test)]
