@@ -24,6 +24,7 @@ pub(crate) mod registry;
 mod run;
 mod session;
 mod set_comparison;
+mod spill;
 mod stream;
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::execution::disk_manager::{DiskManager, DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -22,6 +22,7 @@ use super::filter_pushdown::{self, Rule};
 use super::plan_cache::PlanCache;
 use super::registry::Registry;
 use super::set_comparison;
+use super::spill::{SpillDirectory, spill_disk};
 use super::{fragment, overflow};
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
 use crate::cluster::channel::NodeChannels;
@@ -48,6 +49,8 @@ pub(super) struct Sessions {
     base: SessionState,
     environment: RuntimeEnv,
     disk: Arc<DiskManager>,
+    /// Holds the directory of `disk`.
+    _spill: SpillDirectory,
     sources: Arc<CatalogSources>,
     /// Names of all functions, for suggestions.
     functions: Vec<String>,
@@ -79,10 +82,12 @@ impl Sessions {
         let functions =
             functions.chain(base.aggregate_functions().keys()).chain(base.window_functions().keys());
         let functions = functions.chain(base.table_functions().keys()).cloned().collect();
+        let (disk, spill) = spill_disk(config)?;
         Ok(Self {
             base,
             environment: RuntimeEnvBuilder::new().build()?,
-            disk: Arc::new(spill_disk(config)?),
+            disk: Arc::new(disk),
+            _spill: spill,
             sources: Arc::new(CatalogSources {
                 tables,
                 registry,
@@ -220,12 +225,4 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     options.execution.sort_in_place_threshold_bytes = usize::MAX;
     options.sql_parser.collect_spans = true;
     session
-}
-
-fn spill_disk(config: &EngineConfig) -> Result<DiskManager, DataFusionError> {
-    let mode = match &config.spill_dir {
-        Some(directory) => DiskManagerMode::Directories(vec![directory.clone()]),
-        None => DiskManagerMode::OsTmpDirectory,
-    };
-    DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(config.spill_bytes_max).build()
 }
