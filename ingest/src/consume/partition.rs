@@ -14,6 +14,7 @@ use headwater_segment::live::{BatchProgress, LiveTable, PartitionProgress};
 use headwater_segment::mutable::{DeadLetter, MutableSegment, SegmentWriter};
 use headwater_segment::schema::TableSchema;
 use headwater_segment::spec::SealSpec;
+use headwater_segment::tasks::{TaskKind, TaskSubject};
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::DeadLetterTopic;
@@ -200,6 +201,11 @@ impl PartitionIngest {
         );
         metrics::counter!("headwater_seals_total", "table" => self.live.name().to_string(), "reason" => reason.name())
             .increment(1);
+        let task = (from < self.next_offset).then(|| {
+            let what = format!("partition {}, offsets {from} to {}", self.partition, self.next_offset);
+            let subject = TaskSubject { what, unit: "rows", total: Some(sealing.visible_rows() as u64) };
+            self.live.tasks().enqueue(TaskKind::Seal, subject)
+        });
         // The sealer ends only after its partition; a failed send means the process is going down, and the rows are
         // still in Kafka.
         let _ = self.sealer.send(SealJob {
@@ -210,6 +216,7 @@ impl PartitionIngest {
             reason,
             handed_over: Instant::now(),
             reply,
+            task,
         });
     }
 }

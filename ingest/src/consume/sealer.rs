@@ -24,6 +24,7 @@ use headwater_segment::mutable::MutableSegment;
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
+use headwater_segment::tasks::Task;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use tokio::sync::{Semaphore, mpsc};
@@ -59,6 +60,16 @@ pub(crate) struct SealJob {
     /// Since when the segment takes no more rows.
     pub(crate) handed_over: Instant,
     pub(crate) reply: Option<SealReply>,
+    /// What is told of it; `None`: there is nothing to seal.
+    pub(crate) task: Option<Task>,
+}
+
+impl SealJob {
+    pub(crate) fn tell(&self, what: impl FnOnce(&Task)) {
+        if let Some(task) = &self.task {
+            what(task);
+        }
+    }
 }
 
 /// What became of a segment.
@@ -138,6 +149,13 @@ impl Sealer {
             } else {
                 SealOutcome::Nothing
             };
+            // What others have committed is not this node's work: the task is let go.
+            if let Some(task) = job.task
+                && outcome != SealOutcome::Nothing
+            {
+                task.advance(job.segment.visible_rows() as u64);
+                task.done(None);
+            }
             if let Some(reply) = job.reply {
                 // Whoever asked may have gone; the seal is done all the same.
                 let _ = reply.send(Ok(outcome));
@@ -163,6 +181,7 @@ impl Sealer {
                     return ours.unwrap_or(SealOutcome::Nothing);
                 }
             };
+            job.tell(Task::run);
             match self.attempt(job, from, &mut prepared).await {
                 Ok((snapshot, outcome, to)) => {
                     // What is left is of a recreated topic, or may be: it goes when the topic is counted anew.
@@ -198,10 +217,11 @@ impl Sealer {
                     metrics::counter!("headwater_seal_retries_total", "table" => self.live.name().to_string())
                         .increment(1);
                     let progress = self.live.partition_progress(self.partition);
-                    match error {
+                    match &error {
                         IngestError::SealPanicked { .. } => progress.cannot_seal(format!("seal: {error}")),
                         _ => progress.trouble(format!("seal: {error}")),
                     }
+                    job.tell(|task| task.retry_in(retry, &error));
                     tokio::time::sleep(retry).await;
                     retry = next_retry(retry, &error);
                     if self.is_given_up(job) {

@@ -12,6 +12,7 @@ use headwater_segment::live::LiveTable;
 use headwater_segment::log::LogSnapshot;
 use headwater_segment::maintain::{CompactionJob, CompactionLimits, MergeRequest, merge, next_compaction};
 use headwater_segment::sealed::{EncodedSegment, SegmentMeta};
+use headwater_segment::tasks::{Task, TaskKind, TaskSubject};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -96,13 +97,16 @@ impl Compactor {
             let snapshot = self.live.snapshot();
             let Some(job) = self.next(&snapshot) else { return };
             let started = Instant::now();
-            let outcome = match self.compact(&snapshot, &job).await {
+            let task = self.live.tasks().begin(TaskKind::Compaction, subject_of(&job));
+            let outcome = match self.compact(&snapshot, &job, &task).await {
                 Ok(new) => {
+                    task.done(None);
                     self.report(&job, &new, started.elapsed());
                     "done"
                 }
                 Err(Failed { error: error @ SegmentError::Conflict { .. }, .. }) => {
                     tracing::info!(table = self.live.name(), segments = names(&job.segments), %error, "a compaction came to nothing");
+                    task.failed(&error, None);
                     "conflict"
                 }
                 Err(Failed { error, culprits }) => {
@@ -114,6 +118,7 @@ impl Compactor {
                         retry_s = wait.as_secs(),
                         "segments could not be compacted; they stay as they are"
                     );
+                    task.failed(&error, Some(wait));
                     "failed"
                 }
             };
@@ -150,7 +155,12 @@ impl Compactor {
         metrics::histogram!("headwater_compaction_seconds", &[label()]).record(took);
     }
 
-    async fn compact(&self, snapshot: &LogSnapshot, job: &CompactionJob) -> Result<SegmentMeta, Failed> {
+    async fn compact(
+        &self,
+        snapshot: &LogSnapshot,
+        job: &CompactionJob,
+        task: &Task,
+    ) -> Result<SegmentMeta, Failed> {
         let all: Vec<Ulid> = job.segments.iter().map(|segment| segment.id).collect();
         let of_all = |error| Failed { error, culprits: all.clone() };
         // Not kept while the objects come: those who seal would wait for the store.
@@ -158,6 +168,7 @@ impl Compactor {
         let mut sources = Vec::with_capacity(job.segments.len());
         for segment in &job.segments {
             sources.push(self.read(segment.clone()).await?);
+            task.advance(1);
         }
         let EncodedSegment { bytes, meta, .. } = self.merge(snapshot, sources).await.map_err(|error| {
             // A damaged segment must not hold up its neighbours.
@@ -199,6 +210,17 @@ impl Compactor {
         drop(permit);
         merged.map_err(|error| SegmentError::Refused(format!("merging segments panicked: {error}")))?
     }
+}
+
+/// Progress counts the segments that were read, which is what takes the time.
+fn subject_of(job: &CompactionJob) -> TaskSubject {
+    let what = match (job.segments.first(), job.segments.last()) {
+        (Some(first), Some(last)) => {
+            format!("partition {}, offsets {} to {}", first.partition, first.from, last.to)
+        }
+        _ => String::new(),
+    };
+    TaskSubject { what, unit: "segments", total: Some(job.segments.len() as u64) }
 }
 
 /// For a log line.

@@ -23,6 +23,7 @@ use crate::clock::now_ms;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
+use crate::tasks::{TaskKind, TaskList, TaskSubject};
 use crate::{Result, SegmentError};
 
 /// After this long without a look at the store, a commit looks before it writes. Entries are kept for days, so the version
@@ -46,6 +47,8 @@ struct Inner {
     writer: Mutex<Writer>,
     queue: CommitQueue,
     checkpointing: AtomicBool,
+    /// Here, because this outlives a consumer that starts anew.
+    tasks: TaskList,
 }
 
 struct Writer {
@@ -89,6 +92,7 @@ impl TableLog {
             writer: Mutex::new(Writer { state: Some(state), looked_at: Some(Instant::now()) }),
             queue: CommitQueue::default(),
             checkpointing: AtomicBool::new(false),
+            tasks: TaskList::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -96,6 +100,11 @@ impl TableLog {
     /// The table's identity: another one has the name after a drop and a new creation.
     pub fn table_id(&self) -> &str {
         &self.inner.table_id
+    }
+
+    /// What this process does for the table in the background.
+    pub fn tasks(&self) -> &TaskList {
+        &self.inner.tasks
     }
 
     /// The newest version that this process knows.
@@ -269,10 +278,17 @@ impl TableLog {
     /// Writes the checkpoint of a version; a failure is only logged, because a checkpoint only saves time.
     pub(super) async fn checkpoint(&self, version: u64) {
         let table = &self.inner.files.table;
+        let subject = TaskSubject { what: format!("version {version}"), unit: "checkpoints", total: Some(1) };
+        let task = self.tasks().begin(TaskKind::Checkpoint, subject);
         match checkpoint::write(&self.inner.files, version).await {
-            Ok(removed) => tracing::debug!(table, version, removed, "table log: checkpoint written"),
+            Ok(removed) => {
+                tracing::debug!(table, version, removed, "table log: checkpoint written");
+                task.advance(1);
+                task.done(None);
+            }
             Err(error) => {
-                tracing::warn!(table, version, %error, "table log: checkpoint failed; the next one follows")
+                tracing::warn!(table, version, %error, "table log: checkpoint failed; the next one follows");
+                task.failed(&error, None);
             }
         }
     }

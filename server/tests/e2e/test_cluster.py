@@ -222,6 +222,10 @@ def test_seal_pause_and_resume_are_for_all_nodes(whole, kafka):
     sealed = whole.broker.seal("halted")
     assert sum(segment["rows"] for segment in sealed) == 400
     assert sorted(segment["partition"] for segment in sealed) == list(range(PARTITIONS))
+    # Each node shows the seals of all.
+    seals = "SELECT sum(done), sum(total) FROM system.tasks WHERE table_name = 'halted' AND kind = 'seal' AND state = 'done' AND node LIKE 'data-_'"
+    for node in whole.processes:
+        assert node.sql(seals).rows == [[400, 400]]
     sealed_only = "SELECT count(*) FROM halted"
     eventually(lambda: whole.broker.sql(sealed_only, sealed_only=True).value == 400, "the broker knows what is sealed")
     whole.broker.post("/tables/halted/pause")

@@ -129,6 +129,7 @@ impl Sealer {
             if !self.is_live(job) {
                 return false;
             }
+            job.tell(|task| task.wait(wait));
             // Counted from the last time, not from the last job: they may come in any number.
             let wait = wait.min(ask_at.saturating_duration_since(Instant::now()));
             tokio::select! {
