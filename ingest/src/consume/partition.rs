@@ -50,16 +50,16 @@ pub(crate) struct PartitionParts {
     /// The stream epoch that the offsets belong to.
     pub(crate) epoch: u32,
     pub(crate) live: Arc<LiveTable>,
-    pub(crate) schema: Arc<TableSchema>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) letters: Option<DeadLetterTopic>,
     pub(crate) sealer: mpsc::UnboundedSender<SealJob>,
 }
 
 impl PartitionIngest {
-    /// Opens the first segment of a partition at `offset`, in the place of anything that was open before.
-    pub(crate) fn open(partition: i32, offset: i64, parts: PartitionParts) -> Self {
-        let PartitionParts { epoch, live, schema, budget, letters, sealer } = parts;
+    /// Opens the first segment of a partition at `offset`, in the place of anything that was open before. `schema` is that of
+    /// the decoder which will fill it.
+    pub(crate) fn open(partition: i32, offset: i64, schema: Arc<TableSchema>, parts: PartitionParts) -> Self {
+        let PartitionParts { epoch, live, budget, letters, sealer } = parts;
         let (writer, segment) = MutableSegment::create(schema.clone(), partition, offset, budget.clone());
         live.restart_partition(segment);
         let progress = live.partition_progress(partition);

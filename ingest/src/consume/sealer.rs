@@ -8,6 +8,8 @@
 //! - only what is known to be of the topic that the log names is committed (see `provenance`);
 //! - an object that was uploaded long ago is never committed, because a collector may delete it: the segment is made anew;
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is;
+//! - rows that were read with another spec than the log holds are not committed: whoever changed the spec has the consumer
+//!   start anew, which reads them again from the committed offset;
 //! - on a node that is not first in line for the partition, a segment waits for the others (see `turn`), and nobody waits for it.
 
 use std::any::Any;
@@ -200,6 +202,14 @@ impl Sealer {
                         committed,
                         "another process has committed this range; keeping what is past it"
                     );
+                }
+                Err(error @ IngestError::Segment(SegmentError::SpecChanged { .. })) => {
+                    tracing::info!(table = self.live.name(), %error, "a seal came to nothing");
+                    job.tell(|task| task.note(&error));
+                    // In this way the node learns of the spec, if it has not heard of it; until the consumer starts anew, the
+                    // rows can be queried as they are.
+                    self.live.adopt(self.live.log().snapshot(), None);
+                    return SealOutcome::Nothing;
                 }
                 Err(error) => {
                     if is_collected(&error) {
@@ -434,7 +444,13 @@ impl Prepared {
                 meta: Arc::new(segment.meta.clone()),
                 schema: job.segment.schema().clone(),
             },
-            None => Change::Offsets { epoch, partition, from: self.from, to: self.to },
+            None => Change::Offsets {
+                epoch,
+                schema: job.segment.schema().clone(),
+                partition,
+                from: self.from,
+                to: self.to,
+            },
         };
         Commit { id: self.id, at_ms: self.at_ms, change }
     }

@@ -47,13 +47,15 @@ pub enum Change {
         epoch: u32,
         /// The segment.
         meta: Arc<SegmentMeta>,
-        /// The schema that the segment was sealed with; its statistics are in that order.
+        /// The schema that the rows were read and the segment was sealed with; its statistics are in that order.
         schema: Arc<TableSchema>,
     },
     /// `[from, to)` was read in full and held no row of the table.
     Offsets {
         /// Stream epoch.
         epoch: u32,
+        /// The schema that it was read with: under another one there may be rows.
+        schema: Arc<TableSchema>,
         /// Kafka partition.
         partition: i32,
         /// The committed offset.
@@ -152,8 +154,8 @@ pub(super) enum Decision {
 /// Decides about a commit on the state after the last known entry.
 ///
 /// # Errors
-/// `Fenced` if the offset or the epoch moved on: the work is to be dropped (never the uploaded object: only a collector that
-/// reads the log may delete objects). `Refused` if the change makes no sense on this table, whoever asks.
+/// `Fenced` if the offset or the epoch moved on, `SpecChanged` if the rows were read with another spec than the table has: the
+/// work is to be dropped (never the uploaded object: only a collector that reads the log may delete objects). `Refused` if the change makes no sense on this table, whoever asks.
 pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
     if state.recent.contains(commit.id) {
         return Ok(Decision::AlreadyCommitted);

@@ -138,6 +138,7 @@ impl TableLog {
     /// # Errors
     /// - transient: it is not known whether the change is in the log, or will be. Try again with the same commit.
     /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
+    /// - `SpecChanged`: the rows were read with another spec than the table has by now. Read them again with that one.
     /// - `Conflict`: what a segment was written anew from is not in the table any more: drop the work. Or its object may have been
     ///   collected: write and upload it again.
     /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.

@@ -134,6 +134,21 @@ async fn a_panic_over_rows_is_told_and_tried_again_and_loses_none() {
     assert_eq!((task().state, task().done, task().next_attempt_at_ms), (TaskState::Done, ROWS as u64, None));
 }
 
+#[tokio::test]
+async fn rows_of_an_earlier_spec_are_not_committed() {
+    let (sealer, segment) = sealer(sealed::encode).await;
+    let live = Arc::clone(&sealer.live);
+    let next = SPEC.replace("type: LONG", "type: LONG, path: m");
+    let other = TableLog::open(live.store().clone(), live.root().clone()).await.unwrap().unwrap();
+    other.set_spec(&parse_spec(&next).unwrap()).await.unwrap();
+    assert_eq!(live.spec().columns[0].path.to_string(), "n", "nobody has told this node");
+
+    assert_eq!(sealer.seal(&job(&segment)).await, SealOutcome::Nothing);
+    assert_eq!(live.snapshot().committed(0), Some(0));
+    assert_eq!(live.spec().columns[0].path.to_string(), "m", "now it knows, and starts the consumer anew");
+    assert_eq!(live.read().open.iter().map(|slice| slice.rows.len()).sum::<usize>(), ROWS as usize);
+}
+
 #[test]
 fn a_panic_is_tried_again_ever_more_rarely() {
     let waits = |error: &IngestError| -> Vec<u64> {

@@ -136,10 +136,9 @@ async fn a_spec_changes_only_as_its_segments_allow() {
     assert_refused(log.set_spec(&other).await, "reads topic orders");
 
     let wider = spec_with(&format!("{id}, {city}, {{name: x, type: INT}}"));
-    let old_schema_segment = segment(0, 10, 20); // sealed before, committed after the change
     let version = log.set_spec(&wider).await.unwrap().version;
     assert_eq!(log.set_spec(&wider).await.unwrap().version, version, "it is in force already");
-    log.commit(&old_schema_segment).await.unwrap();
+    log.commit(&segment_of(&wider, 0, 0, 10, 20)).await.unwrap();
     let snapshot = log.snapshot();
     assert_eq!(*snapshot.spec, wider);
     assert_eq!(snapshot.segments.len(), 2);
