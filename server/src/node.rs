@@ -33,6 +33,7 @@ use crate::node_tables::NodeTables;
 use crate::page::PAGE;
 use crate::residents;
 use crate::store::{self, StoreError};
+use crate::warming::Warmer;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,7 @@ pub struct Node {
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    warming: JoinHandle<()>,
     joined: Option<Joined>,
 }
 
@@ -127,6 +129,13 @@ impl Node {
                 engine.node_router(Handle::current(), joined.secret(), peers::router(node_tables.clone()))?;
             joined.serve(router, node_tables.clone());
         }
+        let warmer = Warmer::new(engine.clone(), joined.as_ref().map(Joined::place));
+        let settle = joined.as_ref().map(Joined::settle);
+        let warming = tokio::spawn(warmer.run(move || {
+            if let Some(settle) = settle {
+                settle();
+            }
+        }));
         let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());
 
         let state = HttpState {
@@ -150,6 +159,7 @@ impl Node {
             stop_serving,
             serving,
             sweeping,
+            warming,
             joined,
         })
     }
@@ -174,6 +184,9 @@ impl Node {
     pub async fn stop(self) {
         let _ = self.stop_serving.send(());
         self.sweeping.abort();
+        self.warming.abort();
+        // It is not to say that this node settles after it has said that it leaves. An error is that it was ended.
+        let _ = self.warming.await;
         self.engine.drain(self.shutdown_wait).await;
         if let Some(joined) = &self.joined {
             joined.hand_over(&self.tables, self.shutdown_wait).await;
