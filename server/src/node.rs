@@ -35,6 +35,9 @@ use crate::residents;
 use crate::store::{self, StoreError};
 use crate::warming::Warmer;
 
+/// So long a node that ends waits for checkpoints that are being written.
+const CHECKPOINTS_WAIT: Duration = Duration::from_secs(10);
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -198,6 +201,12 @@ impl Node {
         });
         if tokio::time::timeout(self.shutdown_wait, futures::future::join_all(stopping)).await.is_err() {
             tracing::warn!("not everything was sealed in time; the rest will be read again from Kafka");
+        }
+        // What is being written when the runtime ends would be written by nobody, and the library panics over that.
+        let settling =
+            self.tables.tables.list().into_iter().map(|live| async move { live.log().settle().await });
+        if tokio::time::timeout(CHECKPOINTS_WAIT, futures::future::join_all(settling)).await.is_err() {
+            tracing::warn!("a checkpoint of a table log was not written in time; the next one will be");
         }
         if let Some(joined) = self.joined {
             joined.leave().await;

@@ -156,7 +156,11 @@ impl Rebuilder {
                 self.live.adopt(replaced, None);
                 Ok(new.meta.size_bytes)
             }
-            Err(error @ (SegmentError::Refused(_) | SegmentError::NoSuchTable(_))) if is_first => {
+            Err(
+                error @ (SegmentError::Refused(_)
+                | SegmentError::Conflict { .. }
+                | SegmentError::NoSuchTable(_)),
+            ) if is_first => {
                 self.failures.lock().forget_left(wanted);
                 self.remove(&new.meta).await;
                 Err(error)

@@ -250,12 +250,10 @@ impl Worker {
         }
     }
 
-    /// Whether fetching waits for memory. Between the marks the last answer stands.
+    /// Whether fetching waits for memory.
     fn hold_back(&mut self) -> bool {
-        if self.held_back {
-            self.held_back = self.budget.above_low();
-        } else if self.budget.above_high() {
-            self.held_back = true;
+        let was_held_back = std::mem::replace(&mut self.held_back, self.budget.is_short());
+        if self.held_back && !was_held_back {
             metrics::counter!("headwater_backpressure_total", "table" => self.live.name().to_string())
                 .increment(1);
             tracing::info!(

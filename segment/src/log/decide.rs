@@ -14,12 +14,12 @@ use ulid::Ulid;
 use uuid::Uuid;
 
 use super::actions;
-use super::compact::{check_not_collected, decide_compact};
+use super::compact::{Conflict, check_not_collected, decide_compact};
 use super::compatible::check_compatible;
 use super::draft::{Decided, Draft};
 use super::queue::copy;
 use super::state::LogState;
-use super::stream::{GapReason, StreamState};
+use super::stream::{Gap, GapReason, StreamState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
@@ -298,7 +298,7 @@ fn check_starts(state: &LogState, starts: &BTreeMap<i32, i64>) -> Result<()> {
 /// | yes | - | - | already committed |
 /// | no | yes | yes | write it |
 /// | no | yes | no | refused |
-/// | no | no (expired, or replaced by another) | - | refused |
+/// | no | no (expired, or replaced by another) | - | conflict |
 fn decide_replace(
     state: &LogState,
     commit: &Commit,
@@ -312,7 +312,7 @@ fn decide_replace(
     }
     check_not_collected(state, meta.id)?;
     let Some((&(_, epoch, _), replaced)) = find(old) else {
-        return refused(state, format!("segment {old} is not in the table any more; drop its replacement"));
+        return Err(conflict(state, replaced_or_gone(state, old, meta)));
     };
     let identity = |segment: &SegmentMeta| {
         (segment.partition, segment.from, segment.to, segment.rows, segment.dead_letters)
@@ -324,6 +324,22 @@ fn decide_replace(
         );
     }
     write_rewritten(state, commit, epoch, &[replaced], meta, schema).map(Decision::Write)
+}
+
+/// What became of the segment `old`, in whose place `new` was to come.
+fn replaced_or_gone(state: &LogState, old: Ulid, new: &SegmentMeta) -> Conflict {
+    let overlaps = |other: &&Arc<SegmentMeta>| {
+        other.partition == new.partition && other.from < new.to && new.from < other.to
+    };
+    let expired = |gap: &Gap| gap.reason == GapReason::Expired && gap.from < new.to && new.from < gap.to;
+    let partition = state.stream.partitions.get(&new.partition);
+    match state.segments.values().find(overlaps) {
+        Some(other) => Conflict::Replaced { segment: old, by: other.id },
+        None if partition.is_some_and(|partition| partition.gaps.iter().any(expired)) => {
+            Conflict::Expired { segment: old }
+        }
+        None => Conflict::Gone { segment: old },
+    }
 }
 
 /// An entry by which `new` takes the place of `old`, without a change of data.
@@ -444,6 +460,10 @@ pub(super) fn fenced(state: &LogState, partition: i32, expected: i64) -> Segment
         expected,
         committed: state.stream.partitions.get(&partition).map_or(-1, |partition| partition.committed),
     }
+}
+
+pub(super) fn conflict(state: &LogState, conflict: Conflict) -> SegmentError {
+    SegmentError::Conflict { table: state.spec.name.clone(), conflict }
 }
 
 pub(super) fn refused<T>(state: &LogState, message: String) -> Result<T> {

@@ -1,7 +1,6 @@
 //! [`TableLog`]: a process's handle on one table's log, and the commit loop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -9,6 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::task::JoinHandle;
 use ulid::Ulid;
 
 use super::actions;
@@ -46,7 +46,8 @@ struct Inner {
     /// Held across store calls: two commits of one process would only race for the same version.
     writer: Mutex<Writer>,
     queue: CommitQueue,
-    checkpointing: AtomicBool,
+    /// The one that is being written, or was written last.
+    checkpoint: parking_lot::Mutex<Option<JoinHandle<()>>>,
     /// Here, because this outlives a consumer that starts anew.
     tasks: TaskList,
 }
@@ -91,7 +92,7 @@ impl TableLog {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             writer: Mutex::new(Writer { state: Some(state), looked_at: Some(Instant::now()) }),
             queue: CommitQueue::default(),
-            checkpointing: AtomicBool::new(false),
+            checkpoint: parking_lot::Mutex::default(),
             tasks: TaskList::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -131,6 +132,15 @@ impl TableLog {
         self.inner.look(&mut writer).await?;
         self.inner.publish(writer.state.as_ref())?;
         Ok(References::of(self.inner.live(writer.state.as_ref())?))
+    }
+
+    /// Waits until no checkpoint is being written.
+    pub async fn settle(&self) {
+        let checkpoint = self.inner.checkpoint.lock().take();
+        if let Some(checkpoint) = checkpoint {
+            // An error is a panic, which has been told.
+            let _ = checkpoint.await;
+        }
     }
 
     /// Commits a change, exactly once however often it is tried with the same value.
@@ -200,7 +210,7 @@ impl TableLog {
     /// arguments is a success. The object of the old one is left for a collector.
     ///
     /// # Errors
-    /// `Refused` if the old one is gone or the two are not alike; else as [`commit`](Self::commit), never `Fenced`.
+    /// `Conflict` if the old one is gone, `Refused` if the two are not alike; else as [`commit`](Self::commit), never `Fenced`.
     pub async fn replace(
         &self,
         old: Ulid,
@@ -266,14 +276,12 @@ impl TableLog {
     }
 
     fn checkpoint_in_background(&self, version: u64) {
-        if self.inner.checkpointing.swap(true, Ordering::AcqRel) {
+        let mut checkpoint = self.inner.checkpoint.lock();
+        if checkpoint.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         let log = self.clone();
-        tokio::spawn(async move {
-            log.checkpoint(version).await;
-            log.inner.checkpointing.store(false, Ordering::Release);
-        });
+        *checkpoint = Some(tokio::spawn(async move { log.checkpoint(version).await }));
     }
 
     /// Writes the checkpoint of a version; a failure is only logged, because a checkpoint only saves time.

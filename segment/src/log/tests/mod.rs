@@ -10,7 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use ulid::Ulid;
 
 use super::testing::segment_meta;
-use super::{Change, Commit, GapReason, LogSnapshot, TableLog};
+use super::{Change, Commit, Conflict, GapReason, LogSnapshot, TableLog};
 use crate::SegmentError;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
@@ -129,6 +129,14 @@ fn assert_refused<T>(result: Result<T, SegmentError>, word: &str) {
         Err(SegmentError::Refused(message)) => assert!(message.contains(word), "{message}"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was accepted"),
+    }
+}
+
+fn assert_conflict<T>(result: Result<T, SegmentError>, expected: Conflict) {
+    match result {
+        Err(SegmentError::Conflict { conflict, .. }) => assert_eq!(conflict, expected),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was committed"),
     }
 }
 
