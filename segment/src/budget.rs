@@ -3,11 +3,11 @@
 //! One [`MemoryBudget`] per process. Every allocation of a mutable segment is charged while it lives, so
 //! `used` is what is really held, including buffers that a running query keeps after its segment is gone.
 //! The budget refuses nothing: a row that was fetched is always taken. Backpressure is the consumer's
-//! decision, by the two marks: pause fetching [above the high one](MemoryBudget::above_high), resume when no
-//! longer [above the low one](MemoryBudget::above_low).
+//! decision: it pauses fetching while memory is [short](MemoryBudget::is_short), which is from the high mark on until no longer
+//! above the low one, and the same for all who ask.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Consumption pauses above this share of the limit.
 const HIGH_MARK_PERCENT: u128 = 85;
@@ -18,6 +18,8 @@ const LOW_MARK_PERCENT: u128 = 60;
 #[derive(Debug)]
 pub struct MemoryBudget {
     used: AtomicU64,
+    /// The high mark was passed, and the low one not reached since.
+    was_high: AtomicBool,
     limit: u64,
     high: u64,
     low: u64,
@@ -29,6 +31,7 @@ impl MemoryBudget {
         let share = |percent: u128| (u128::from(bytes_max) * percent / 100) as u64;
         Arc::new(Self {
             used: AtomicU64::new(0),
+            was_high: AtomicBool::new(false),
             limit: bytes_max,
             high: share(HIGH_MARK_PERCENT),
             low: share(LOW_MARK_PERCENT),
@@ -37,14 +40,20 @@ impl MemoryBudget {
 
     /// Adds bytes that were allocated.
     pub fn charge(&self, bytes: u64) {
-        self.used.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.high {
+            self.was_high.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Takes back bytes that were charged before. Never goes below zero.
     pub fn release(&self, bytes: u64) {
         let below = |used: u64| Some(used.saturating_sub(bytes));
         // The closure always returns a value, so the update always succeeds.
-        let _ = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below);
+        let (Ok(before) | Err(before)) = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below);
+        if before.saturating_sub(bytes) <= self.low {
+            self.was_high.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Bytes charged now.
@@ -57,14 +66,15 @@ impl MemoryBudget {
         self.limit
     }
 
-    /// Whether fetching should pause and the largest segments be sealed.
+    /// Whether more is used than the high mark.
     pub fn above_high(&self) -> bool {
         self.used() > self.high
     }
 
-    /// Whether fetching that was paused should stay paused.
-    pub fn above_low(&self) -> bool {
-        self.used() > self.low
+    /// Whether fetching should pause and the largest segments be sealed: from the high mark on, until no longer above the low one.
+    pub fn is_short(&self) -> bool {
+        // Charges and releases at the same time may leave a wrong note; between the marks it does no harm.
+        self.above_high() || (self.was_high.load(Ordering::Relaxed) && self.used() > self.low)
     }
 }
 
@@ -127,15 +137,19 @@ mod tests {
     #[test]
     fn marks_stand_at_85_and_60_percent() {
         let budget = MemoryBudget::new(1000);
-        budget.charge(600);
-        assert!(!budget.above_low());
+        budget.charge(850);
+        assert!(!budget.above_high() && !budget.is_short());
         budget.charge(1);
-        assert!(budget.above_low() && !budget.above_high());
-        budget.charge(250);
-        assert!(budget.above_high());
+        assert!(budget.above_high() && budget.is_short());
         budget.release(1);
-        assert!(!budget.above_high());
+        assert!(!budget.above_high() && budget.is_short());
         assert_eq!((budget.used(), budget.limit()), (850, 1000));
+        budget.release(249);
+        assert!(budget.is_short());
+        budget.release(1);
+        assert!(!budget.is_short());
+        budget.charge(200);
+        assert!(!budget.is_short(), "that it was short before is over");
     }
 
     #[test]
@@ -143,7 +157,7 @@ mod tests {
         let budget = MemoryBudget::new(u64::MAX);
         budget.release(5);
         assert_eq!(budget.used(), 0);
-        assert!(!budget.above_low());
+        assert!(!budget.is_short());
     }
 
     #[test]

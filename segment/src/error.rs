@@ -42,6 +42,21 @@ pub enum SegmentError {
         committed: i64,
     },
 
+    /// The rows were made from their messages under an earlier spec than the table has by now: drop them, and read the messages
+    /// again from the committed offset, with the spec that the log holds.
+    #[error(
+        "table {table}, partition {partition}: what was read from offset {from} on was read with an earlier spec than the table \
+         has by now; it is read again with the new one"
+    )]
+    SpecChanged {
+        /// Table name.
+        table: String,
+        /// Kafka partition.
+        partition: i32,
+        /// The first of the offsets.
+        from: i64,
+    },
+
     /// What a segment was made from has changed while it was made: drop it, its object is left to a collector. Or its object may have
     /// been collected by now: make it again.
     #[error("table {table}: {conflict}")]

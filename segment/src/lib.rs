@@ -24,6 +24,7 @@ pub mod resident;
 pub mod schema;
 pub mod sealed;
 pub mod spec;
+pub mod tasks;
 pub mod value;
 
 pub use error::{Result, SegmentError};

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{IndexSet, TableSpec};
+use crate::spec::{FieldPath, IndexSet, OnError, TableSpec};
 
 /// The Kafka partition that a row came from (INT, never null).
 pub const PARTITION_COLUMN: &str = "$partition";
@@ -203,6 +203,8 @@ pub struct TableSchema {
     /// By column; `None`: by rule.
     indexes: Vec<Option<IndexSet>>,
     index_settings: u32,
+    /// Of the spec's columns: where each value stands in a message, and what becomes of one that does not fit.
+    readings: Vec<(FieldPath, OnError)>,
 }
 
 impl TableSchema {
@@ -236,7 +238,14 @@ impl TableSchema {
         let mut indexes: Vec<Option<IndexSet>> = spec.columns.iter().map(|column| column.index).collect();
         indexes.resize(columns.len(), None);
         let index_settings = index_settings(spec);
-        Self { columns, arrow, sort_key, time_column, indexes, index_settings }
+        let readings = spec.columns.iter().map(|column| (column.path.clone(), column.on_error)).collect();
+        Self { columns, arrow, sort_key, time_column, indexes, index_settings, readings }
+    }
+
+    /// Whether a message makes the same row under both: the same columns, read from the same places. Sort key and indexes
+    /// may differ, and so may all of the spec that is not about rows.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        self.columns == other.columns && self.readings == other.readings
     }
 
     /// All columns: the spec's, then `$partition`, `$offset`, `$timestamp`, `$key`, `$headers`.

@@ -17,3 +17,4 @@ pub mod page;
 mod residents;
 pub mod store;
 pub mod telemetry;
+mod warming;

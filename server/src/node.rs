@@ -33,6 +33,10 @@ use crate::node_tables::NodeTables;
 use crate::page::PAGE;
 use crate::residents;
 use crate::store::{self, StoreError};
+use crate::warming::Warmer;
+
+/// So long a node that ends waits for checkpoints that are being written.
+const CHECKPOINTS_WAIT: Duration = Duration::from_secs(10);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,7 @@ pub struct Node {
     stop_serving: oneshot::Sender<()>,
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
+    warming: JoinHandle<()>,
     joined: Option<Joined>,
 }
 
@@ -127,6 +132,13 @@ impl Node {
                 engine.node_router(Handle::current(), joined.secret(), peers::router(node_tables.clone()))?;
             joined.serve(router, node_tables.clone());
         }
+        let warmer = Warmer::new(engine.clone(), joined.as_ref().map(Joined::place));
+        let settle = joined.as_ref().map(Joined::settle);
+        let warming = tokio::spawn(warmer.run(move || {
+            if let Some(settle) = settle {
+                settle();
+            }
+        }));
         let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());
 
         let state = HttpState {
@@ -150,6 +162,7 @@ impl Node {
             stop_serving,
             serving,
             sweeping,
+            warming,
             joined,
         })
     }
@@ -174,6 +187,9 @@ impl Node {
     pub async fn stop(self) {
         let _ = self.stop_serving.send(());
         self.sweeping.abort();
+        self.warming.abort();
+        // It is not to say that this node settles after it has said that it leaves. An error is that it was ended.
+        let _ = self.warming.await;
         self.engine.drain(self.shutdown_wait).await;
         if let Some(joined) = &self.joined {
             joined.hand_over(&self.tables, self.shutdown_wait).await;
@@ -185,6 +201,12 @@ impl Node {
         });
         if tokio::time::timeout(self.shutdown_wait, futures::future::join_all(stopping)).await.is_err() {
             tracing::warn!("not everything was sealed in time; the rest will be read again from Kafka");
+        }
+        // What is being written when the runtime ends would be written by nobody, and the library panics over that.
+        let settling =
+            self.tables.tables.list().into_iter().map(|live| async move { live.log().settle().await });
+        if tokio::time::timeout(CHECKPOINTS_WAIT, futures::future::join_all(settling)).await.is_err() {
+            tracing::warn!("a checkpoint of a table log was not written in time; the next one will be");
         }
         if let Some(joined) = self.joined {
             joined.leave().await;

@@ -114,6 +114,13 @@ impl World {
         (live, ingest)
     }
 
+    /// The table gets another spec, by somebody else.
+    async fn respecify(&self, change: impl FnOnce(&str) -> String) {
+        let log = TableLog::open(self.store.clone(), self.root.clone()).await.unwrap().unwrap();
+        let spec = change(&log.snapshot().spec.to_json());
+        log.set_spec(&parse_spec(&spec).unwrap()).await.unwrap();
+    }
+
     fn consume(&self, name: &'static str, live: Arc<LiveTable>) -> TableIngest {
         self.cluster.tables.write().insert(name, live.clone());
         let resident = ResidentConfig { dir: None, disk_bytes_max: 0, memory_bytes_max: 1 << 20 };
@@ -240,5 +247,40 @@ async fn a_first_start_that_another_node_has_recorded_is_no_trouble() {
     .await;
     ingest_late.stop(false).await;
     ingest_quick.stop(false).await;
+    kafka.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_with_an_earlier_spec_is_read_again() {
+    let kafka = kafka().await;
+    let world = World::new(&kafka, "{rows_max: 500}").await;
+    (0..PARTITIONS).for_each(|partition| world.cluster.assign(partition, &["a"]));
+    let (before, ingest) = world.start("a").await;
+    produce(kafka.addr(), 700).await;
+    until("all read", || before.read().cut.offsets.values().sum::<i64>() == 2100).await;
+    ingest.begin_seal(None).await.unwrap().wait().await.unwrap();
+    assert_eq!(world.sealed().await.0, 2100);
+    // The node has not heard of the new spec when it is to seal the next segments.
+    world
+        .respecify(|spec| {
+            let mut spec: serde_json::Value = serde_json::from_str(spec).unwrap();
+            let again = serde_json::json!({"name": "again", "type": "LONG", "path": "id"});
+            spec["columns"].as_array_mut().unwrap().push(again);
+            spec.to_string()
+        })
+        .await;
+    produce(kafka.addr(), 700).await;
+    until("told by the log", || before.spec().columns.len() == 2).await;
+    assert_eq!(world.sealed().await.0, 2100, "nothing was sealed without the new column");
+    // As a node does when it sees another spec.
+    ingest.stop(false).await;
+    let (after, ingest) = world.start("a").await;
+    until("all read again", || after.read().cut.offsets.values().sum::<i64>() == 4200).await;
+    ingest.stop(true).await;
+    assert_eq!(world.sealed().await.0, 4200);
+    let snapshot = world.open().await.snapshot();
+    for segment in snapshot.segments.iter().filter(|segment| segment.from >= 700) {
+        assert_eq!(segment.columns[1].null_count, Some(0), "{}", segment.path);
+    }
     kafka.shutdown().await;
 }

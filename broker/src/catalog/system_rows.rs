@@ -10,6 +10,7 @@ use headwater_segment::live::{LiveTable, PartitionStage, ProgressSnapshot};
 use headwater_segment::mutable::DeadLetter;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{FORMAT_VERSION, SegmentMeta, StatValue};
+use headwater_segment::tasks::TaskSnapshot;
 
 use super::CatalogSources;
 use super::prune::scalar;
@@ -77,6 +78,26 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("node", Text),
         ],
         rows: |sources, listing| async move { Ok(queries(&sources, &listing)) }.boxed(),
+        spread: Some(Spread { holders: Holders::All, named_by: 0 }),
+    },
+    SystemTable {
+        name: "tasks",
+        columns: &[
+            ("table_name", Text),
+            ("kind", Text),
+            ("subject", Text),
+            ("state", Text),
+            ("started_at", Time),
+            ("ended_at", Time),
+            ("done", Long),
+            ("total", Long),
+            ("unit", Text),
+            ("last_error", Text),
+            ("next_attempt_at", Time),
+            ("node", Text),
+        ],
+        rows: |sources, listing| async move { Ok(of_tables(&sources, &listing, tasks)) }.boxed(),
+        // A broker writes checkpoints, too.
         spread: Some(Spread { holders: Holders::All, named_by: 0 }),
     },
     SystemTable {
@@ -216,6 +237,26 @@ fn queries(sources: &CatalogSources, listing: &Listing) -> Vec<Row> {
         ]
     };
     sources.registry.list().iter().filter(|_| listing.part.has_own()).map(row).collect()
+}
+
+fn tasks(table: &LiveTable, listing: &Listing) -> Vec<Row> {
+    let row = |task: TaskSnapshot| {
+        vec![
+            text(Some(table.name())),
+            text(Some(task.kind.name())),
+            text(Some(task.subject.what)),
+            text(Some(task.state.name())),
+            time_of_ms(Some(task.started_at_ms)),
+            time_of_ms(task.ended_at_ms),
+            count(task.done),
+            task.subject.total.map_or(ScalarValue::Int64(None), count),
+            text(Some(task.subject.unit)),
+            text(task.last_error),
+            time_of_ms(task.next_attempt_at_ms),
+            this_node(listing),
+        ]
+    };
+    table.tasks().list().into_iter().filter(|_| listing.part.has_own()).map(row).collect()
 }
 
 fn gaps(table: &LiveTable, _: &Listing) -> Vec<Row> {

@@ -31,8 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion_distributed::Worker;
-use headwater_segment::live::Tables;
+use headwater_segment::live::{LiveTable, Tables};
 use headwater_segment::resident::{ResidentConfig, ResidentStore};
+use headwater_segment::sealed::SegmentReaderFactory;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 
@@ -191,6 +192,12 @@ impl QueryEngine {
     /// The resident columns of sealed segments, for whoever seals segments.
     pub fn residents(&self) -> &Arc<ResidentStore> {
         &self.inner.sessions.sources().residents
+    }
+
+    /// What reads the sealed segments of a table, with the footers that queries have read.
+    pub fn readers(&self, table: &LiveTable) -> SegmentReaderFactory {
+        let footers = Arc::clone(&self.inner.sessions.sources().footers);
+        SegmentReaderFactory::new(Arc::clone(table.store()), table.root().clone(), footers)
     }
 
     /// The tables that this engine answers from.

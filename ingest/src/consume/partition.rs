@@ -14,6 +14,7 @@ use headwater_segment::live::{BatchProgress, LiveTable, PartitionProgress};
 use headwater_segment::mutable::{DeadLetter, MutableSegment, SegmentWriter};
 use headwater_segment::schema::TableSchema;
 use headwater_segment::spec::SealSpec;
+use headwater_segment::tasks::{TaskKind, TaskSubject};
 use tokio::sync::{mpsc, oneshot};
 
 use super::dead_letters::DeadLetterTopic;
@@ -49,16 +50,16 @@ pub(crate) struct PartitionParts {
     /// The stream epoch that the offsets belong to.
     pub(crate) epoch: u32,
     pub(crate) live: Arc<LiveTable>,
-    pub(crate) schema: Arc<TableSchema>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) letters: Option<DeadLetterTopic>,
     pub(crate) sealer: mpsc::UnboundedSender<SealJob>,
 }
 
 impl PartitionIngest {
-    /// Opens the first segment of a partition at `offset`, in the place of anything that was open before.
-    pub(crate) fn open(partition: i32, offset: i64, parts: PartitionParts) -> Self {
-        let PartitionParts { epoch, live, schema, budget, letters, sealer } = parts;
+    /// Opens the first segment of a partition at `offset`, in the place of anything that was open before. `schema` is that of
+    /// the decoder which will fill it.
+    pub(crate) fn open(partition: i32, offset: i64, schema: Arc<TableSchema>, parts: PartitionParts) -> Self {
+        let PartitionParts { epoch, live, budget, letters, sealer } = parts;
         let (writer, segment) = MutableSegment::create(schema.clone(), partition, offset, budget.clone());
         live.restart_partition(segment);
         let progress = live.partition_progress(partition);
@@ -200,6 +201,11 @@ impl PartitionIngest {
         );
         metrics::counter!("headwater_seals_total", "table" => self.live.name().to_string(), "reason" => reason.name())
             .increment(1);
+        let task = (from < self.next_offset).then(|| {
+            let what = format!("partition {}, offsets {from} to {}", self.partition, self.next_offset);
+            let subject = TaskSubject { what, unit: "rows", total: Some(sealing.visible_rows() as u64) };
+            self.live.tasks().enqueue(TaskKind::Seal, subject)
+        });
         // The sealer ends only after its partition; a failed send means the process is going down, and the rows are
         // still in Kafka.
         let _ = self.sealer.send(SealJob {
@@ -210,6 +216,7 @@ impl PartitionIngest {
             reason,
             handed_over: Instant::now(),
             reply,
+            task,
         });
     }
 }

@@ -19,6 +19,7 @@ use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::LogSnapshot;
 use headwater_segment::sealed::{EncodedSegment, RebuildRequest, SegmentMeta, rebuild};
+use headwater_segment::tasks::{TaskKind, TaskSubject};
 use object_store::{Error as StoreError, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -93,20 +94,33 @@ pub(crate) async fn idle_encoder(encode_permits: &Semaphore) -> SemaphorePermit<
 
 impl Rebuilder {
     async fn run(self) {
+        let subject = TaskSubject { what: "the indexes of the spec".into(), unit: "segments", total: None };
+        let task = self.live.tasks().begin(TaskKind::IndexRebuild, subject);
+        let (mut tried, mut failed) = (0, None);
         loop {
             let snapshot = self.live.snapshot();
             let due = due_segments(&snapshot, &self.failures.lock(), Instant::now());
-            let Some(segment) = due.first() else { return };
+            task.set_total(tried + due.len() as u64);
+            tried += 1;
+            let Some(segment) = due.first() else {
+                return match failed {
+                    None => task.done(None),
+                    Some((error, wait)) => task.failed(&error, Some(wait)),
+                };
+            };
             let (table, id) = (self.live.name(), segment.id);
             match self.replace(&snapshot, segment).await {
-                Ok(bytes) => tracing::info!(
-                    table,
-                    segment = %id,
-                    bytes_before = segment.size_bytes,
-                    bytes,
-                    left = due.len() - 1,
-                    "a segment was rebuilt with the indexes of the spec"
-                ),
+                Ok(bytes) => {
+                    task.advance(1);
+                    tracing::info!(
+                        table,
+                        segment = %id,
+                        bytes_before = segment.size_bytes,
+                        bytes,
+                        left = due.len() - 1,
+                        "a segment was rebuilt with the indexes of the spec"
+                    );
+                }
                 Err(error) => {
                     let wanted = (id, snapshot.schema.index_settings());
                     let (tries, wait) = self.failures.lock().failed(wanted, Instant::now());
@@ -118,6 +132,9 @@ impl Rebuilder {
                         retry_s = wait.as_secs(),
                         "a segment could not be rebuilt; it keeps its indexes"
                     );
+                    let error = format!("segment {id}: {error}");
+                    task.note(&error);
+                    failed = Some((error, wait));
                 }
             }
         }
@@ -139,7 +156,11 @@ impl Rebuilder {
                 self.live.adopt(replaced, None);
                 Ok(new.meta.size_bytes)
             }
-            Err(error @ (SegmentError::Refused(_) | SegmentError::NoSuchTable(_))) if is_first => {
+            Err(
+                error @ (SegmentError::Refused(_)
+                | SegmentError::Conflict { .. }
+                | SegmentError::NoSuchTable(_)),
+            ) if is_first => {
                 self.failures.lock().forget_left(wanted);
                 self.remove(&new.meta).await;
                 Err(error)

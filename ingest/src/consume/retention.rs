@@ -4,9 +4,10 @@ use headwater_segment::clock::now_ms;
 use headwater_segment::log::LogSnapshot;
 use headwater_segment::schema::ColumnType;
 use headwater_segment::sealed::{SegmentMeta, StatValue};
+use headwater_segment::tasks::{TaskKind, TaskSubject};
 use ulid::Ulid;
 
-use super::supervisor::Supervisor;
+use super::supervisor::{SWEEP_EVERY, Supervisor};
 
 impl Supervisor {
     /// Removes sealed segments whose newest row is older than the table's retention.
@@ -23,9 +24,20 @@ impl Supervisor {
             "retention removes segments"
         );
         let live = self.parts.live.clone();
+        let count = expired.len() as u64;
+        let what = format!("rows older than {} s", retention.as_secs());
+        let subject = TaskSubject { what, unit: "segments", total: Some(count) };
+        let task = live.tasks().begin(TaskKind::Retention, subject);
         match self.parts.runtime.block_on(async { live.log().expire_segments(expired).await }) {
-            Ok(snapshot) => self.parts.live.adopt(snapshot, None),
-            Err(error) => tracing::warn!(table = live.name(), %error, "retention will be tried again"),
+            Ok(snapshot) => {
+                self.parts.live.adopt(snapshot, None);
+                task.advance(count);
+                task.done(None);
+            }
+            Err(error) => {
+                tracing::warn!(table = live.name(), %error, "retention will be tried again");
+                task.failed(&error, Some(SWEEP_EVERY));
+            }
         }
     }
 }

@@ -8,6 +8,8 @@
 //! - only what is known to be of the topic that the log names is committed (see `provenance`);
 //! - an object that was uploaded long ago is never committed, because a collector may delete it: the segment is made anew;
 //! - if another process has committed part of the range, only the rest is written; if all of it, nothing is;
+//! - rows that were read with another spec than the log holds are not committed: whoever changed the spec has the consumer
+//!   start anew, which reads them again from the committed offset;
 //! - on a node that is not first in line for the partition, a segment waits for the others (see `turn`), and nobody waits for it.
 
 use std::any::Any;
@@ -24,6 +26,7 @@ use headwater_segment::mutable::MutableSegment;
 use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
+use headwater_segment::tasks::Task;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use tokio::sync::{Semaphore, mpsc};
@@ -59,6 +62,16 @@ pub(crate) struct SealJob {
     /// Since when the segment takes no more rows.
     pub(crate) handed_over: Instant,
     pub(crate) reply: Option<SealReply>,
+    /// What is told of it; `None`: there is nothing to seal.
+    pub(crate) task: Option<Task>,
+}
+
+impl SealJob {
+    pub(crate) fn tell(&self, what: impl FnOnce(&Task)) {
+        if let Some(task) = &self.task {
+            what(task);
+        }
+    }
 }
 
 /// What became of a segment.
@@ -138,6 +151,13 @@ impl Sealer {
             } else {
                 SealOutcome::Nothing
             };
+            // What others have committed is not this node's work: the task is let go.
+            if let Some(task) = job.task
+                && outcome != SealOutcome::Nothing
+            {
+                task.advance(job.segment.visible_rows() as u64);
+                task.done(None);
+            }
             if let Some(reply) = job.reply {
                 // Whoever asked may have gone; the seal is done all the same.
                 let _ = reply.send(Ok(outcome));
@@ -163,6 +183,7 @@ impl Sealer {
                     return ours.unwrap_or(SealOutcome::Nothing);
                 }
             };
+            job.tell(Task::run);
             match self.attempt(job, from, &mut prepared).await {
                 Ok((snapshot, outcome, to)) => {
                     // What is left is of a recreated topic, or may be: it goes when the topic is counted anew.
@@ -182,6 +203,14 @@ impl Sealer {
                         "another process has committed this range; keeping what is past it"
                     );
                 }
+                Err(error @ IngestError::Segment(SegmentError::SpecChanged { .. })) => {
+                    tracing::info!(table = self.live.name(), %error, "a seal came to nothing");
+                    job.tell(|task| task.note(&error));
+                    // In this way the node learns of the spec, if it has not heard of it; until the consumer starts anew, the
+                    // rows can be queried as they are.
+                    self.live.adopt(self.live.log().snapshot(), None);
+                    return SealOutcome::Nothing;
+                }
                 Err(error) => {
                     if is_collected(&error) {
                         prepared = None;
@@ -198,10 +227,11 @@ impl Sealer {
                     metrics::counter!("headwater_seal_retries_total", "table" => self.live.name().to_string())
                         .increment(1);
                     let progress = self.live.partition_progress(self.partition);
-                    match error {
+                    match &error {
                         IngestError::SealPanicked { .. } => progress.cannot_seal(format!("seal: {error}")),
                         _ => progress.trouble(format!("seal: {error}")),
                     }
+                    job.tell(|task| task.retry_in(retry, &error));
                     tokio::time::sleep(retry).await;
                     retry = next_retry(retry, &error);
                     if self.is_given_up(job) {
@@ -414,7 +444,13 @@ impl Prepared {
                 meta: Arc::new(segment.meta.clone()),
                 schema: job.segment.schema().clone(),
             },
-            None => Change::Offsets { epoch, partition, from: self.from, to: self.to },
+            None => Change::Offsets {
+                epoch,
+                schema: job.segment.schema().clone(),
+                partition,
+                from: self.from,
+                to: self.to,
+            },
         };
         Commit { id: self.id, at_ms: self.at_ms, change }
     }

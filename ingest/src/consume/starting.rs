@@ -248,7 +248,6 @@ impl Supervisor {
         let parts = PartitionParts {
             epoch,
             live: self.parts.live.clone(),
-            schema: self.parts.live.schema(),
             budget: self.parts.budget.clone(),
             letters: self.letters.clone(),
             sealer: self.sealer(partition, topic),

@@ -39,7 +39,8 @@ use crate::ownership::Ownership;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 const REFRESH_LOG_EVERY: Duration = Duration::from_secs(5);
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often background work is looked for.
+pub(super) const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// What the supervisor is asked.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use headwater_segment::clock::now_ms;
 use headwater_segment::live::{LiveTable, PartitionStage};
+use headwater_segment::schema::TableSchema;
 use headwater_segment::spec::SealSpec;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -49,6 +50,8 @@ pub(crate) struct Worker {
     live: Arc<LiveTable>,
     stream: PartitionStream,
     decoder: JsonDecoder,
+    /// That of the decoder. The table's may be another one by now, until its consumer starts anew.
+    schema: Arc<TableSchema>,
     seal: SealSpec,
     budget: Arc<headwater_segment::budget::MemoryBudget>,
     commands: Receiver<Command>,
@@ -66,13 +69,16 @@ impl Worker {
         commands: Receiver<Command>,
         supervisor: UnboundedSender<Request>,
     ) -> Self {
-        let spec = live.spec();
-        let decoder = JsonDecoder::new(&live.schema(), &spec);
+        // Of one version of the log: what says that it was read with a spec was.
+        let snapshot = live.snapshot();
+        let (spec, schema) = (&snapshot.spec, Arc::clone(&snapshot.schema));
+        let decoder = JsonDecoder::new(&schema, spec);
         let seal = spec.seal.clone();
         Self {
             live,
             stream,
             decoder,
+            schema,
             seal,
             budget,
             commands,
@@ -139,7 +145,7 @@ impl Worker {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
-        let ingest = PartitionIngest::open(partition, offset, parts);
+        let ingest = PartitionIngest::open(partition, offset, self.schema.clone(), parts);
         ingest.progress().stage(PartitionStage::CatchingUp);
         self.slots[index] = Some(Box::new(Slot { ingest, fetching: false }));
         self.fetch_from(partition);
@@ -244,12 +250,10 @@ impl Worker {
         }
     }
 
-    /// Whether fetching waits for memory. Between the marks the last answer stands.
+    /// Whether fetching waits for memory.
     fn hold_back(&mut self) -> bool {
-        if self.held_back {
-            self.held_back = self.budget.above_low();
-        } else if self.budget.above_high() {
-            self.held_back = true;
+        let was_held_back = std::mem::replace(&mut self.held_back, self.budget.is_short());
+        if self.held_back && !was_held_back {
             metrics::counter!("headwater_backpressure_total", "table" => self.live.name().to_string())
                 .increment(1);
             tracing::info!(

@@ -7,8 +7,11 @@ use headwater_segment::SegmentError;
 use headwater_segment::clock::now_ms;
 use headwater_segment::live::LiveTable;
 use headwater_segment::maintain::garbage::{self, Collector};
+use headwater_segment::tasks::{Task, TaskKind, TaskSubject};
 use tokio::sync::Mutex;
 use ulid::Ulid;
+
+use super::COLLECT_EVERY;
 
 /// Objects deleted at once.
 const BATCH: usize = 100;
@@ -18,14 +21,20 @@ const BATCH_EVERY: Duration = Duration::from_millis(200);
 /// One sweep over a table.
 pub(super) async fn collect(live: Arc<LiveTable>, collector: Arc<Mutex<Collector>>) {
     let table = live.name();
-    let outcome = match sweep(&live, &mut *collector.lock().await).await {
-        Ok(0) => "nothing",
+    let what = "objects that no version of the table needs".to_owned();
+    let subject = TaskSubject { what, unit: "objects", total: None };
+    let task = live.tasks().begin(TaskKind::GarbageCollection, subject);
+    let outcome = match sweep(&live, &mut *collector.lock().await, &task).await {
         Ok(deleted) => {
-            tracing::info!(table, deleted, "objects that no version of the table needs were deleted");
-            "done"
+            task.done(Some(COLLECT_EVERY));
+            if deleted > 0 {
+                tracing::info!(table, deleted, "objects that no version of the table needs were deleted");
+            }
+            if deleted > 0 { "done" } else { "nothing" }
         }
         Err(error) => {
             tracing::warn!(table, %error, "garbage could not be collected; the next sweep tries again");
+            task.failed(&error, Some(COLLECT_EVERY));
             "failed"
         }
     };
@@ -34,9 +43,10 @@ pub(super) async fn collect(live: Arc<LiveTable>, collector: Arc<Mutex<Collector
 }
 
 /// Returns how many objects were deleted.
-async fn sweep(live: &LiveTable, collector: &mut Collector) -> Result<u64, SegmentError> {
+async fn sweep(live: &LiveTable, collector: &mut Collector, task: &Task) -> Result<u64, SegmentError> {
     let (table, store) = (live.name(), live.store());
     let found = collector.find(live.log(), store, live.root(), Ulid::new(), now_ms).await?;
+    task.set_total(found.len() as u64);
     let mut deleted = 0;
     for batch in found.chunks(BATCH) {
         if deleted > 0 {
@@ -50,6 +60,7 @@ async fn sweep(live: &LiveTable, collector: &mut Collector) -> Result<u64, Segme
         );
         let count = garbage::delete(store, live.root(), batch.to_vec()).await?;
         metrics::counter!("headwater_garbage_deleted_total", "table" => table.to_string()).increment(count);
+        task.advance(batch.len() as u64);
         deleted += count;
     }
     Ok(deleted)

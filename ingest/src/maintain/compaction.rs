@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::LogSnapshot;
-use headwater_segment::maintain::{CompactionJob, CompactionLimits, MergeRequest, merge, next_compaction};
+use headwater_segment::maintain::{
+    CompactionJob, CompactionLimits, MergeError, MergeRequest, merge, next_compaction,
+};
 use headwater_segment::sealed::{EncodedSegment, SegmentMeta};
+use headwater_segment::tasks::{Task, TaskKind, TaskSubject};
 use object_store::ObjectStoreExt;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -70,6 +73,12 @@ struct Failed {
     culprits: Vec<Ulid>,
 }
 
+/// A job, and the version of the table that it was planned on.
+pub(super) struct Planned {
+    snapshot: Arc<LogSnapshot>,
+    job: CompactionJob,
+}
+
 pub(super) struct Compactor {
     pub(super) live: Arc<LiveTable>,
     pub(super) encode_permits: Arc<Semaphore>,
@@ -77,32 +86,35 @@ pub(super) struct Compactor {
 }
 
 impl Compactor {
-    /// Whether there is anything to compact now.
-    pub(super) fn has_work(&self) -> bool {
-        let snapshot = self.live.snapshot();
-        let present = snapshot.segments.iter().map(|segment| segment.id).collect();
+    /// What there is to compact now, if anything.
+    pub(super) fn first(&self) -> Option<Planned> {
+        let present = self.live.snapshot().segments.iter().map(|segment| segment.id).collect();
         self.postponed.lock().keep_only(&present);
-        self.next(&snapshot).is_some()
+        self.next()
     }
 
-    fn next(&self, snapshot: &LogSnapshot) -> Option<CompactionJob> {
-        let (postponed, now) = (self.postponed.lock(), Instant::now());
-        next_compaction(snapshot, &limits(snapshot), |segment| postponed.is_held(segment.id, now))
+    fn next(&self) -> Option<Planned> {
+        let (snapshot, postponed, now) = (self.live.snapshot(), self.postponed.lock(), Instant::now());
+        let is_held = |segment: &SegmentMeta| postponed.is_held(segment.id, now);
+        let job = next_compaction(&snapshot, &limits(&snapshot), is_held)?;
+        Some(Planned { snapshot, job })
     }
 
-    /// Runs jobs until there is none, or the log has moved on under one.
-    pub(super) async fn run(self) {
-        loop {
-            let snapshot = self.live.snapshot();
-            let Some(job) = self.next(&snapshot) else { return };
+    /// Runs jobs, `first` to begin with, until there is none, or the log has moved on under one.
+    pub(super) async fn run(self, first: Planned) {
+        let mut next = Some(first);
+        while let Some(Planned { snapshot, job }) = next {
             let started = Instant::now();
-            let outcome = match self.compact(&snapshot, &job).await {
+            let task = self.live.tasks().begin(TaskKind::Compaction, subject_of(&job));
+            let outcome = match self.compact(&snapshot, &job, &task).await {
                 Ok(new) => {
+                    task.done(None);
                     self.report(&job, &new, started.elapsed());
                     "done"
                 }
                 Err(Failed { error: error @ SegmentError::Conflict { .. }, .. }) => {
                     tracing::info!(table = self.live.name(), segments = names(&job.segments), %error, "a compaction came to nothing");
+                    task.failed(&error, None);
                     "conflict"
                 }
                 Err(Failed { error, culprits }) => {
@@ -114,6 +126,7 @@ impl Compactor {
                         retry_s = wait.as_secs(),
                         "segments could not be compacted; they stay as they are"
                     );
+                    task.failed(&error, Some(wait));
                     "failed"
                 }
             };
@@ -124,6 +137,7 @@ impl Compactor {
                 self.live.adopt(self.live.log().snapshot(), None);
                 return;
             }
+            next = self.next();
         }
     }
 
@@ -150,7 +164,12 @@ impl Compactor {
         metrics::histogram!("headwater_compaction_seconds", &[label()]).record(took);
     }
 
-    async fn compact(&self, snapshot: &LogSnapshot, job: &CompactionJob) -> Result<SegmentMeta, Failed> {
+    async fn compact(
+        &self,
+        snapshot: &LogSnapshot,
+        job: &CompactionJob,
+        task: &Task,
+    ) -> Result<SegmentMeta, Failed> {
         let all: Vec<Ulid> = job.segments.iter().map(|segment| segment.id).collect();
         let of_all = |error| Failed { error, culprits: all.clone() };
         // Not kept while the objects come: those who seal would wait for the store.
@@ -158,14 +177,13 @@ impl Compactor {
         let mut sources = Vec::with_capacity(job.segments.len());
         for segment in &job.segments {
             sources.push(self.read(segment.clone()).await?);
+            task.advance(1);
         }
-        let EncodedSegment { bytes, meta, .. } = self.merge(snapshot, sources).await.map_err(|error| {
+        let merged = self.merge(snapshot, sources).await;
+        let EncodedSegment { bytes, meta, .. } = merged.map_err(|MergeError { error, segment }| {
             // A damaged segment must not hold up its neighbours.
-            let damaged = job.segments.iter().find(
-                |segment| matches!(&error, SegmentError::Corrupt(message) if message.contains(&segment.path)),
-            );
-            let culprits = damaged.map_or_else(|| all.clone(), |segment| vec![segment.id]);
-            Failed { error, culprits }
+            let culprits = segment.map_or_else(|| all.clone(), |segment| vec![segment]);
+            Failed { error: *error, culprits }
         })?;
         put(&self.live, &meta.path, bytes).await.map_err(of_all)?;
         let (new, schema) = (Arc::new(meta.clone()), snapshot.schema.clone());
@@ -190,15 +208,27 @@ impl Compactor {
         &self,
         snapshot: &LogSnapshot,
         sources: Vec<(Arc<SegmentMeta>, bytes::Bytes)>,
-    ) -> Result<EncodedSegment, SegmentError> {
+    ) -> Result<EncodedSegment, MergeError> {
         let (live, schema) = (self.live.clone(), snapshot.schema.clone());
         let permit = idle_encoder(&self.encode_permits).await;
         let work =
             move || merge(MergeRequest { schema: &schema, table: live.name(), sources, id: Ulid::new() });
         let merged = tokio::task::spawn_blocking(work).await;
         drop(permit);
-        merged.map_err(|error| SegmentError::Refused(format!("merging segments panicked: {error}")))?
+        let panicked = |error| SegmentError::Refused(format!("merging segments panicked: {error}"));
+        merged.map_err(|error| MergeError::from(panicked(error)))?
     }
+}
+
+/// Progress counts the segments that were read, which is what takes the time.
+fn subject_of(job: &CompactionJob) -> TaskSubject {
+    let what = match (job.segments.first(), job.segments.last()) {
+        (Some(first), Some(last)) => {
+            format!("partition {}, offsets {} to {}", first.partition, first.from, last.to)
+        }
+        _ => String::new(),
+    };
+    TaskSubject { what, unit: "segments", total: Some(job.segments.len() as u64) }
 }
 
 /// For a log line.

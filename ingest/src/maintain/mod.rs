@@ -45,8 +45,8 @@ impl Maintenance {
                 encode_permits: parts.encode_permits.clone(),
                 postponed: self.postponed.clone(),
             };
-            if compactor.has_work() {
-                self.compacting = Some(parts.runtime.spawn(compactor.run()));
+            if let Some(first) = compactor.first() {
+                self.compacting = Some(parts.runtime.spawn(compactor.run(first)));
             }
         }
         let is_due = self.collected_at.is_none_or(|at| at.elapsed() >= COLLECT_EVERY);

@@ -8,6 +8,7 @@ use headwater_segment::log::{Change, Commit, TableLog, table_root};
 use headwater_segment::mutable::MutableSegment;
 use headwater_segment::sealed::{SealRequest, encode};
 use headwater_segment::spec::parse_spec;
+use headwater_segment::tasks::{TaskKind, TaskSnapshot, TaskSubject};
 use headwater_segment::value::{RowSink, Value};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -75,6 +76,17 @@ impl Table {
         }
     }
 
+    /// The tasks of a kind, as `system.tasks` shows them.
+    fn tasks(&self, kind: TaskKind) -> Vec<String> {
+        let of_kind = self.live.tasks().list().into_iter().filter(|task| task.kind == kind);
+        let text = |task: TaskSnapshot| {
+            let (TaskSubject { what, total, .. }, state) = (task.subject, task.state.name());
+            let next = if task.next_attempt_at_ms.is_some() { ", again" } else { "" };
+            format!("{what}: {state}, {} of {}{next}", task.done, total.unwrap_or_default())
+        };
+        of_kind.map(text).collect()
+    }
+
     fn ranges(&self) -> Vec<(i64, i64, u64)> {
         let snapshot = self.live.snapshot();
         assert_eq!(snapshot.check_tiling(), Vec::<String>::new());
@@ -92,23 +104,27 @@ async fn small_segments_become_one_and_the_old_objects_stay_for_a_while() {
     let table = Table::new(6).await;
     let before = table.live.snapshot();
     let compactor = table.compactor();
-    assert!(compactor.has_work());
-    compactor.run().await;
+    let first = compactor.first().unwrap();
+    compactor.run(first).await;
     assert_eq!(table.ranges(), [(0, 60, 60)]);
     assert_eq!(table.live.snapshot().segments.iter().next().unwrap().dead_letters, 6);
-    assert!(!table.compactor().has_work());
+    assert!(table.compactor().first().is_none());
+    assert_eq!(table.tasks(TaskKind::Compaction), ["partition 0, offsets 0 to 60: done, 6 of 6"]);
     assert_eq!(table.data_objects().await, 7);
     collection::collect(table.live.clone(), Arc::default()).await;
     for old in before.segments.iter() {
         table.objects.head(&old.location(table.live.root())).await.unwrap();
     }
+    let collected = "objects that no version of the table needs: done, 0 of 0, again";
+    assert_eq!(table.tasks(TaskKind::GarbageCollection), [collected]);
     // Three more are too few to be worth it.
     for from in [60, 70, 80] {
         table.seal(from).await;
     }
-    assert!(!table.compactor().has_work());
+    assert!(table.compactor().first().is_none());
     table.seal(90).await;
-    table.compactor().run().await;
+    let (compactor, first) = (table.compactor(), table.compactor().first().unwrap());
+    compactor.run(first).await;
     assert_eq!(table.ranges(), [(0, 60, 60), (60, 100, 40)]);
 }
 
@@ -116,10 +132,12 @@ async fn small_segments_become_one_and_the_old_objects_stay_for_a_while() {
 async fn a_compaction_that_comes_too_late_changes_nothing_and_leaves_its_object() {
     let table = Table::new(4).await;
     let (compactor, before) = (table.compactor(), table.live.snapshot());
+    let first = compactor.first().unwrap();
     table.live.log().expire_segments(vec![before.segments.iter().nth(1).unwrap().id]).await.unwrap();
     // What it believes is the version before.
-    compactor.run().await;
+    compactor.run(first).await;
     assert_eq!(table.ranges(), [(0, 10, 10), (20, 30, 10), (30, 40, 10)]);
+    assert_eq!(table.tasks(TaskKind::Compaction), ["partition 0, offsets 0 to 40: failed, 4 of 4"]);
     assert_eq!(table.data_objects().await, 5, "an entry might name it for all that is known");
 }
 
@@ -133,8 +151,12 @@ async fn a_damaged_segment_waits_and_does_not_hold_up_the_others() {
     table.objects.put(&location, bytes.into()).await.unwrap();
     let compactor = table.compactor();
     let postponed = compactor.postponed.clone();
-    compactor.run().await;
+    let first = compactor.first().unwrap();
+    compactor.run(first).await;
     assert_eq!(table.ranges(), [(0, 10, 10), (10, 20, 10), (20, 30, 10), (30, 90, 60)]);
+    let tasks = table.tasks(TaskKind::Compaction);
+    assert_eq!(tasks[0], "partition 0, offsets 0 to 90: failed, 9 of 9, again");
+    assert!(tasks[1..].iter().all(|task| task.contains("done")), "{tasks:?}");
     let again = Compactor { postponed, ..table.compactor() };
-    assert!(!again.has_work());
+    assert!(again.first().is_none());
 }

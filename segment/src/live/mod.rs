@@ -28,6 +28,7 @@ use crate::mutable::MutableSegment;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
+use crate::tasks::TaskList;
 
 mod covered;
 mod dead_letters;
@@ -140,6 +141,11 @@ impl LiveTable {
     /// The table log, for committing.
     pub fn log(&self) -> &TableLog {
         &self.log
+    }
+
+    /// What this process does for the table in the background.
+    pub fn tasks(&self) -> &TaskList {
+        self.log.tasks()
     }
 
     /// The schema at the newest log version that this process knows.

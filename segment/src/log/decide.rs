@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 use super::actions;
 use super::chunk::Place;
-use super::compact::{check_not_collected, decide_compact};
+use super::compact::{Conflict, check_not_collected, decide_compact};
 use super::compatible::check_compatible;
 use super::draft::{Decided, Draft};
 use super::queue::copy;
 use super::state::LogState;
-use super::stream::{GapReason, StreamState};
+use super::stream::{Gap, GapReason, StreamState};
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
@@ -48,13 +48,15 @@ pub enum Change {
         epoch: u32,
         /// The segment.
         meta: Arc<SegmentMeta>,
-        /// The schema that the segment was sealed with; its statistics are in that order.
+        /// The schema that the rows were read and the segment was sealed with; its statistics are in that order.
         schema: Arc<TableSchema>,
     },
     /// `[from, to)` was read in full and held no row of the table.
     Offsets {
         /// Stream epoch.
         epoch: u32,
+        /// The schema that it was read with: under another one there may be rows.
+        schema: Arc<TableSchema>,
         /// Kafka partition.
         partition: i32,
         /// The committed offset.
@@ -153,8 +155,8 @@ pub(super) enum Decision {
 /// Decides about a commit on the state after the last known entry.
 ///
 /// # Errors
-/// `Fenced` if the offset or the epoch moved on: the work is to be dropped (never the uploaded object: only a collector that
-/// reads the log may delete objects). `Refused` if the change makes no sense on this table, whoever asks.
+/// `Fenced` if the offset or the epoch moved on, `SpecChanged` if the rows were read with another spec than the table has: the
+/// work is to be dropped (never the uploaded object: only a collector that reads the log may delete objects). `Refused` if the change makes no sense on this table, whoever asks.
 pub(super) fn decide(state: &LogState, commit: &Commit) -> Result<Decision> {
     if state.recent.contains(commit.id) {
         return Ok(Decision::AlreadyCommitted);
@@ -297,7 +299,7 @@ fn check_starts(state: &LogState, starts: &BTreeMap<i32, i64>) -> Result<()> {
 /// | yes | - | - | already committed |
 /// | no | yes | yes | write it |
 /// | no | yes | no | refused |
-/// | no | no (expired, or replaced by another) | - | refused |
+/// | no | no (expired, or replaced by another) | - | conflict |
 fn decide_replace(
     state: &LogState,
     commit: &Commit,
@@ -310,7 +312,7 @@ fn decide_replace(
     }
     check_not_collected(state, meta.id)?;
     let Some(Place { key: (_, epoch, _), meta: replaced, .. }) = state.segments.find(old) else {
-        return refused(state, format!("segment {old} is not in the table any more; drop its replacement"));
+        return Err(conflict(state, replaced_or_gone(state, old, meta)));
     };
     let identity = |segment: &SegmentMeta| {
         (segment.partition, segment.from, segment.to, segment.rows, segment.dead_letters)
@@ -322,6 +324,22 @@ fn decide_replace(
         );
     }
     write_rewritten(state, commit, *epoch, &[replaced], meta, schema).map(Decision::Write)
+}
+
+/// What became of the segment `old`, in whose place `new` was to come.
+fn replaced_or_gone(state: &LogState, old: Ulid, new: &SegmentMeta) -> Conflict {
+    let overlaps = |other: &&Arc<SegmentMeta>| {
+        other.partition == new.partition && other.from < new.to && new.from < other.to
+    };
+    let expired = |gap: &Gap| gap.reason == GapReason::Expired && gap.from < new.to && new.from < gap.to;
+    let partition = state.stream.partitions.get(&new.partition);
+    match state.segments.iter().find(overlaps) {
+        Some(other) => Conflict::Replaced { segment: old, by: other.id },
+        None if partition.is_some_and(|partition| partition.gaps.iter().any(expired)) => {
+            Conflict::Expired { segment: old }
+        }
+        None => Conflict::Gone { segment: old },
+    }
 }
 
 /// An entry by which `new` takes the place of `old`, without a change of data.
@@ -442,6 +460,10 @@ pub(super) fn fenced(state: &LogState, partition: i32, expected: i64) -> Segment
         expected,
         committed: state.stream.partitions.get(&partition).map_or(-1, |partition| partition.committed),
     }
+}
+
+pub(super) fn conflict(state: &LogState, conflict: Conflict) -> SegmentError {
+    SegmentError::Conflict { table: state.spec.name.clone(), conflict }
 }
 
 pub(super) fn refused<T>(state: &LogState, message: String) -> Result<T> {

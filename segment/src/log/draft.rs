@@ -2,12 +2,18 @@
 //!
 //! The rule for a change of one partition, against the state after the last known entry:
 //!
-//! | it is already there | same epoch | committed offset | decision |
-//! |---|---|---|---|
-//! | yes | - | - | success |
-//! | no | yes | equals `from` | it joins the draft |
-//! | no | yes | anything else | fenced |
-//! | no | no | - | fenced |
+//! | it is already there | same epoch | committed offset | read with the spec of the log | decision |
+//! |---|---|---|---|---|
+//! | yes | - | - | - | success |
+//! | no | yes | equals `from` | yes | it joins the draft |
+//! | no | yes | equals `from` | no | the spec has changed |
+//! | no | yes | anything else | - | fenced |
+//! | no | no | - | - | fenced |
+//!
+//! The spec is asked about last, so that rows which somebody else has committed are never read again. It counts for sealed
+//! segments and for ranges without a row, as far as it says how a message becomes a row
+//! ([`TableSchema::reads_like`]); a gap was never read. So from the entry on that changes the spec, every row in the log is one
+//! that the new spec makes of its message, whichever node read it and whatever that node had heard of.
 //!
 //! "Already there" is known from the commit's id in the entries replayed, and for a segment also from the segment itself, which
 //! checkpoints carry, and for some days after it was replaced or has expired. An id that only a checkpoint saw, of a commit
@@ -92,7 +98,9 @@ impl<'a> Draft<'a> {
         }
         let is_new = match &commit.change {
             Change::Segment { epoch, meta, schema } => self.add_segment(commit, *epoch, meta, schema)?,
-            Change::Offsets { epoch, partition, from, to } => {
+            Change::Offsets { epoch, schema, partition, from, to } => {
+                self.check_range(*epoch, *partition, *from, *to)?;
+                self.check_read_with(schema, *partition, *from)?;
                 self.add_gap(commit, *epoch, *partition, (*from, *to), GapReason::Empty)?
             }
             Change::Gap { epoch, partition, from, to, reason } => {
@@ -120,6 +128,7 @@ impl<'a> Draft<'a> {
             return Ok(false);
         }
         let mut partition = self.check_range(epoch, meta.partition, meta.from, meta.to)?.clone();
+        self.check_read_with(schema, meta.partition, meta.from)?;
         check_not_collected(self.state, meta.id)?;
         let mut add = meta.to_add(schema)?;
         actions::set_epoch(&mut add, epoch);
@@ -163,6 +172,14 @@ impl<'a> Draft<'a> {
             return refused(state, format!("partition {partition}: offsets {from} to {to} are not a range"));
         }
         Ok(partition_state)
+    }
+
+    /// What was read from `from` on must have been read as the table's spec says.
+    fn check_read_with(&self, schema: &TableSchema, partition: i32, from: i64) -> Result<()> {
+        if schema.reads_like(&self.state.schema) {
+            return Ok(());
+        }
+        Err(SegmentError::SpecChanged { table: self.state.spec.name.clone(), partition, from })
     }
 
     /// The actions of the entry; `None` if nothing is in it.

@@ -1,7 +1,6 @@
 //! [`TableLog`]: a process's handle on one table's log, and the commit loop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -9,6 +8,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use tokio::sync::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::task::JoinHandle;
 use ulid::Ulid;
 
 use super::actions;
@@ -23,6 +23,7 @@ use crate::clock::now_ms;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
 use crate::spec::TableSpec;
+use crate::tasks::{TaskKind, TaskList, TaskSubject};
 use crate::{Result, SegmentError};
 
 /// After this long without a look at the store, a commit looks before it writes. Entries are kept for days, so the version
@@ -45,7 +46,10 @@ struct Inner {
     /// Held across store calls: two commits of one process would only race for the same version.
     writer: Mutex<Writer>,
     queue: CommitQueue,
-    checkpointing: AtomicBool,
+    /// The one that is being written, or was written last.
+    checkpoint: parking_lot::Mutex<Option<JoinHandle<()>>>,
+    /// Here, because this outlives a consumer that starts anew.
+    tasks: TaskList,
 }
 
 struct Writer {
@@ -88,7 +92,8 @@ impl TableLog {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             writer: Mutex::new(Writer { state: Some(state), looked_at: Some(Instant::now()) }),
             queue: CommitQueue::default(),
-            checkpointing: AtomicBool::new(false),
+            checkpoint: parking_lot::Mutex::default(),
+            tasks: TaskList::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -96,6 +101,11 @@ impl TableLog {
     /// The table's identity: another one has the name after a drop and a new creation.
     pub fn table_id(&self) -> &str {
         &self.inner.table_id
+    }
+
+    /// What this process does for the table in the background.
+    pub fn tasks(&self) -> &TaskList {
+        &self.inner.tasks
     }
 
     /// The newest version that this process knows.
@@ -124,11 +134,21 @@ impl TableLog {
         Ok(References::of(self.inner.live(writer.state.as_ref())?))
     }
 
+    /// Waits until no checkpoint is being written.
+    pub async fn settle(&self) {
+        let checkpoint = self.inner.checkpoint.lock().take();
+        if let Some(checkpoint) = checkpoint {
+            // An error is a panic, which has been told.
+            let _ = checkpoint.await;
+        }
+    }
+
     /// Commits a change, exactly once however often it is tried with the same value.
     ///
     /// # Errors
     /// - transient: it is not known whether the change is in the log, or will be. Try again with the same commit.
     /// - `Fenced`: the offset or the epoch moved on; another process owns the partition. Drop the work, read the log.
+    /// - `SpecChanged`: the rows were read with another spec than the table has by now. Read them again with that one.
     /// - `Conflict`: what a segment was written anew from is not in the table any more: drop the work. Or its object may have been
     ///   collected: write and upload it again.
     /// - `Refused`: the change makes no sense on this table. `NoSuchTable`: it was dropped.
@@ -190,7 +210,7 @@ impl TableLog {
     /// arguments is a success. The object of the old one is left for a collector.
     ///
     /// # Errors
-    /// `Refused` if the old one is gone or the two are not alike; else as [`commit`](Self::commit), never `Fenced`.
+    /// `Conflict` if the old one is gone, `Refused` if the two are not alike; else as [`commit`](Self::commit), never `Fenced`.
     pub async fn replace(
         &self,
         old: Ulid,
@@ -256,23 +276,28 @@ impl TableLog {
     }
 
     fn checkpoint_in_background(&self, version: u64) {
-        if self.inner.checkpointing.swap(true, Ordering::AcqRel) {
+        let mut checkpoint = self.inner.checkpoint.lock();
+        if checkpoint.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
         let log = self.clone();
-        tokio::spawn(async move {
-            log.checkpoint(version).await;
-            log.inner.checkpointing.store(false, Ordering::Release);
-        });
+        *checkpoint = Some(tokio::spawn(async move { log.checkpoint(version).await }));
     }
 
     /// Writes the checkpoint of a version; a failure is only logged, because a checkpoint only saves time.
     pub(super) async fn checkpoint(&self, version: u64) {
         let table = &self.inner.files.table;
+        let subject = TaskSubject { what: format!("version {version}"), unit: "checkpoints", total: Some(1) };
+        let task = self.tasks().begin(TaskKind::Checkpoint, subject);
         match checkpoint::write(&self.inner.files, version).await {
-            Ok(removed) => tracing::debug!(table, version, removed, "table log: checkpoint written"),
+            Ok(removed) => {
+                tracing::debug!(table, version, removed, "table log: checkpoint written");
+                task.advance(1);
+                task.done(None);
+            }
             Err(error) => {
-                tracing::warn!(table, version, %error, "table log: checkpoint failed; the next one follows")
+                tracing::warn!(table, version, %error, "table log: checkpoint failed; the next one follows");
+                task.failed(&error, None);
             }
         }
     }

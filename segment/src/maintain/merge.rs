@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ulid::Ulid;
 
+use crate::SegmentError;
 use crate::schema::TableSchema;
 use crate::sealed::{EncodedSegment, SealRequest, SegmentMeta, decode, encode};
-use crate::{Result, SegmentError};
 
 /// What is to be merged.
 pub struct MergeRequest<'a> {
@@ -23,15 +23,31 @@ pub struct MergeRequest<'a> {
     pub id: Ulid,
 }
 
+/// Why segments were not merged.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct MergeError {
+    /// What happened.
+    pub error: Box<SegmentError>,
+    /// The segment whose object is to blame, if it is one.
+    pub segment: Option<Ulid>,
+}
+
+impl From<SegmentError> for MergeError {
+    fn from(error: SegmentError) -> Self {
+        Self { error: Box::new(error), segment: None }
+    }
+}
+
 /// Merges segments. Holds all their rows decoded; call it on a blocking thread.
 ///
 /// # Errors
 /// `Corrupt` if a byte of an object is not what was written, `Refused` if there is none or a column has another type by now;
 /// else as [`encode`].
-pub fn merge(request: MergeRequest<'_>) -> Result<EncodedSegment> {
+pub fn merge(request: MergeRequest<'_>) -> Result<EncodedSegment, MergeError> {
     let MergeRequest { schema, table, sources, id } = request;
     let (Some((first, _)), Some((last, _))) = (sources.first(), sources.last()) else {
-        return Err(SegmentError::Refused(format!("table {table}: there is no segment to merge")));
+        return Err(SegmentError::Refused(format!("table {table}: there is no segment to merge")).into());
     };
     let (partition, from, to) = (first.partition, first.from, last.to);
     let dead_letters = sources.iter().map(|(meta, _)| meta.dead_letters).sum();
@@ -39,13 +55,14 @@ pub fn merge(request: MergeRequest<'_>) -> Result<EncodedSegment> {
     let sealed_at_ms = sources.iter().map(|(meta, _)| meta.sealed_at_ms).max().unwrap_or_default();
     let mut rows = Vec::new();
     for (meta, object) in sources {
-        let decoded = decode(schema, &meta, object)?;
+        let of_this = |error| MergeError { error: Box::new(error), segment: Some(meta.id) };
+        let decoded = decode(schema, &meta, object).map_err(of_this)?;
         let count: u64 = decoded.iter().map(|batch| batch.num_rows() as u64).sum();
         if count != meta.rows {
-            return Err(SegmentError::Corrupt(format!(
+            return Err(of_this(SegmentError::Corrupt(format!(
                 "segment {}: it has {count} rows, the table log says {}",
                 meta.path, meta.rows
-            )));
+            ))));
         }
         rows.extend(decoded);
     }
@@ -62,6 +79,7 @@ mod tests {
     use arrow::datatypes::{Int32Type, Int64Type};
 
     use super::*;
+    use crate::Result;
     use crate::budget::MemoryBudget;
     use crate::mutable::MutableSegment;
     use crate::spec::parse_spec;
@@ -125,10 +143,14 @@ mod tests {
         let mut bytes = sources[1].1.to_vec();
         bytes[40] ^= 1;
         sources[1].1 = bytes.into();
-        let path = sources[1].0.path.clone();
-        let damaged = merge(MergeRequest { schema: &schema, table: "t", sources, id: Ulid::nil() });
-        assert!(matches!(damaged, Err(SegmentError::Corrupt(message)) if message.contains(&path)));
+        let damaged = sources[1].0.clone();
+        let failed = merge(MergeRequest { schema: &schema, table: "t", sources, id: Ulid::nil() });
+        let Err(failed) = failed else { panic!("it was merged") };
+        assert_eq!(failed.segment, Some(damaged.id));
+        assert!(matches!(&*failed.error, SegmentError::Corrupt(message) if message.contains(&damaged.path)));
         let none = merge(MergeRequest { schema: &schema, table: "t", sources: vec![], id: Ulid::nil() });
-        assert!(matches!(none, Err(SegmentError::Refused(_))));
+        assert!(
+            none.is_err_and(|none| matches!(*none.error, SegmentError::Refused(_)) && none.segment.is_none())
+        );
     }
 }

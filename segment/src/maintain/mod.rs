@@ -9,5 +9,5 @@ pub mod garbage;
 mod merge;
 mod select;
 
-pub use merge::{MergeRequest, merge};
+pub use merge::{MergeError, MergeRequest, merge};
 pub use select::{CompactionJob, CompactionLimits, next_compaction};

@@ -30,6 +30,11 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         self.bytes
     }
 
+    /// Whether a quarter of the budget is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes <= self.bytes_max / 4 * 3
+    }
+
     /// Whether a value of so many bytes can be kept at all.
     pub(super) fn fits(&self, bytes: u64) -> bool {
         bytes <= self.bytes_max
@@ -110,7 +115,9 @@ mod tests {
         assert_eq!(lru.insert(5, 5, 101), [(5, 5)], "more than the budget");
         assert_eq!(lru.insert(0, 7, 35), [(2, 2)], "replaced");
         assert_eq!((lru.get(0), lru.get(3), lru.bytes()), (Some(&7), Some(&3), 80));
+        assert!(!lru.has_room());
         assert_eq!(lru.remove_all(|key| *key == 3), [(3, 3)]);
         assert_eq!(lru.bytes(), 55);
+        assert!(lru.has_room());
     }
 }

@@ -7,6 +7,8 @@
 //!               └─ sealed object: byte ranges of the columns and of their indexes -> decode -> build -> write the file, map it
 //! ```
 //!
+//! What a query has not asked for yet, but will, can be loaded ahead of it (`warm`).
+//!
 //! Before that, the bloom filters of a segment may say that a query has no row in it (`filters`).
 //!
 //! A column is kept by the segment's ULID and its own name: its place may change when a table gains columns.
@@ -26,6 +28,7 @@ mod object;
 mod store;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 pub use filters::Wish;
 pub use store::{ResidentConfig, ResidentStore};

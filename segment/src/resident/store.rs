@@ -22,7 +22,7 @@ use crate::sealed::{BloomFilter, KeptColumn, PostingsEntry, SegmentMeta, Segment
 use crate::{Result, SegmentError};
 
 /// Segments whose objects are read at a time.
-const FETCHES_MAX: usize = 8;
+pub(super) const FETCHES_MAX: usize = 8;
 
 /// Where resident columns are kept, and how much of them.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    fn new(segment: Ulid, name: &str) -> Self {
+    pub(super) fn new(segment: Ulid, name: &str) -> Self {
         // Fixed, because it names files.
         Self::seeded(segment, name, 0x636f_6c75)
     }
@@ -62,7 +62,7 @@ impl Key {
 }
 
 /// What is in memory of a column. Its name and type are compared when it is taken, so that no hash needs to be trusted.
-struct Held {
+pub(super) struct Held {
     name: Box<str>,
     data_type: ColumnType,
     kept: Kept,
@@ -75,13 +75,13 @@ enum Kept {
 
 /// The resident columns of all tables of a process.
 pub struct ResidentStore {
-    dir: Option<Dir>,
-    memory: RwLock<Lru<Key, Held>>,
-    files: RwLock<Lru<Key, ()>>,
+    pub(super) dir: Option<Dir>,
+    pub(super) memory: RwLock<Lru<Key, Held>>,
+    pub(super) files: RwLock<Lru<Key, ()>>,
     flights: Arc<Flights>,
     /// By table: the columns that queries have read.
-    used: RwLock<HashMap<String, HashSet<String>>>,
-    fetches: Semaphore,
+    pub(super) used: RwLock<HashMap<String, HashSet<String>>>,
+    pub(super) fetches: Semaphore,
     decodes: Semaphore,
     decodes_max: usize,
 }
@@ -133,9 +133,19 @@ impl ResidentStore {
         }
         let wanted = columns.iter().map(|index| column_of(schema, *index)).collect::<Result<Vec<_>>>()?;
         self.note_used(table, schema, columns);
-        let mut joined = Vec::with_capacity(columns.len());
+        self.loaded(readers, meta, &wanted).await
+    }
+
+    /// These columns, from wherever they are.
+    pub(super) async fn loaded(
+        self: &Arc<Self>,
+        readers: &SegmentReaderFactory,
+        meta: &Arc<SegmentMeta>,
+        wanted: &[&schema::Column],
+    ) -> Result<SegmentColumns> {
+        let mut joined = Vec::with_capacity(wanted.len());
         let mut to_load = Vec::new();
-        for column in wanted {
+        for &column in wanted {
             let key = Key::new(meta.id, &column.name);
             joined.push(match self.flights.join(key, || self.held(key, column)) {
                 Join::Held(column) => Ok(column),
@@ -459,8 +469,8 @@ fn adopted(column: &schema::Column, meta: &SegmentMeta, kept: KeptColumn) -> Res
     Indexed::new(built, kept.postings, rows).map_err(SegmentError::Refused)
 }
 
-/// Memory of a column that is not mapped, in bytes.
-fn heap_bytes(column: &Column) -> u64 {
+/// Memory of a column, in bytes, as if it were not mapped.
+pub(super) fn heap_bytes(column: &Column) -> u64 {
     let bytes = match column {
         Column::Plain(plain) => match &plain.values {
             PlainStore::Whole(array) => array.get_array_memory_size(),

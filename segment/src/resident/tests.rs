@@ -449,3 +449,32 @@ async fn a_segment_older_than_a_column_reads_as_null() {
     assert!(store.ready(&retyped, meta, &[0]).is_none(), "another type is another column");
     assert_eq!(retyped.columns()[0].data_type, ColumnType::Bytes);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_loaded_ahead_and_found_again() {
+    let table = Table::new(2).await;
+    let store = opened(table.config()).await;
+    let meta = |segment: usize| &table.segments[segment].0;
+    let warm = async |segment: usize, column: usize| {
+        store.warm(&table.readers, &table.schema, meta(segment), column).await
+    };
+    table.columns(&store, 0, &[1]).await.unwrap();
+    assert_eq!(store.missing(&table.schema, meta(1), &[1, 2]), [1, 2]);
+    assert!(warm(1, 1).await.unwrap() > 0);
+    assert!(warm(1, 2).await.unwrap() > 0);
+    assert!(matches!(warm(1, 99).await, Err(SegmentError::Refused(_))));
+    store.settle().await;
+    assert_eq!(store.missing(&table.schema, meta(1), &[1, 2]), Vec::<usize>::new());
+    assert_eq!(store.used("events", &table.schema), [1], "by queries");
+    assert!(store.is_idle() && store.has_room());
+    table.lose_objects().await;
+    let found = table.columns(&store, 1, &[1, 2]).await.unwrap();
+    table.check(1, &[1, 2], &found);
+    drop((found, store));
+
+    // After a restart the files say what was used.
+    let store = opened(table.config()).await;
+    assert!(store.used("events", &table.schema).is_empty());
+    store.note_used_of_files("events", &table.schema, [meta(0)].into_iter().map(|meta| &**meta));
+    assert_eq!(store.used("events", &table.schema), [1]);
+}

@@ -21,6 +21,7 @@ use super::{ClusterError, MembersView, NodeId, gossip_settings};
 use crate::config::Config;
 use crate::listener;
 use crate::node_tables::NodeTables;
+use crate::warming::Place;
 
 /// A node that starts looks so long for others: who sees nobody would take everything for its own.
 const PEERS_WAIT: Duration = Duration::from_secs(3);
@@ -98,7 +99,17 @@ impl Joined {
         }
         let keeper = Keeper::new(node, Arc::clone(&self.membership));
         self.tasks.push(tokio::spawn(keeper.run(self.stop.clone())));
-        self.membership.set_state(MemberState::Serving);
+    }
+
+    /// What says that this node has loaded what is its own: from then on it is asked for it.
+    pub(crate) fn settle(&self) -> impl FnOnce() + Send + 'static {
+        let membership = Arc::clone(&self.membership);
+        move || membership.set_state(MemberState::Serving)
+    }
+
+    /// This node's place among the others, for what it loads ahead of queries.
+    pub(crate) fn place(&self) -> Place {
+        Place { membership: Arc::clone(&self.membership), view: Arc::clone(&self.view) }
     }
 
     /// Says that this node is about to end, and waits until others serve what it serves, but no longer than `at_most`.

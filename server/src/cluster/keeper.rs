@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::membership::Membership;
 use super::ownership::{LIVE_FACT, listing};
 use crate::node_tables::NodeTables;
+use crate::warming::{self, USED_FACT};
 
 const LOG_FACT: &str = "log/";
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -170,6 +171,10 @@ impl Keeper {
             let served = served.filter(|progress| progress.stage == PartitionStage::Live);
             let served = listing(served.map(|progress| progress.partition));
             facts.insert(format!("{LIVE_FACT}{}", live.name()), served);
+            let used = self.node.context.residents.used_names(live.name());
+            if !used.is_empty() {
+                facts.insert(format!("{USED_FACT}{}", live.name()), warming::listing(used));
+            }
         }
         let gone: Vec<String> =
             self.announced.keys().filter(|key| !facts.contains_key(*key)).cloned().collect();

@@ -222,6 +222,10 @@ def test_seal_pause_and_resume_are_for_all_nodes(whole, kafka):
     sealed = whole.broker.seal("halted")
     assert sum(segment["rows"] for segment in sealed) == 400
     assert sorted(segment["partition"] for segment in sealed) == list(range(PARTITIONS))
+    # Each node shows the seals of all.
+    seals = "SELECT sum(done), sum(total) FROM system.tasks WHERE table_name = 'halted' AND kind = 'seal' AND state = 'done' AND node LIKE 'data-_'"
+    for node in whole.processes:
+        assert node.sql(seals).rows == [[400, 400]]
     sealed_only = "SELECT count(*) FROM halted"
     eventually(lambda: whole.broker.sql(sealed_only, sealed_only=True).value == 400, "the broker knows what is sealed")
     whole.broker.post("/tables/halted/pause")
@@ -278,6 +282,27 @@ def test_kill_9_of_a_replica_fails_no_query(whole, kafka):
     assert whole.broker.sql(f"SELECT count(DISTINCT id), sum(id) FROM {name}").rows == [[load.next, sum(range(load.next))]]
     watch.check(at_least=50)
     assert watch.slowest_s < 10
+
+
+def test_a_node_that_comes_loads_what_queries_use(whole, kafka):
+    name = whole.table_on_both(kafka, "warmed", rows=400)
+    whole.data[1].kill()
+    whole.wait_owned(name, {"data-0"})
+    assert sum(segment["rows"] for segment in whole.broker.seal(name)) == 400
+    statement = f"SELECT sum(id) FROM {name}"
+    eventually(lambda: whole.broker.sql(statement, sealed_only=True).value == sum(range(400)), "what is sealed is asked for")
+    whole.data[1].start()
+    whole.data[1].wait_ready()
+    tasks = f"SELECT sum(done), sum(total) FROM system.tasks WHERE table_name = '{name}' AND kind = 'cache_warming' AND state = 'done' AND node = 'data-1'"
+
+    def is_loaded():
+        done, total = whole.broker.sql(tasks).rows[0]
+        return done is not None and done == total > 0
+
+    eventually(is_loaded, "data-1 has loaded the column of its segments", within=40)
+    state = "SELECT state FROM system.nodes WHERE node = 'data-1'"
+    eventually(lambda: whole.broker.sql(state).value == "serving", "data-1 is asked again")
+    assert whole.broker.sql(statement, sealed_only=True).value == sum(range(400))
 
 
 def test_sigterm_hands_over(whole, kafka):

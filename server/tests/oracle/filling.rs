@@ -214,7 +214,7 @@ impl<'s> Filling<'s> {
         let (partition, from, to) = (segment.partition(), range.start, range.end);
         let change = match self.upload(segment, range).await {
             Some(meta) => Change::Segment { epoch: 0, meta, schema: Arc::clone(&self.schema) },
-            None => Change::Offsets { epoch: 0, partition, from, to },
+            None => Change::Offsets { epoch: 0, schema: Arc::clone(&self.schema), partition, from, to },
         };
         log.commit(&commit(change)).await.unwrap();
     }

@@ -124,7 +124,7 @@ async fn what_the_log_refuses_does_not_stay_in_the_store() {
     let (before, old) = (table.live.snapshot(), table.segment());
     table.live.log().expire_segments(vec![old.id]).await.unwrap();
     let refused = table.rebuilder().replace(&before, &old).await;
-    assert!(matches!(refused, Err(SegmentError::Refused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SegmentError::Conflict { .. })), "{refused:?}");
     assert_eq!(table.data_objects().await, [old.location(table.live.root())]);
 }
 

@@ -8,6 +8,7 @@ use headwater_segment::live::ProgressSnapshot;
 use headwater_segment::log::TableLog;
 use headwater_segment::resident::ResidentConfig;
 use headwater_segment::spec::parse_spec;
+use headwater_segment::tasks::{TaskKind, TaskState, TaskSubject};
 use headwater_segment::value::{RowSink, Value};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -83,6 +84,7 @@ fn job(segment: &Arc<MutableSegment>) -> SealJob {
         reason: SealReason::Rows,
         handed_over: Instant::now(),
         reply: None,
+        task: None,
     }
 }
 
@@ -99,7 +101,13 @@ async fn a_panic_over_rows_is_told_and_tried_again_and_loses_none() {
     })
     .await;
     let live = Arc::clone(&sealer.live);
-    let sealing = tokio::spawn(async move { sealer.seal(&job(&segment)).await });
+    let subject = TaskSubject { what: "all".into(), unit: "rows", total: Some(ROWS as u64) };
+    let task = live.tasks().enqueue(TaskKind::Seal, subject);
+    let (jobs, queue) = mpsc::unbounded_channel();
+    let (reply, sealed) = tokio::sync::oneshot::channel();
+    let job = SealJob { task: Some(task), reply: Some(reply), ..job(&segment) };
+    assert!(jobs.send(job).is_ok());
+    tokio::spawn(sealer.run(queue));
     while TRIES.load(Ordering::SeqCst) < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -109,17 +117,36 @@ async fn a_panic_over_rows_is_told_and_tried_again_and_loses_none() {
         "table events, partition 0, offsets 0 to 10: encoding the segment panicked: no code for row 10";
     assert!(told.contains(wanted), "{told}");
     assert_eq!(progress(&live).last_error.as_ref(), Some(&told));
+    let task = || live.tasks().list().pop().unwrap();
+    assert!(task().last_error.unwrap().contains("no code for row 10"));
+    assert_ne!(task().state, TaskState::Done);
     assert_eq!(live.read().open.iter().map(|slice| slice.rows.len()).sum::<usize>(), ROWS as usize);
     // The topic's own troubles come and go beside it.
     live.partition_progress(0).trouble("fetch: timed out");
     live.partition_progress(0).trouble_over();
     assert!(progress(&live).seal_error.is_some());
 
-    let SealOutcome::Segment(meta) = sealing.await.unwrap() else { panic!("the third try seals") };
+    let SealOutcome::Segment(meta) = sealed.await.unwrap().unwrap() else { panic!("the third try seals") };
     assert_eq!((meta.from, meta.to, meta.rows), (0, ROWS, ROWS as u64));
     assert_eq!((progress(&live).seal_error, progress(&live).last_error), (None, None));
     assert!(live.read().open.is_empty());
     assert_eq!(live.snapshot().committed(0), Some(ROWS));
+    assert_eq!((task().state, task().done, task().next_attempt_at_ms), (TaskState::Done, ROWS as u64, None));
+}
+
+#[tokio::test]
+async fn rows_of_an_earlier_spec_are_not_committed() {
+    let (sealer, segment) = sealer(sealed::encode).await;
+    let live = Arc::clone(&sealer.live);
+    let next = SPEC.replace("type: LONG", "type: LONG, path: m");
+    let other = TableLog::open(live.store().clone(), live.root().clone()).await.unwrap().unwrap();
+    other.set_spec(&parse_spec(&next).unwrap()).await.unwrap();
+    assert_eq!(live.spec().columns[0].path.to_string(), "n", "nobody has told this node");
+
+    assert_eq!(sealer.seal(&job(&segment)).await, SealOutcome::Nothing);
+    assert_eq!(live.snapshot().committed(0), Some(0));
+    assert_eq!(live.spec().columns[0].path.to_string(), "m", "now it knows, and starts the consumer anew");
+    assert_eq!(live.read().open.iter().map(|slice| slice.rows.len()).sum::<usize>(), ROWS as usize);
 }
 
 #[test]

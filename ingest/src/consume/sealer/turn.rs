@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use headwater_segment::budget::MemoryBudget;
@@ -30,7 +29,6 @@ pub(crate) struct Line {
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) look: Arc<LogLook>,
     pub(crate) standby_wait: Duration,
-    short_of_memory: AtomicBool,
 }
 
 impl Line {
@@ -40,17 +38,7 @@ impl Line {
         look: Arc<LogLook>,
         standby_wait: Duration,
     ) -> Self {
-        Self { ownership, budget, look, standby_wait, short_of_memory: AtomicBool::new(false) }
-    }
-
-    /// Whether consumption is held back: from the budget's high mark on until below its low one, as in the worker.
-    fn is_short_of_memory(&self) -> bool {
-        let is_short = match self.short_of_memory.load(Ordering::Relaxed) {
-            true => self.budget.above_low(),
-            false => self.budget.above_high(),
-        };
-        self.short_of_memory.store(is_short, Ordering::Relaxed);
-        is_short
+        Self { ownership, budget, look, standby_wait }
     }
 }
 
@@ -129,6 +117,7 @@ impl Sealer {
             if !self.is_live(job) {
                 return false;
             }
+            job.tell(|task| task.wait(wait));
             // Counted from the last time, not from the last job: they may come in any number.
             let wait = wait.min(ask_at.saturating_duration_since(Instant::now()));
             tokio::select! {
@@ -144,7 +133,7 @@ impl Sealer {
     /// A job is due as soon as one behind it is.
     fn wait_left(&self, job: &SealJob, queue: &Queue, snapshot: &LogSnapshot) -> Duration {
         let rank = self.rank();
-        let is_hurried = queue.closed || self.line.is_short_of_memory();
+        let is_hurried = queue.closed || self.line.budget.is_short();
         let wait = |job: &SealJob| {
             decide_turn(TurnFacts {
                 rank,

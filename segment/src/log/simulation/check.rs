@@ -2,6 +2,7 @@
 //!
 //! After each step, of everything that happened in it:
 //! - sealed segments and gaps tile every partition;
+//! - what a seal brings was read with the spec that the table has at that version;
 //! - a segment holds exactly the rows of its range, and no range with a row is recorded as empty: none is lost, none is doubled;
 //! - no object is deleted that the newest version names, or that a version named less than the grace ago.
 //!
@@ -17,7 +18,7 @@ use super::super::actions;
 use super::super::state::LogState;
 use super::super::stream::GapReason;
 use super::Done;
-use super::nodes::{PARTITIONS, has_row, root, rows_of, segment_of};
+use super::nodes::{PARTITIONS, has_row, place_of, read_from, root, rows_of, segment_of};
 use super::store::{Happened, World};
 use crate::maintain::garbage::GRACE_MS;
 use crate::sealed::SegmentMeta;
@@ -86,10 +87,23 @@ impl Checker {
         self.committed.append(&mut ids);
         for segment in self.named().filter(|segment| !before.contains(&segment.id)) {
             check_rows(world, segment)?;
+            self.check_read_with(world, segment)?;
         }
         let after: BTreeSet<Ulid> = self.named().map(|segment| segment.id).collect();
         self.removed_at_ms.extend(before.difference(&after).map(|id| (*id, at_ms)));
         self.check_state()
+    }
+
+    /// `segment` has just come.
+    fn check_read_with(&self, world: &World, segment: &SegmentMeta) -> Result<(), String> {
+        let object = world.object(&segment.location(&root()));
+        let places = object.as_ref().and_then(read_from).zip(self.state.as_ref());
+        match places.map(|(read, state)| (read, place_of(&state.spec))) {
+            Some((read, place)) if *read != *place => {
+                Err(format!("{} has values of {read}, and the table has it at {place}", segment.path))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn named(&self) -> impl Iterator<Item = &SegmentMeta> {
@@ -150,6 +164,7 @@ impl Checker {
             versions: self.version(),
             shared: self.shared,
             compactions: world.compactions,
+            outdated: world.outdated,
             deleted: self.deleted,
             faults: world.faults,
         })

@@ -1,6 +1,6 @@
 //! The commit protocol under deterministic simulation: nodes, a store and a clock that are driven by one seed, in one thread.
 //!
-//! Several nodes seal the same partitions, one or several at once, compact, expire and collect garbage; they give up waiting,
+//! Several nodes seal the same partitions, one or several at once, compact, expire, collect garbage and change the spec; they give up waiting,
 //! pause for up to a day in the middle of anything and go on, or crash and start anew. The store delays, fails, and does what it reported as failed, at once or minutes
 //! later. What runs is the real code: [`TableLog`] with its decisions, the choice of compactions, and the collector. Only
 //! encoding is left out: an object is the list of the offsets that it holds.
@@ -43,6 +43,8 @@ enum Bug {
     NoMark,
     /// An entry of several commits lacks one of them, and nobody is told.
     OneOfSeveralIsLost,
+    /// A node says of rows that it has read them with the newest spec that it knows, whatever it has read them with.
+    ReadWithIsForgotten,
     /// An entry of several commits whose version is taken lands at the next one, as if its writer had not read what took it.
     SeveralAreWrittenTwice,
 }
@@ -64,6 +66,8 @@ struct Done {
     compactions: u64,
     deleted: u64,
     faults: u64,
+    /// Seals of rows that were read with an earlier spec.
+    outdated: u64,
 }
 
 /// A program and when it may go on.
@@ -122,7 +126,7 @@ fn start(program: impl Future<Output = ()> + 'static) -> Actor {
 
 /// A table whose partitions begin at 0.
 fn set_up(env: &Env, store: &Arc<SimStore>) {
-    let spec = nodes::spec();
+    let spec = nodes::spec(0);
     let created = TableLog::create(store.clone(), nodes::root(), &spec);
     let log = created.now_or_never().expect("nothing waits without faults").unwrap();
     let begun = log.commit(&env.first_start()).now_or_never();
@@ -164,10 +168,11 @@ mod tests {
             total.compactions += done.compactions;
             total.deleted += done.deleted;
             total.faults += done.faults;
+            total.outdated += done.outdated;
         }
         println!("{seeds} seeds: {total:?}");
-        let least = total.shared.min(total.compactions).min(total.deleted).min(total.faults);
-        assert!(total.versions > 5 * seeds && least > seeds / 10, "{total:?}");
+        let least = [total.shared, total.compactions, total.deleted, total.faults, total.outdated];
+        assert!(total.versions > 5 * seeds && least.iter().all(|count| *count > seeds / 10), "{total:?}");
     }
 
     #[test]
@@ -216,6 +221,11 @@ mod tests {
     #[test]
     fn several_commits_that_are_applied_twice_are_noticed() {
         assert_found(Bug::SeveralAreWrittenTwice, "a commit is in the log twice");
+    }
+
+    #[test]
+    fn rows_of_an_earlier_spec_are_noticed() {
+        assert_found(Bug::ReadWithIsForgotten, "and the table has it at");
     }
 
     #[test]

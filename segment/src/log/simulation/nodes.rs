@@ -29,8 +29,10 @@ pub(super) fn root() -> Path {
     Path::from("wh/tables/t")
 }
 
-pub(super) fn spec() -> TableSpec {
-    parse_spec("name: t\ncolumns: [{name: a, type: INT}]\nstream: {brokers: 'k:1', topic: t}\n").unwrap()
+/// The spec of the table, in one of several editions: they differ in where the value of the column stands in a message.
+pub(super) fn spec(edition: usize) -> TableSpec {
+    let column = format!("{{name: a, type: INT, path: v{edition}}}");
+    parse_spec(&format!("name: t\ncolumns: [{column}]\nstream: {{brokers: 'k:1', topic: t}}\n")).unwrap()
 }
 
 /// Whether the message at an offset is a row of the table: now and then one is not, and here and there none is for a while.
@@ -38,9 +40,21 @@ pub(super) fn has_row(partition: i32, offset: i64) -> bool {
     (offset + i64::from(partition)) % 7 != 3 && offset % 24 < 17
 }
 
-/// The rows of a range, as the object that holds them.
-pub(super) fn object_of(rows: &[i64]) -> Bytes {
-    rows.iter().map(i64::to_string).collect::<Vec<_>>().join(" ").into()
+/// The rows of a range, as the object that holds them. Those of a seal come with the place that their values were read from.
+fn object_of(rows: &[i64], read_from: Option<&TableSpec>) -> Bytes {
+    let place = read_from.map(place_of);
+    place.into_iter().chain(rows.iter().map(i64::to_string)).collect::<Vec<_>>().join(" ").into()
+}
+
+/// Where the spec has the value of the column.
+pub(super) fn place_of(spec: &TableSpec) -> String {
+    spec.columns[0].path.to_string()
+}
+
+/// Where the values of an object's rows were read, if they are of one seal.
+pub(super) fn read_from(object: &Bytes) -> Option<&str> {
+    let text = std::str::from_utf8(object).unwrap_or_default();
+    text.split(' ').find(|word| word.starts_with('v'))
 }
 
 pub(super) fn rows_of(object: &Bytes) -> Vec<i64> {
@@ -58,7 +72,7 @@ pub(super) struct Env {
 impl Env {
     pub(super) fn new(world: Arc<Mutex<World>>) -> Self {
         let store = Arc::new(SimStore(world.clone()));
-        Self { world, store, schema: Arc::new(TableSchema::new(&spec())) }
+        Self { world, store, schema: Arc::new(TableSchema::new(&spec(0))) }
     }
 
     pub(super) fn first_start(&self) -> Commit {
@@ -138,11 +152,17 @@ impl Env {
         }
     }
 
-    async fn upload(&self, partition: i32, range: (i64, i64), rows: &[i64]) -> Result<Arc<SegmentMeta>> {
+    async fn upload(
+        &self,
+        partition: i32,
+        range: (i64, i64),
+        rows: &[i64],
+        read_from: Option<&TableSpec>,
+    ) -> Result<Arc<SegmentMeta>> {
         let id = self.world.lock().id();
         let mut meta = segment_meta(&self.schema, id, partition, range);
         meta.rows = rows.len() as u64;
-        let put = self.store.put(&meta.location(&root()), object_of(rows).into()).await;
+        let put = self.store.put(&meta.location(&root()), object_of(rows, read_from).into()).await;
         put.map(|_| Arc::new(meta)).map_err(|error| SegmentError::store("upload", error))
     }
 }
@@ -151,17 +171,27 @@ impl Env {
 pub(super) async fn node(env: Env) {
     let log = env.open().await;
     let mut collector = Collector::default();
+    // What its decoders were made with: it follows the log some time later.
+    let mut reads = log.snapshot();
     loop {
-        let done = match env.draw(16) {
-            0..3 => seal(&env, &log).await,
-            3..8 => seal_several(&env, &log).await,
+        if env.draw(4) == 0 {
+            reads = log.snapshot();
+        }
+        let done = match env.draw(17) {
+            0..3 => seal(&env, &log, &reads).await,
+            3..8 => seal_several(&env, &log, &reads).await,
             8..11 => compact(&env, &log).await,
             11 => expire(&env, &log).await,
             12 | 13 => collect(&env, &log, &mut collector).await,
+            14 => respecify(&env, &log).await,
             _ => log.refresh().await.map(|_| ()),
         };
         match done {
             Ok(()) | Err(SegmentError::Fenced { .. } | SegmentError::Conflict { .. }) => {}
+            Err(SegmentError::SpecChanged { .. }) => {
+                env.world.lock().outdated += 1;
+                reads = log.snapshot();
+            }
             Err(error) if error.is_transient() => {}
             Err(error) => env.violated(format!("a node met {error}")),
         }
@@ -170,7 +200,7 @@ pub(super) async fn node(env: Env) {
 }
 
 /// Follows the sealer of `ingest`, decision by decision.
-async fn seal(env: &Env, log: &TableLog) -> Result<()> {
+async fn seal(env: &Env, log: &TableLog, reads: &LogSnapshot) -> Result<()> {
     let partition = env.draw(PARTITIONS as usize) as i32;
     let from = log.snapshot().committed(partition).unwrap_or_default();
     let to = from + 1 + env.draw(8) as i64;
@@ -179,7 +209,7 @@ async fn seal(env: &Env, log: &TableLog) -> Result<()> {
         let is_good = |prepared: &(i64, Commit)| !is_upload_too_old(prepared.0, env.now_ms());
         let (began_at_ms, commit) = match prepared.filter(is_good) {
             Some(prepared) => prepared,
-            None => (env.now_ms(), prepare(env, partition, (from, to)).await?),
+            None => (env.now_ms(), prepare(env, log, reads, partition, (from, to)).await?),
         };
         // A while may pass between the decision and the commit.
         let turns = env.draw(3);
@@ -192,28 +222,38 @@ async fn seal(env: &Env, log: &TableLog) -> Result<()> {
     }
 }
 
-/// The commit of a range, with its rows uploaded.
-async fn prepare(env: &Env, partition: i32, (from, to): (i64, i64)) -> Result<Commit> {
+/// The commit of a range, with its rows uploaded, as they are read with the spec of `reads`.
+async fn prepare(
+    env: &Env,
+    log: &TableLog,
+    reads: &LogSnapshot,
+    partition: i32,
+    (from, to): (i64, i64),
+) -> Result<Commit> {
+    let schema = match env.has(Bug::ReadWithIsForgotten) {
+        true => log.snapshot().schema.clone(),
+        false => reads.schema.clone(),
+    };
     let mut rows: Vec<i64> = (from..to).filter(|offset| has_row(partition, *offset)).collect();
     if env.has(Bug::RowsTakenForNone) && rows.len() == 1 {
         rows.clear();
     }
     if rows.is_empty() {
-        return Ok(env.commit(Change::Offsets { epoch: 0, partition, from, to }));
+        return Ok(env.commit(Change::Offsets { epoch: 0, schema, partition, from, to }));
     }
-    let (meta, schema) = (env.upload(partition, (from, to), &rows).await?, env.schema.clone());
+    let meta = env.upload(partition, (from, to), &rows, Some(&reads.spec)).await?;
     Ok(env.commit(Change::Segment { epoch: 0, meta, schema }))
 }
 
 /// Several seals that are ready at once, of any partitions: they share entries. Now and then one is given up in the middle of
 /// anything, be it at work for the others.
-async fn seal_several(env: &Env, log: &TableLog) -> Result<()> {
+async fn seal_several(env: &Env, log: &TableLog, reads: &LogSnapshot) -> Result<()> {
     let mut commits = Vec::new();
     for partition in 0..PARTITIONS {
         let mut from = log.snapshot().committed(partition).unwrap_or_default();
         for _ in 0..env.draw(3) {
             let to = from + 1 + env.draw(8) as i64;
-            commits.push(prepare(env, partition, (from, to)).await?);
+            commits.push(prepare(env, log, reads, partition, (from, to)).await?);
             from = to;
         }
     }
@@ -251,13 +291,18 @@ async fn compact(env: &Env, log: &TableLog) -> Result<()> {
     if env.has(Bug::CompactionDoublesARow) {
         rows.push(rows[0]);
     }
-    let mut meta = env.upload(first.partition, (first.from, last.to), &rows).await?;
+    let mut meta = env.upload(first.partition, (first.from, last.to), &rows, None).await?;
     Arc::make_mut(&mut meta).rows = count;
     let old = job.segments.iter().map(|segment| segment.id).collect();
     let change = Change::Compact { epoch: job.epoch, old, meta, schema: env.schema.clone() };
     env.insist(log, &env.commit(change)).await?;
     env.world.lock().compactions += 1;
     Ok(())
+}
+
+async fn respecify(env: &Env, log: &TableLog) -> Result<()> {
+    let spec = Arc::new(spec(env.draw(4)));
+    log.commit(&env.commit(Change::SetSpec { spec })).await.map(|_| ())
 }
 
 async fn expire(env: &Env, log: &TableLog) -> Result<()> {

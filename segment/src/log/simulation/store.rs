@@ -77,6 +77,8 @@ pub(super) struct World {
     pub(super) acknowledged: Vec<Ulid>,
     pub(super) refused: Vec<Ulid>,
     pub(super) compactions: u64,
+    /// Seals that were told that the spec has changed.
+    pub(super) outdated: u64,
     pub(super) faults: u64,
     random: u64,
     objects: InMemory,
@@ -97,6 +99,7 @@ impl World {
             acknowledged: Vec::new(),
             refused: Vec::new(),
             compactions: 0,
+            outdated: 0,
             faults: 0,
             random: seed,
             objects: InMemory::new(),

@@ -2,7 +2,6 @@
 
 use super::super::testing::{FaultRates, FaultStore, PutFault};
 use super::*;
-use crate::log::Conflict;
 
 fn ids(log: &TableLog) -> Vec<Ulid> {
     log.snapshot().segments.iter().map(|segment| segment.id).collect()
@@ -26,14 +25,6 @@ async fn three() -> (Arc<dyn ObjectStore>, TableLog) {
         log.commit(&segment(0, from, to)).await.unwrap();
     }
     (store, log)
-}
-
-fn assert_conflict<T>(result: Result<T, SegmentError>, expected: Conflict) {
-    match result {
-        Err(SegmentError::Conflict { conflict, .. }) => assert_eq!(conflict, expected),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was committed"),
-    }
 }
 
 #[tokio::test]

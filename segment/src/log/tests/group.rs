@@ -155,12 +155,12 @@ async fn what_cannot_be_combined_stays_alone_and_in_its_place() {
         segment(2, 0, 10),
         segment(3, 0, 10),
         commit(Change::SetSpec { spec: Arc::new(wider.clone()) }),
-        segment(4, 0, 10),
-        segment(5, 0, 10),
+        segment_of(&wider, 0, 4, 0, 10),
+        segment_of(&wider, 0, 5, 0, 10),
         commit(Change::Expire { segments: vec![old] }),
         recreated(0, &[(0, 0)]),
         segment_in(0, 6, 0, 10),
-        segment_in(1, 0, 0, 10),
+        segment_of(&wider, 1, 0, 0, 10),
     ];
     let version = log.snapshot().version;
     let outcomes = together(&log, &commits).await;
@@ -179,7 +179,7 @@ async fn what_cannot_be_combined_stays_alone_and_in_its_place() {
     assert_reopens(&store, &log).await;
 
     // A drop is the last that anybody hears of the table.
-    let last = [segment_in(1, 0, 10, 20), commit(Change::Drop), segment_in(1, 0, 20, 30)];
+    let last = [segment_of(&wider, 1, 0, 10, 20), commit(Change::Drop), segment_of(&wider, 1, 0, 20, 30)];
     let outcomes = together(&log, &last).await;
     assert!(outcomes[0].is_ok() && outcomes[1].is_ok(), "{outcomes:?}");
     assert!(matches!(outcomes[2], Err(SegmentError::NoSuchTable(_))));

@@ -136,10 +136,9 @@ async fn a_spec_changes_only_as_its_segments_allow() {
     assert_refused(log.set_spec(&other).await, "reads topic orders");
 
     let wider = spec_with(&format!("{id}, {city}, {{name: x, type: INT}}"));
-    let old_schema_segment = segment(0, 10, 20); // sealed before, committed after the change
     let version = log.set_spec(&wider).await.unwrap().version;
     assert_eq!(log.set_spec(&wider).await.unwrap().version, version, "it is in force already");
-    log.commit(&old_schema_segment).await.unwrap();
+    log.commit(&segment_of(&wider, 0, 0, 10, 20)).await.unwrap();
     let snapshot = log.snapshot();
     assert_eq!(*snapshot.spec, wider);
     assert_eq!(snapshot.segments.len(), 2);
@@ -281,13 +280,20 @@ async fn a_segment_is_replaced_by_one_with_the_same_rows() {
     let version = seen.version;
     assert_eq!(log.replace(old.id, new.clone(), schema.clone()).await.unwrap().version, version, "once");
     let late = meta(&spec(), 0, 0, 10);
-    assert_refused(log.replace(old.id, late, schema.clone()).await, "not in the table any more");
+    assert_conflict(
+        log.replace(old.id, late.clone(), schema.clone()).await,
+        Conflict::Replaced { segment: old.id, by: new.id },
+    );
+    let never = Conflict::Gone { segment: late.id };
+    assert_conflict(log.replace(late.id, meta(&spec(), 0, 20, 30), schema.clone()).await, never);
     for other in [meta(&spec(), 0, 0, 9), meta(&spec(), 0, 1, 10), meta(&spec(), 1, 0, 10)] {
         assert_refused(log.replace(new.id, other, schema.clone()).await, "does not hold the same rows");
     }
     let fewer = SegmentMeta { rows: 9, ..(*meta(&spec(), 0, 0, 10)).clone() };
-    assert_refused(log.replace(new.id, Arc::new(fewer), schema).await, "does not hold the same rows");
+    assert_refused(log.replace(new.id, Arc::new(fewer), schema.clone()).await, "does not hold the same rows");
     assert_eq!(log.snapshot().version, version);
+    log.expire_segments(vec![new.id]).await.unwrap();
+    assert_conflict(log.replace(new.id, late, schema).await, Conflict::Expired { segment: new.id });
 }
 
 #[tokio::test]

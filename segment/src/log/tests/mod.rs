@@ -11,6 +11,7 @@ use ulid::Ulid;
 
 use super::testing::segment_meta;
 use super::{Change, Commit, GapReason, LogSnapshot, Place, TableLog};
+use super::{Change, Commit, Conflict, GapReason, LogSnapshot, TableLog};
 use crate::SegmentError;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
@@ -23,6 +24,7 @@ mod history;
 mod places;
 mod race;
 mod removed;
+mod respecified;
 
 const AT_MS: i64 = 1_700_000_000_000;
 
@@ -55,9 +57,14 @@ fn commit(change: Change) -> Commit {
     Commit { id: Ulid::new(), at_ms: AT_MS, change }
 }
 
+/// A segment whose rows were read with `spec`.
+fn segment_of(spec: &TableSpec, epoch: u32, partition: i32, from: i64, to: i64) -> Commit {
+    let schema = Arc::new(TableSchema::new(spec));
+    commit(Change::Segment { epoch, meta: meta(spec, partition, from, to), schema })
+}
+
 fn segment_in(epoch: u32, partition: i32, from: i64, to: i64) -> Commit {
-    let schema = Arc::new(TableSchema::new(&spec()));
-    commit(Change::Segment { epoch, meta: meta(&spec(), partition, from, to), schema })
+    segment_of(&spec(), epoch, partition, from, to)
 }
 
 fn segment(partition: i32, from: i64, to: i64) -> Commit {
@@ -65,7 +72,8 @@ fn segment(partition: i32, from: i64, to: i64) -> Commit {
 }
 
 fn offsets(partition: i32, from: i64, to: i64) -> Commit {
-    commit(Change::Offsets { epoch: 0, partition, from, to })
+    let schema = Arc::new(TableSchema::new(&spec()));
+    commit(Change::Offsets { epoch: 0, schema, partition, from, to })
 }
 
 fn gap(partition: i32, from: i64, to: i64, reason: GapReason) -> Commit {
@@ -121,6 +129,14 @@ fn assert_refused<T>(result: Result<T, SegmentError>, word: &str) {
         Err(SegmentError::Refused(message)) => assert!(message.contains(word), "{message}"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it was accepted"),
+    }
+}
+
+fn assert_conflict<T>(result: Result<T, SegmentError>, expected: Conflict) {
+    match result {
+        Err(SegmentError::Conflict { conflict, .. }) => assert_eq!(conflict, expected),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was committed"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::now_ms;
-use crate::log::{Conflict, Standing};
+use crate::log::Standing;
 
 #[tokio::test]
 async fn a_checkpoint_remembers_what_was_removed() {

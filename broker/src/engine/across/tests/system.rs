@@ -3,6 +3,7 @@
 use headwater_segment::live::PartitionStage;
 use headwater_segment::mutable::DeadLetter;
 use headwater_segment::sealed::{dead_letters_path, encode_dead_letters};
+use headwater_segment::tasks::{TaskKind, TaskSubject};
 
 use super::*;
 
@@ -80,6 +81,31 @@ async fn queries_are_those_of_all_nodes() {
         ask(&broker, queries).await.unwrap(),
         ["SELECT 7|finished|data-1", "SELECT 8|finished|broker"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_those_of_all_nodes() {
+    let (_store, broker, nodes) = shared_out().await;
+    let subject = |what: &str, total| TaskSubject { what: what.into(), unit: "segments", total };
+    let tasks = nodes[0].table.tasks();
+    let running = tasks.begin(TaskKind::Compaction, subject("partition 0", Some(4)));
+    running.advance(3);
+    let waiting = nodes[1].table.tasks().enqueue(TaskKind::IndexRebuild, subject("partition 1", None));
+    waiting.retry_in(Duration::from_secs(3600), &"no such object");
+    tasks.begin(TaskKind::Retention, subject("old rows", Some(1))).done(None);
+    let all = "SELECT table_name, kind, subject, state, done, total, unit, last_error, ended_at IS NULL, \
+               next_attempt_at > now(), started_at <= now(), node FROM system.tasks";
+    let expected = [
+        "sales|compaction|partition 0|running|3|4|segments|NULL|true|NULL|true|data-0",
+        "sales|index_rebuild|partition 1|waiting|0|NULL|segments|no such object|true|true|true|data-1",
+        "sales|retention|old rows|done|0|1|segments|NULL|false|NULL|true|data-0",
+    ];
+    assert_eq!(ask(&broker, all).await.unwrap(), expected);
+    let data = clustered(&nodes[1].table, Fixed::new(&nodes.iter().collect::<Vec<_>>(), "data-1"));
+    assert_eq!(ask(&data, all).await.unwrap(), expected);
+    drop(running);
+    let stopped = "SELECT count(*) FROM system.tasks WHERE state = 'stopped' AND ended_at >= started_at";
+    assert_eq!(ask(&broker, stopped).await.unwrap(), ["1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ impl Standby {
     /// The other node commits everything below `to`.
     async fn others_commit(&self, to: i64) {
         let log = TableLog::open(self.live.store().clone(), self.live.root().clone()).await.unwrap().unwrap();
-        let change = Change::Offsets { epoch: 0, partition: 0, from: 0, to };
+        let change = Change::Offsets { epoch: 0, schema: self.live.schema(), partition: 0, from: 0, to };
         log.commit(&Commit { id: Ulid::new(), at_ms: 0, change }).await.unwrap();
     }
 
