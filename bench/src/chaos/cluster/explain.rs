@@ -12,6 +12,9 @@ pub(super) fn explain(step: &str, kind: &str, replication: u8) -> Option<&'stati
     if step == "start" {
         return Some("the cluster is not complete yet");
     }
+    if step == "new table" && kind.contains("unknown_table") {
+        return Some("a broker hears of a table that another one created a moment later");
+    }
     let is_late = kind.contains("deadline") || kind == "timeout";
     let is_unavailable = kind.contains("segment_unavailable");
     if !is_late && !is_unavailable {
@@ -50,6 +53,8 @@ mod tests {
             assert!(explain(step, LATE, 1).is_some() && explain(step, LATE, 2).is_none(), "{step}");
         }
         assert!(explain("kill all replicas", "status 503 segment_unavailable", 3).is_some());
+        let unknown = "status 400 unknown_table";
+        assert!(explain("new table", unknown, 2).is_some() && explain("node leaves", unknown, 2).is_none());
         assert!(explain("node joins", LATE, 1).is_none() && explain("restart Kafka", LATE, 1).is_none());
     }
 
