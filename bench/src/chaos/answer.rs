@@ -127,21 +127,27 @@ impl Answer {
         question: Question,
         process: u32,
     ) -> Result<Self, String> {
-        let cut = &document["cut"][table];
-        let log_version = whole(&cut["log_version"])?;
-        let offsets = cut["offsets"].as_object().ok_or("the answer has no cut with offsets")?;
-        let offset = |(partition, offset): (&String, &Value)| {
-            let partition = partition.parse().map_err(|_| format!("{partition:?} is not a partition"))?;
-            Ok((partition, offset.as_i64().ok_or_else(|| format!("{offset} is not an offset"))?))
-        };
-        let cut = offsets.iter().map(offset).collect::<Result<Cut, String>>()?;
+        let (log_version, cut) = read_cut(document, table)?;
         let rows = document["rows"].as_array().ok_or("the answer has no rows")?;
         let content = AnswerContent::read(rows, question)?;
         Ok(Self { process, question, log_version, cut, content })
     }
 }
 
-fn totals(row: &Value) -> Result<Totals, String> {
+/// Log version and offsets of the cut that a document claims to be for.
+pub(crate) fn read_cut(document: &Value, table: &str) -> Result<(u64, Cut), String> {
+    let cut = &document["cut"][table];
+    let log_version = whole(&cut["log_version"])?;
+    let offsets = cut["offsets"].as_object().ok_or("the answer has no cut with offsets")?;
+    let offset = |(partition, offset): (&String, &Value)| {
+        let partition = partition.parse().map_err(|_| format!("{partition:?} is not a partition"))?;
+        Ok((partition, offset.as_i64().ok_or_else(|| format!("{offset} is not an offset"))?))
+    };
+    Ok((log_version, offsets.iter().map(offset).collect::<Result<Cut, String>>()?))
+}
+
+/// The first two values of a row.
+pub(crate) fn totals(row: &Value) -> Result<Totals, String> {
     Ok(Totals { rows: whole(&row[0])?, id_sum: whole(&row[1])? })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use headwater_segment::log::{TableLog, table_root};
+use headwater_segment::log::{LogSnapshot, TableLog, table_root};
 use headwater_server::store::Store;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -146,16 +146,24 @@ impl Closing<'_> {
         self.check_log(watched, store).await
     }
 
-    async fn check_log(&self, watched: &Watched, store: &Store) -> error::Result<Sealed> {
-        let root = table_root(&store.root, &watched.table);
-        let what = || format!("read the log of {}", watched.table);
-        let log =
-            TableLog::open(store.objects.clone(), root.clone()).await.map_err(ChaosError::at(what()))?;
-        let Some(log) = log else { return Err(ChaosError::new(what(), "it is not there")) };
+    /// Checks that the sealed ranges of a table tile its offsets. Returns the newest version of its log.
+    pub(crate) async fn check_tiling(&self, table: &str, store: &Store) -> error::Result<Arc<LogSnapshot>> {
+        let what = || format!("read the log of {table}");
+        let log = TableLog::open(store.objects.clone(), table_root(&store.root, table)).await;
+        let Some(log) = log.map_err(ChaosError::at(what()))? else {
+            return Err(ChaosError::new(what(), "it is not there"));
+        };
         let snapshot = log.snapshot();
         for fault in snapshot.check_tiling() {
-            self.ledger.violation(format!("{}: tiling: {fault}", watched.table));
+            self.ledger.violation(format!("{table}: tiling: {fault}"));
         }
+        Ok(snapshot)
+    }
+
+    async fn check_log(&self, watched: &Watched, store: &Store) -> error::Result<Sealed> {
+        let root = table_root(&store.root, &watched.table);
+        let what = || format!("list the objects of {}", watched.table);
+        let snapshot = self.check_tiling(&watched.table, store).await?;
         let wanted = watched.model.lock().delivered_ends();
         let rows = watched.rows();
         let committed: Cut =

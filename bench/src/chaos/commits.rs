@@ -1,10 +1,13 @@
-//! Watches a table's log in the store for new entries: when the harness strikes, and how close it came.
+//! Watches a table's log in the store for new entries: when the harness strikes, how close it came, and how often segments
+//! were merged beside all that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -13,6 +16,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct Commit {
     pub(crate) version: u64,
     pub(crate) seen: Instant,
+    /// Entries so far that merged segments.
+    pub(crate) merges: u64,
 }
 
 /// A watch on one table's log.
@@ -26,14 +31,15 @@ impl Commits {
     pub(crate) fn watch(store: Arc<dyn ObjectStore>, table_root: Path, every: Duration) -> Self {
         let (sender, newest) = watch::channel(None);
         let task = tokio::spawn(async move {
-            let mut version = 0;
+            let (mut version, mut merges) = (0, 0);
             loop {
-                if store.head(&entry(&table_root, version)).await.is_ok() {
-                    sender.send_replace(Some(Commit { version, seen: Instant::now() }));
-                    version += 1;
-                } else {
+                let Some(text) = read(store.as_ref(), &entry(&table_root, version)).await else {
                     tokio::time::sleep(every).await;
-                }
+                    continue;
+                };
+                merges += u64::from(is_merge(&text));
+                sender.send_replace(Some(Commit { version, seen: Instant::now(), merges }));
+                version += 1;
             }
         });
         Self { newest, task }
@@ -59,6 +65,17 @@ impl Drop for Commits {
     }
 }
 
+async fn read(store: &dyn ObjectStore, entry: &Path) -> Option<Bytes> {
+    store.get(entry).await.ok()?.bytes().await.ok()
+}
+
+/// Whether the entry replaces segments by others that hold the same rows.
+fn is_merge(entry: &[u8]) -> bool {
+    let actions = entry.split(|byte| *byte == b'\n');
+    let mut actions = actions.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    actions.any(|action| action["remove"]["dataChange"] == Value::Bool(false))
+}
+
 fn entry(table_root: &Path, version: u64) -> Path {
     Path::from(format!("{table_root}/_delta_log/{version:020}.json"))
 }
@@ -79,6 +96,12 @@ mod tests {
         assert_eq!(commits.next(Duration::from_secs(5)).await.unwrap().version, 0);
         store.put(&entry(&root, 1), "{}".into()).await.unwrap();
         assert_eq!(commits.next(Duration::from_secs(5)).await.unwrap().version, 1);
-        assert_eq!(commits.newest().unwrap().version, 1);
+        let merge = "{\"commitInfo\":{}}\n{\"remove\":{\"path\":\"a\",\"dataChange\":false}}\n";
+        store.put(&entry(&root, 2), merge.into()).await.unwrap();
+        assert_eq!(commits.next(Duration::from_secs(5)).await.unwrap().merges, 1);
+        let expiry = "{\"remove\":{\"path\":\"a\",\"dataChange\":true}}";
+        store.put(&entry(&root, 3), expiry.into()).await.unwrap();
+        assert_eq!(commits.next(Duration::from_secs(5)).await.unwrap().merges, 1);
+        assert_eq!(commits.newest().unwrap().version, 3);
     }
 }

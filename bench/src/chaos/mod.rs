@@ -8,14 +8,16 @@
 //!
 //! Exit code: 0 all is well, 1 a violation, 2 the harness could not do its work.
 //!
-//! Not here: a stopped Kafka, a failing store, a network that loses or delays. Nothing here waits for a compaction: the
-//! tables' small segments are merged and deleted beside everything else, at the server's own pace.
+//! A cluster's nodes are also cut off from each other and from an S3 store, the store fails, delays and stays away, and
+//! Kafka is restarted; one process is spared that. Nothing here waits for a compaction: the tables' small segments are
+//! merged and deleted beside everything else, at the server's own pace.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use self::cluster::Card;
 use self::error::ChaosError;
 use self::report::line;
 use self::stage::Stage;
@@ -28,6 +30,7 @@ mod cluster;
 mod commits;
 mod compacted;
 mod error;
+mod kafka_script;
 mod model;
 mod nemesis;
 mod plan;
@@ -37,7 +40,11 @@ mod report;
 mod single;
 mod stage;
 mod store_test;
+mod timeline;
 mod topic;
+
+/// The store option that names an S3 server.
+const STORE_ENDPOINT: &str = "aws_endpoint";
 
 /// Arguments of `headwater-bench chaos`.
 #[derive(Clone, Debug, Args)]
@@ -48,9 +55,19 @@ pub(crate) struct Arguments {
     /// Kills. A run takes about four seconds a kill; a cluster, in which more is done, about half a minute.
     #[arg(long, value_name = "K", default_value_t = 50)]
     kills: u64,
+    /// Goes on until so many minutes are over, however many kills that makes. For a cluster.
+    #[arg(long, value_name = "N", conflicts_with = "kills", value_parser = clap::value_parser!(u64).range(1..=1440))]
+    minutes: Option<u64>,
+    /// What is done to a cluster, nothing else. Default: everything that can be done.
+    #[arg(long, value_name = "STEP,...", value_enum, value_delimiter = ',')]
+    only: Vec<Card>,
     /// A Kafka in which topics may be created and deleted.
     #[arg(long, value_name = "HOST:PORT")]
     kafka: String,
+    /// Script that stops that Kafka with `down` and starts it with `up`, such as deploy/kafka.sh. Without it Kafka is never
+    /// restarted.
+    #[arg(long, value_name = "PATH")]
+    kafka_script: Option<PathBuf>,
     /// The server, as built for release.
     #[arg(long, value_name = "PATH")]
     binary: PathBuf,
@@ -63,7 +80,8 @@ pub(crate) struct Arguments {
     /// Data nodes that hold each partition and each segment, in a cluster.
     #[arg(long, value_name = "R", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
     replication: u8,
-    /// Store of the server. Default: a directory inside --dir.
+    /// Store of the server. Default: a directory inside --dir. On S3, with the store option aws_endpoint, a cluster's nodes
+    /// reach it through the harness, which lets requests fail.
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Option of the store by its object_store name; may be repeated.
@@ -89,6 +107,13 @@ fn parse_option(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 impl Arguments {
+    /// The S3 server that the nodes of a cluster may be kept from.
+    fn store_endpoint(&self) -> Option<String> {
+        self.store.as_ref().filter(|store| store.starts_with("s3:"))?;
+        let endpoint = self.store_option.iter().find(|(key, _)| key == STORE_ENDPOINT);
+        endpoint.map(|(_, endpoint)| endpoint.clone())
+    }
+
     /// The command that does the same again.
     fn reproduce(&self) -> String {
         let store = self.store.as_ref().map(|store| format!(" --store {store}")).unwrap_or_default();
@@ -100,11 +125,19 @@ impl Arguments {
                 format!(" --data-nodes {nodes} --brokers {} --replication {}", self.brokers, self.replication)
             }
         };
+        let length = match self.minutes {
+            Some(minutes) => format!("--minutes {minutes}"),
+            None => format!("--kills {}", self.kills),
+        };
+        let script = self.kafka_script.as_ref();
+        let script = script.map(|path| format!(" --kafka-script {}", path.display())).unwrap_or_default();
+        let only: Vec<_> = self.only.iter().filter_map(ValueEnum::to_possible_value).collect();
+        let only: Vec<_> = only.iter().map(|card| card.get_name()).collect();
+        let only = if only.is_empty() { String::new() } else { format!(" --only {}", only.join(",")) };
         format!(
-            "headwater-bench chaos --seed {} --kills {} --kafka {} --binary {}{cluster}{store}{options} --partitions {} \
-             --rate {}",
+            "headwater-bench chaos --seed {} {length} --kafka {}{script} --binary {}{cluster}{only}{store}{options} \
+             --partitions {} --rate {}",
             self.seed,
-            self.kills,
             self.kafka,
             self.binary.display(),
             self.partitions,
@@ -118,6 +151,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = runtime.map_err(ChaosError::at("start the runtime")).and_then(|runtime| {
         runtime.block_on(async {
+            if arguments.minutes.is_some() && arguments.data_nodes == 0 {
+                return Err(ChaosError::new("--minutes", "it is for a cluster; set --data-nodes, too"));
+            }
             let stage = Stage::prepare(arguments.clone()).await?;
             match arguments.data_nodes {
                 0 => Box::pin(single::run(&stage)).await,

@@ -226,7 +226,8 @@ impl Model {
         cut.iter().map(|(partition, end)| Some((*partition, self.partition(*partition, *end)?))).collect()
     }
 
-    fn partition(&self, partition: i32, end: i64) -> Option<Totals> {
+    /// Totals of a partition's rows below `end`; `None` if some of it is not certain yet.
+    pub(crate) fn partition(&self, partition: i32, end: i64) -> Option<Totals> {
         self.partition_by_class(partition, end).map(sum)
     }
 

@@ -4,7 +4,10 @@
 //! its way, which is what the model needs to settle. Transactions stay open over several rounds while plain messages
 //! go on behind them, so the end of what is committed stands still and jumps.
 //!
-//! A message whose fate stays unknown makes the run void (an error), not wrong: the broker is not under test.
+//! All messages of a round bear the time at which it began, so that times grow with offsets.
+//!
+//! Kafka may be away for a while: messages and the ends of transactions wait for it. A message whose fate stays unknown
+//! makes the run void (an error), not wrong: the broker is not under test.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
@@ -14,16 +17,22 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
 use tokio::runtime::Handle;
 
 use super::error::{ChaosError, Result};
 use super::model::{Content, Model};
+use super::timeline::Timeline;
 use super::topic::client;
 
 const ROUND: Duration = Duration::from_millis(20);
 const ROUNDS_PER_S: u32 = 50;
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Transactions outlive a Kafka that is away for so long.
+const KAFKA_AWAY_MAX_MS: &str = "300000";
+/// How long the end of a transaction is tried for.
+const TRANSACTION_INSIST: Duration = Duration::from_secs(180);
 /// Longer than the tables' `seal.age_max`.
 const SEALED_BY_AGE: Duration = Duration::from_millis(3500);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(20);
@@ -49,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) partitions: AtomicI32,
     /// Events acknowledged and committed or not; the last id.
     pub(crate) last_id: AtomicU32,
+    /// What was acknowledged when.
+    pub(crate) timeline: Mutex<Timeline>,
     stop: AtomicBool,
 }
 
@@ -76,6 +87,7 @@ impl EventProducer {
             model: Arc::default(),
             partitions: AtomicI32::new(partitions),
             last_id: AtomicU32::new(0),
+            timeline: Mutex::default(),
             stop: AtomicBool::new(false),
         });
         let work = Work::connect(kafka, topic, seed, shared.clone())?;
@@ -123,6 +135,8 @@ struct Work {
     shared: Arc<Shared>,
     known_partitions: i32,
     next_partition: i32,
+    /// When the round began, in milliseconds since the epoch.
+    round_ms: i64,
     transactions: u64,
     written: Written,
 }
@@ -138,6 +152,7 @@ impl Work {
         for number in 0..TRANSACTIONAL {
             let mut config = config.clone();
             config.set("transactional.id", format!("{topic}-{number}"));
+            config.set("transaction.timeout.ms", KAFKA_AWAY_MAX_MS);
             let producer: FutureProducer = config.create().map_err(failed())?;
             producer.init_transactions(TRANSACTION_TIMEOUT).map_err(ChaosError::at("init transactions"))?;
             transactional.push((producer, None));
@@ -151,6 +166,7 @@ impl Work {
             known_partitions: shared.partitions.load(Ordering::SeqCst),
             shared,
             next_partition: 0,
+            round_ms: 0,
             transactions: 0,
             written: Written::default(),
         })
@@ -186,6 +202,8 @@ impl Work {
 
     fn round(&mut self, messages: u32) -> Result<()> {
         self.learn_partitions()?;
+        self.round_ms = now_ms().max(self.round_ms);
+        self.shared.timeline.lock().mark(self.round_ms);
         let mut sent = Vec::new();
         for index in 0..self.transactional.len() {
             if self.transactional[index].1.is_none() && self.random.random_bool(0.08) {
@@ -197,7 +215,7 @@ impl Work {
             let through = self.random.random_range(0..3 * self.transactional.len());
             let through = Some(through)
                 .filter(|index| self.transactional.get(*index).is_some_and(|open| open.1.is_some()));
-            sent.push(self.send(through)?);
+            sent.extend(self.send(through)?);
         }
         self.acknowledge(sent)?;
         for index in 0..self.transactional.len() {
@@ -233,8 +251,8 @@ impl Work {
         Ok(())
     }
 
-    /// Sends the next message, through a transactional producer or the plain one.
-    fn send(&mut self, through: Option<usize>) -> Result<Sent> {
+    /// Sends the next message, through a transactional producer or the plain one. `None`: its transaction takes no more.
+    fn send(&mut self, through: Option<usize>) -> Result<Option<Sent>> {
         self.next_partition = (self.next_partition + 1) % self.known_partitions;
         let (content, payload) = match self.random.random_range(0..1000) {
             0..3 => (Content::Tombstone, None),
@@ -251,6 +269,7 @@ impl Work {
         };
         let key = self.random.random_range(0..1000u32).to_string();
         let record = FutureRecord::to(&self.topic).partition(self.next_partition).key(&key);
+        let record = record.timestamp(self.round_ms);
         let record = match &payload {
             Some(payload) => record.payload(payload),
             None => record,
@@ -261,9 +280,24 @@ impl Work {
             }
             None => (&self.plain, None),
         };
-        let delivery =
-            producer.send_result(record).map_err(|(error, _)| ChaosError::new("send an event", error))?;
-        Ok(Sent { content, transaction, delivery })
+        let sent = producer.send_result(record).map_err(|(error, _)| error);
+        match (sent, transaction) {
+            (Ok(delivery), _) => Ok(Some(Sent { content, transaction, delivery })),
+            (Err(_), Some(number)) => {
+                self.give_up(number);
+                Ok(None)
+            }
+            (Err(error), None) => Err(ChaosError::new("send an event", error)),
+        }
+    }
+
+    /// Kafka has ended a transaction that took too long, as it does after a long stop. What of it was not acknowledged may
+    /// be written or not: it is aborted in any case, so that nobody ever reads it.
+    fn give_up(&mut self, number: u64) {
+        let open = self.transactional.iter_mut().filter_map(|(_, open)| open.as_mut());
+        for transaction in open.filter(|transaction| transaction.number == number) {
+            (transaction.commits, transaction.rounds_left) = (false, 0);
+        }
     }
 
     fn acknowledge(&mut self, sent: Vec<Sent>) -> Result<()> {
@@ -271,13 +305,17 @@ impl Work {
         for sent in sent {
             let delivery =
                 self.runtime.block_on(sent.delivery).map_err(ChaosError::at("deliver an event"))?;
-            let delivery = delivery.map_err(|(error, _)| ChaosError::new("deliver an event", error))?;
-            acknowledged.push((delivery, sent.content, sent.transaction));
+            match (delivery, sent.transaction) {
+                (Ok(delivery), _) => acknowledged.push((delivery, sent.content, sent.transaction)),
+                (Err(_), Some(number)) => self.give_up(number),
+                (Err((error, _)), None) => return Err(ChaosError::new("deliver an event", error)),
+            }
         }
         self.written.messages += acknowledged.len() as u64;
-        let mut model = self.shared.model.lock();
+        let (mut model, mut timeline) = (self.shared.model.lock(), self.shared.timeline.lock());
         for (delivery, content, transaction) in acknowledged {
             model.acknowledge(delivery.partition, delivery.offset, content, transaction);
+            timeline.acknowledge(delivery.partition, delivery.offset);
         }
         Ok(())
     }
@@ -294,16 +332,32 @@ impl Work {
     fn end_transaction(&mut self, index: usize) -> Result<()> {
         let (producer, open) = &mut self.transactional[index];
         let Some(transaction) = open.take() else { return Ok(()) };
-        if transaction.commits {
-            producer
-                .commit_transaction(TRANSACTION_TIMEOUT)
-                .map_err(ChaosError::at("commit a transaction"))?;
+        let committed = transaction.commits
+            && insist(|| producer.commit_transaction(TRANSACTION_TIMEOUT), "commit a transaction")?;
+        if committed {
             self.written.committed += 1;
         } else {
-            producer.abort_transaction(TRANSACTION_TIMEOUT).map_err(ChaosError::at("abort a transaction"))?;
+            insist(|| producer.abort_transaction(TRANSACTION_TIMEOUT), "abort a transaction")?;
             self.written.aborted += 1;
         }
-        self.shared.model.lock().decide(transaction.number, transaction.commits);
+        self.shared.model.lock().decide(transaction.number, committed);
         Ok(())
     }
+}
+
+/// Repeats what Kafka could not do yet. Returns whether it is done; otherwise the transaction must be aborted.
+fn insist(attempt: impl Fn() -> KafkaResult<()>, what: &str) -> Result<bool> {
+    let give_up = Instant::now() + TRANSACTION_INSIST;
+    loop {
+        match attempt() {
+            Ok(()) => return Ok(true),
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => return Ok(false),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < give_up => {}
+            Err(error) => return Err(ChaosError::new(what, error)),
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    chrono::Utc::now().timestamp_millis()
 }

@@ -27,6 +27,10 @@ use super::topic::Topics;
 
 /// The table of the events.
 pub(crate) const EVENTS: &str = "events";
+/// The same events in a table that keeps them only for a while.
+pub(crate) const AGING: &str = "aging";
+/// For how long: the least that a table may ask for.
+pub(crate) const RETENTION: Duration = Duration::from_secs(60);
 /// Rows per segment of a table over the compacted topic.
 const COMPACTED_ROWS_PER_SEGMENT: u32 = 50;
 /// How long news may take to get around in a cluster, on a busy machine.
@@ -181,10 +185,20 @@ impl Stage {
 
     /// Creates or changes a table. A cluster whose nodes do not know each other yet is asked again.
     pub(crate) async fn apply(&self, at: &Address, table: &str, topic: &str, rows_max: u32) -> Result<()> {
-        let spec = self.spec(table, topic, rows_max);
+        self.apply_spec(at, table, &self.spec(table, topic, rows_max)).await
+    }
+
+    /// Creates the table that keeps events only for a while.
+    pub(crate) async fn apply_aging(&self, at: &Address) -> Result<()> {
+        let mut spec = self.spec(AGING, &self.topic, self.rows_per_segment());
+        spec["retention"] = format!("{}s", RETENTION.as_secs()).into();
+        self.apply_spec(at, AGING, &spec).await
+    }
+
+    async fn apply_spec(&self, at: &Address, table: &str, spec: &Value) -> Result<()> {
         let give_up = Instant::now() + APPLY_WITHIN;
         loop {
-            let error = match self.client.apply(&at.url, table, &spec).await {
+            let error = match self.client.apply(&at.url, table, spec).await {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };

@@ -8,19 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::caller::Caller;
 use super::fleet::Front;
-use super::watch::{Outcome, Watch};
+use super::watch::Outcome;
 use crate::chaos::answer::{Answer, Question, contains};
 use crate::chaos::checker::{Ledger, Watched, diagnose};
-use crate::chaos::client::{AskError, Client, NOT_LISTENING};
 use crate::chaos::model::Cut;
 use crate::chaos::stage::EVENTS;
 
 const CLIENTS: u64 = 4;
-const DEADLINE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(15);
 /// Pause after an error: four clients are no flood.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
@@ -29,8 +27,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 struct Shared {
     ledger: Arc<Ledger>,
-    client: Client,
-    watch: Arc<Watch>,
+    caller: Caller,
     fronts: Arc<[Arc<Front>]>,
     stop: Arc<AtomicBool>,
 }
@@ -43,14 +40,9 @@ pub(crate) struct Askers {
 
 impl Askers {
     /// Begins to ask.
-    pub(crate) fn begin(
-        ledger: Arc<Ledger>,
-        client: Client,
-        watch: Arc<Watch>,
-        fronts: Vec<Arc<Front>>,
-    ) -> Self {
+    pub(crate) fn begin(ledger: Arc<Ledger>, caller: Caller, fronts: Vec<Arc<Front>>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let shared = Shared { ledger, client, watch, fronts: fronts.into(), stop: stop.clone() };
+        let shared = Shared { ledger, caller, fronts: fronts.into(), stop: stop.clone() };
         let tasks = (0..CLIENTS).map(|number| tokio::spawn(ask_on(shared.clone(), number))).collect();
         Self { stop, tasks }
     }
@@ -99,40 +91,20 @@ impl Shared {
         question: Question,
         cuts: &mut BTreeMap<(u32, String), Cut>,
     ) -> bool {
-        let ticket = self.watch.ticket();
-        let before = front.process();
-        let answer = self.client.sql_within(&front.url, &question.sql(&watched.table), DEADLINE).await;
-        let after = front.process();
-        let document = match answer {
-            Ok(document) => document,
-            // A table that was dropped while it was asked about is no error.
-            Err(_) if !self.ledger.watches(watched) => return true,
-            Err(AskError::Connection(kind))
-                if kind == NOT_LISTENING || before.is_none() || before != after =>
-            {
-                self.watch.record(ticket, &Outcome::Away);
-                return false;
-            }
-            Err(error) => {
-                self.watch.record(ticket, &Outcome::Failed(&error));
-                return false;
-            }
-        };
-        if is_partial(&document, &watched.table) {
-            self.watch.record(ticket, &Outcome::Partial);
-            return true;
-        }
-        // Nobody knows which process it was if the broker was started again meanwhile.
-        let process = after.filter(|_| before == after);
-        let answer = match Answer::read(&document, &watched.table, question, process.unwrap_or(0)) {
+        let caller = &self.caller;
+        let sql = question.sql(&watched.table);
+        let is_wanted = || self.ledger.watches(watched);
+        let Some(reply) = caller.ask(front, &watched.table, &sql, is_wanted).await else { return false };
+        let process = reply.process;
+        let answer = match Answer::read(&reply.document, &watched.table, question, process.unwrap_or(0)) {
             Ok(answer) => answer,
             Err(fault) => {
-                let error = AskError::Unreadable(format!("{fault}: {document}"));
-                self.watch.record(ticket, &Outcome::Failed(&error));
+                caller.unreadable(&reply, &fault);
                 return false;
             }
         };
-        self.watch.record(ticket, &Outcome::Answered((watched.table == EVENTS).then_some(&answer.cut)));
+        let cut = (watched.table == EVENTS).then_some(&answer.cut);
+        caller.watch.record(reply.ticket, &Outcome::Answered(cut));
         if let Some(process) = process {
             let key = (process, watched.table.clone());
             let before = cuts.insert(key, answer.cut.clone());
@@ -144,27 +116,8 @@ impl Shared {
             }
         }
         if self.ledger.judge(watched, answer) {
-            diagnose(&self.ledger, &self.client, &front.url, &watched.table).await;
+            diagnose(&self.ledger, &caller.client, &front.url, &watched.table).await;
         }
         true
-    }
-}
-
-fn is_partial(document: &Value, table: &str) -> bool {
-    document["cut"][table]["partial"].as_bool().unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn partial_answers_are_told_by_their_mark() {
-        let answer = |cut: Value| json!({"rows": [[1]], "cut": {"events": cut}});
-        assert!(!is_partial(&answer(json!({"log_version": 7})), "events"));
-        let partial = answer(json!({"log_version": 7, "partial": true, "missing": ["partition 3"]}));
-        assert!(is_partial(&partial, "events") && !is_partial(&partial, "others"));
     }
 }

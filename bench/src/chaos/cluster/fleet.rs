@@ -1,11 +1,19 @@
-//! The nodes of a cluster: who is there, who runs, and where each listens.
+//! The nodes of a cluster: who is there, who runs, where each listens, and what stands between it and the others.
+//!
+//! A node tells the others to reach it through proxies of the harness, and is told to reach an S3 store through one.
+//! Kafka and clients are reached directly.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::gate::{Gate, Isolation};
 use super::ports::Ports;
+use super::store_proxy::StoreProxy;
+use super::tcp_proxy::TcpProxy;
+use super::udp_proxy::{Gates, UdpProxy};
+use super::weather::{Sky, Weather};
 use crate::chaos::Arguments;
 use crate::chaos::error::Result;
 use crate::chaos::process::{Launch, Node, Seat};
@@ -13,6 +21,8 @@ use crate::chaos::stage::Address;
 
 /// The variable that every node is told the secret in.
 const SECRET_VARIABLE: &str = "HEADWATER_CLUSTER_SECRET";
+/// Where a node finds its S3 server; named after the settings of the harness's own store.
+const STORE_ENDPOINT_SETTING: &str = "store.options.aws_endpoint";
 /// How long a node may drain on SIGTERM.
 const TERMINATE_WITHIN: Duration = Duration::from_secs(60);
 /// Nodes of the beginning whose gossip a node is told.
@@ -36,8 +46,17 @@ impl Front {
 pub(crate) struct Member {
     pub(crate) name: String,
     seat: Seat,
+    /// Where other nodes reach its gossip.
     gossip: SocketAddr,
+    /// Where other nodes reach its listener, and where that is.
+    rpc: (SocketAddr, SocketAddr),
+    gate: Gate,
+    store_gate: Gate,
     node: Option<Node>,
+    /// While it runs.
+    rpc_proxy: Option<TcpProxy>,
+    _gossip_proxy: UdpProxy,
+    _store_proxy: Option<StoreProxy>,
     /// For brokers.
     front: Option<Arc<Front>>,
 }
@@ -53,7 +72,14 @@ impl Member {
         self.node.as_mut()
     }
 
+    /// Cuts it off from the other nodes, or lets it back; and the same with the store.
+    pub(crate) fn isolate(&self, isolation: Isolation, from_store: Isolation) {
+        self.gate.set(isolation);
+        self.store_gate.set(from_store);
+    }
+
     fn gone(&mut self) -> Option<Node> {
+        self.rpc_proxy = None;
         if let Some(front) = &self.front {
             front.process.store(0, Ordering::SeqCst);
         }
@@ -91,6 +117,10 @@ pub(crate) struct Fleet {
     launch: Launch,
     cluster: String,
     secret: String,
+    /// Of an S3 store.
+    store_endpoint: Option<String>,
+    sky: Arc<Sky>,
+    gates: Gates,
     ports: Ports,
     seeds: String,
     starts: u32,
@@ -101,11 +131,14 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Starts everybody.
-    pub(crate) fn begin(launch: Launch, arguments: &Arguments, cluster: &str) -> Result<Self> {
+    pub(crate) fn begin(launch: Launch, arguments: &Arguments, cluster: &str, sky: Arc<Sky>) -> Result<Self> {
         let mut fleet = Self {
             cluster: cluster.to_string(),
             secret: format!("the secret of {cluster}"),
             launch,
+            store_endpoint: arguments.store_endpoint(),
+            sky,
+            gates: Gates::default(),
             ports: Ports::new(),
             seeds: String::new(),
             starts: 0,
@@ -135,18 +168,42 @@ impl Fleet {
     fn member(&mut self, name: String, role: &str) -> Result<Member> {
         let mut address = || Ok(SocketAddr::from(([127, 0, 0, 1], self.ports.take()?)));
         let (listen, rpc, gossip) = (address()?, address()?, address()?);
-        let settings = vec![
+        let (rpc_before, gossip_before, store_before) = (address()?, address()?, address()?);
+        let (gate, store_gate) = (Gate::default(), Gate::default());
+        self.gates.insert(gossip, gate.clone());
+        let gossip_proxy = UdpProxy::start(gossip_before, gossip, self.gates.clone())?;
+        let mut settings = vec![
             ("cluster.role", role.to_string()),
             ("cluster.name", self.cluster.clone()),
             ("cluster.node_id", name.clone()),
             ("cluster.listen", rpc.to_string()),
+            ("cluster.advertise", rpc_before.to_string()),
             ("cluster.gossip_listen", gossip.to_string()),
+            ("cluster.gossip_advertise", gossip_before.to_string()),
             ("cluster.secret.env", SECRET_VARIABLE.to_string()),
         ];
+        let mut store_proxy = None;
+        if let Some(endpoint) = &self.store_endpoint {
+            store_proxy =
+                Some(StoreProxy::start(store_before, endpoint, self.sky.clone(), store_gate.clone())?);
+            settings.push((STORE_ENDPOINT_SETTING, format!("http://{store_before}")));
+        }
         let variables = vec![(SECRET_VARIABLE, self.secret.clone())];
         let front = (role == "broker")
             .then(|| Arc::new(Front { url: format!("http://{listen}"), process: AtomicU32::new(0) }));
-        Ok(Member { name, seat: Seat { listen, settings, variables }, gossip, node: None, front })
+        Ok(Member {
+            name,
+            seat: Seat { listen, settings, variables },
+            gossip: gossip_before,
+            rpc: (rpc_before, rpc),
+            gate,
+            store_gate,
+            node: None,
+            rpc_proxy: None,
+            _gossip_proxy: gossip_proxy,
+            _store_proxy: store_proxy,
+            front,
+        })
     }
 
     /// Starts a node.
@@ -156,6 +213,7 @@ impl Fleet {
         let mut seat = member.seat.clone();
         seat.settings.push(("cluster.seeds", self.seeds.clone()));
         member.node = Some(Node::start(&self.launch, self.starts, &seat)?);
+        member.rpc_proxy = Some(TcpProxy::start(member.rpc.0, member.rpc.1, member.gate.clone()));
         if let Some(front) = &member.front {
             front.process.store(self.starts, Ordering::SeqCst);
         }
@@ -194,6 +252,19 @@ impl Fleet {
         self.data.push(member);
         self.start(false, self.data.len() - 1)?;
         Ok(name)
+    }
+
+    /// Lets everybody back, and clears the sky.
+    pub(crate) fn heal(&mut self) {
+        self.sky.set(Weather::Clear);
+        for member in self.members() {
+            member.isolate(Isolation::None, Isolation::None);
+        }
+    }
+
+    /// The way to the store is so from now on.
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        self.sky.set(weather);
     }
 
     /// Everybody.

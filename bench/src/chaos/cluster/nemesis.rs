@@ -12,6 +12,7 @@ use crate::chaos::checker::{Watched, ask};
 use crate::chaos::client::AskError;
 use crate::chaos::commits::Commits;
 use crate::chaos::error::{ChaosError, Result};
+use crate::chaos::kafka_script::KafkaScript;
 use crate::chaos::nemesis::wait_for;
 use crate::chaos::plan::Moment;
 use crate::chaos::producer::EventProducer;
@@ -21,11 +22,11 @@ use crate::chaos::stage::{EVENTS, Stage};
 /// How long a node may take to answer at all, and to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take until answers are fresh again.
-const FRESH_WITHIN: Duration = Duration::from_secs(180);
+pub(super) const FRESH_WITHIN: Duration = Duration::from_secs(180);
 /// How long a step goes on once answers are fresh, so that what it does later counts as its own.
 const AFTERMATH: Duration = Duration::from_millis(1_500);
 /// The same where a node wakes up, and believes to own what others own by now.
-const AFTERMATH_OF_WAKING: Duration = Duration::from_secs(4);
+pub(super) const AFTERMATH_OF_WAKING: Duration = Duration::from_secs(4);
 /// How long a pause may take to reach all nodes.
 const PAUSE_REACHES_ALL: Duration = Duration::from_millis(1_500);
 /// A deadline before others can have taken over from a node.
@@ -40,8 +41,18 @@ pub(crate) struct TakeOver {
     pub(crate) took: Duration,
     /// Whether that was before the node came back.
     pub(crate) without_it: bool,
-    /// Whether it was killed; otherwise it was stunned.
-    pub(crate) killed: bool,
+    pub(crate) loss: Loss,
+}
+
+/// How nodes were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// SIGKILL.
+    Killed,
+    /// SIGSTOP.
+    Stopped,
+    /// Cut off in both directions.
+    CutOff,
 }
 
 /// What was done.
@@ -65,6 +76,7 @@ pub(crate) struct Nemesis<'a> {
     pub(crate) tally: Tally,
     pub(crate) compacted: Option<Arc<Watched>>,
     pub(crate) segment_rows_max: u32,
+    pub(crate) kafka: Option<KafkaScript>,
 }
 
 impl Nemesis<'_> {
@@ -83,6 +95,11 @@ impl Nemesis<'_> {
             Step::KillData { nodes, down, .. } => self.kill_data(nodes, *down, struck, true).await?,
             Step::KillReplicas { nodes, down } => self.kill_data(nodes, *down, struck, false).await?,
             Step::Stun { node, stopped, .. } => self.stun(*node, *stopped, struck).await?,
+            Step::CutOff { node, isolation, store_too, lasting } => {
+                self.cut_off(*node, (*isolation, *store_too), *lasting, struck).await
+            }
+            Step::Store { weather, lasting } => self.bad_weather(*weather, *lasting).await,
+            Step::RestartKafka { down } => self.restart_kafka(*down, producer).await?,
             Step::KillBroker { broker, down } => {
                 self.tally.kills += 1;
                 self.note(|fleet| fleet.brokers[*broker].kill());
@@ -95,7 +112,7 @@ impl Nemesis<'_> {
             Step::Leave { node } => {
                 let mut member = self.fleet.data.remove(*node);
                 let drained = member.terminate().await;
-                format!("{} {}", member.name, self.drained(drained))
+                self.drained(&member.name, drained)
             }
             Step::PauseTable { paused } => self.pause_table(*paused).await?,
             Step::ChangeSpec => self.change_spec().await?,
@@ -190,7 +207,7 @@ impl Nemesis<'_> {
             None => "long".into(),
         };
         if some_are_left {
-            let take_over = |took| TakeOver { took, without_it: took < down, killed: true };
+            let take_over = |took| TakeOver { took, without_it: took < down, loss: Loss::Killed };
             self.tally.take_overs.extend(fresh.map(take_over));
         }
         Ok(format!("{names} down for {} ms, fresh after {after}{impatient}", down.as_millis()))
@@ -234,7 +251,7 @@ impl Nemesis<'_> {
         let (fresh, woken) = tokio::join!(watch.fresh(struck, FRESH_WITHIN), wake);
         woken?;
         tokio::time::sleep(AFTERMATH_OF_WAKING).await;
-        let take_over = |took| TakeOver { took, without_it: took < stopped, killed: false };
+        let take_over = |took| TakeOver { took, without_it: took < stopped, loss: Loss::Stopped };
         self.tally.take_overs.extend(fresh.map(take_over));
         let after = fresh.map_or("long".into(), |took| format!("{} ms", took.as_millis()));
         Ok(format!("{name} stopped for {} ms, fresh after {after}", stopped.as_millis()))
@@ -244,15 +261,13 @@ impl Nemesis<'_> {
         let mut words = Vec::new();
         for node in 0..self.fleet.data.len() {
             let drained = self.fleet.data[node].terminate().await;
-            let drained = self.drained(drained);
-            words.push(format!("{} {drained}", self.fleet.data[node].name));
+            words.push(self.drained(&self.fleet.data[node].name.clone(), drained));
             self.fleet.start_data(node)?;
             self.await_ready(node).await;
         }
         for broker in 0..self.fleet.brokers.len() {
             let drained = self.fleet.brokers[broker].terminate().await;
-            let drained = self.drained(drained);
-            words.push(format!("{} {drained}", self.fleet.brokers[broker].name));
+            words.push(self.drained(&self.fleet.brokers[broker].name.clone(), drained));
             self.fleet.start_broker(broker)?;
             self.recover().await;
         }
@@ -260,16 +275,16 @@ impl Nemesis<'_> {
     }
 
     /// Takes note of how a node ended. Returns that in words.
-    fn drained(&mut self, drained: std::result::Result<Drained, String>) -> String {
+    fn drained(&mut self, name: &str, drained: std::result::Result<Drained, String>) -> String {
         match drained {
             Ok(Drained { took, panic }) => {
                 self.tally.drains.push(took);
                 self.tally.missed.extend(panic.map(|panic| format!("nothing panics on SIGTERM: {panic}")));
-                format!("drained in {} ms", took.as_millis())
+                format!("{name} drained in {} ms", took.as_millis())
             }
             Err(fault) => {
                 self.stage.ledger.violation(fault);
-                "did not drain".into()
+                format!("{name} did not drain")
             }
         }
     }
@@ -372,8 +387,9 @@ impl Nemesis<'_> {
         true
     }
 
-    /// Continues every process, should a step have been broken off while one was stopped, and starts those that are down.
+    /// Undoes what a step that was broken off has left: processes that are stopped or down, nodes that are cut off.
     pub(crate) fn wake(&mut self) -> Result<()> {
+        self.fleet.heal();
         for member in self.fleet.members() {
             if let Some(node) = member.node() {
                 node.resume()?;

@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 
+use super::gate::Isolation;
+use super::weather::Weather;
 use crate::chaos::plan::{Moment, below};
 
 /// Data nodes that may be there beyond those of the beginning.
@@ -21,6 +24,10 @@ pub(crate) struct Shape {
     pub(crate) data_nodes: usize,
     pub(crate) brokers: usize,
     pub(crate) replication: usize,
+    /// Whether nodes reach their store through the harness.
+    pub(crate) has_store_proxies: bool,
+    /// Whether the harness may stop Kafka.
+    pub(crate) has_kafka_script: bool,
 }
 
 /// One step. Nodes are named by their place among those that are there, in the order in which they came.
@@ -50,6 +57,29 @@ pub(crate) enum Step {
         moment: Moment,
         /// For how long.
         stopped: Duration,
+    },
+    /// A data node is cut off from the other nodes. Kafka stays within its reach, and unless it is said, the store does.
+    CutOff {
+        /// Which.
+        node: usize,
+        /// In which direction.
+        isolation: Isolation,
+        /// Whether it is cut off from the store, too.
+        store_too: bool,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// The way to the store is bad, for all nodes.
+    Store {
+        /// In which way.
+        weather: Weather,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// Kafka stops, and starts again after `down`.
+    RestartKafka {
+        /// For how long.
+        down: Duration,
     },
     /// SIGKILL of a broker, started again after `down`.
     KillBroker {
@@ -87,6 +117,14 @@ impl Step {
             Self::KillData { .. } => "kill data node",
             Self::KillReplicas { .. } => "kill all replicas",
             Self::Stun { .. } => "stun data node",
+            Self::CutOff { isolation: Isolation::Deaf, .. } => "data node hears nobody",
+            Self::CutOff { isolation: Isolation::Mute, .. } => "nobody hears data node",
+            Self::CutOff { store_too: true, .. } => "cut off, store too",
+            Self::CutOff { .. } => "cut off data node",
+            Self::Store { weather: Weather::Slow { .. }, .. } => "store slow",
+            Self::Store { weather: Weather::Away { .. }, .. } => "store away",
+            Self::Store { .. } => "store errors",
+            Self::RestartKafka { .. } => "restart Kafka",
             Self::KillBroker { .. } => "kill broker",
             Self::RollingRestart => "rolling restart",
             Self::Join => "node joins",
@@ -100,80 +138,142 @@ impl Step {
 }
 
 /// A kind of step, before it is known which node it meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Card {
-    /// Started again at once, before or while others take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Card {
+    /// SIGKILL of data nodes, started again at once, before or while others take over.
     KillShortly,
-    /// Started again once others have long taken over.
+    /// SIGKILL of data nodes, started again once others have long taken over.
     KillForLong,
+    /// SIGKILL of as many data nodes as there are replicas.
     KillReplicas,
+    /// SIGSTOP of a data node.
     Stun,
+    /// A data node is cut off from the others.
+    CutOff,
+    /// A data node is cut off from the others and from the store.
+    CutOffWithStore,
+    /// A data node is cut off in one direction.
+    CutOffOneWay,
+    /// Requests to the store fail, before or after they are carried out.
+    StoreErrors,
+    /// Requests to the store wait.
+    StoreSlow,
+    /// No request to the store is carried out.
+    StoreAway,
+    /// Kafka stops and starts.
+    RestartKafka,
+    /// SIGKILL of a broker.
     KillBroker,
+    /// SIGTERM and start of all nodes.
     RollingRestart,
+    /// A new data node.
     Join,
+    /// SIGTERM of a data node, for good.
     Leave,
+    /// The table is paused and resumed.
     PauseTable,
+    /// Segments become larger or smaller.
     ChangeSpec,
+    /// A table is dropped, and another created.
     NewTable,
+    /// The topic gets more partitions.
     Widen,
 }
+
+/// How often each kind comes up in a deck.
+const DECK: [(Card, usize); 18] = [
+    (Card::KillShortly, 1),
+    (Card::KillForLong, 3),
+    (Card::KillReplicas, 1),
+    (Card::Stun, 2),
+    (Card::CutOff, 2),
+    (Card::CutOffWithStore, 1),
+    (Card::CutOffOneWay, 2),
+    (Card::StoreErrors, 2),
+    (Card::StoreSlow, 1),
+    (Card::StoreAway, 2),
+    (Card::RestartKafka, 1),
+    (Card::KillBroker, 1),
+    (Card::RollingRestart, 1),
+    (Card::Join, 1),
+    (Card::Leave, 1),
+    (Card::PauseTable, 1),
+    (Card::ChangeSpec, 1),
+    (Card::NewTable, 1),
+];
 
 /// Draws steps.
 pub(crate) struct Planner {
     random: StdRng,
     shape: Shape,
+    /// Kinds that may come up; empty: all.
+    only: Vec<Card>,
     data_nodes: usize,
     deck: Vec<Card>,
     is_widened: bool,
 }
 
 impl Planner {
-    pub(crate) fn new(random: StdRng, shape: Shape) -> Self {
-        Self { random, shape, data_nodes: shape.data_nodes, deck: Vec::new(), is_widened: false }
+    pub(crate) fn new(random: StdRng, shape: Shape, only: &[Card]) -> Self {
+        let (data_nodes, only) = (shape.data_nodes, only.to_vec());
+        Self { random, shape, only, data_nodes, deck: Vec::new(), is_widened: false }
     }
 
-    /// The next step, and how long the cluster is left alone before it.
-    pub(crate) fn draw(&mut self) -> (Duration, Step) {
-        let card = match self.deck.pop() {
-            Some(card) => card,
-            None => {
-                self.shuffle();
-                return self.draw();
-            }
-        };
+    /// The next step, and how long the cluster is left alone before it. `None` if nothing can be done.
+    pub(crate) fn draw(&mut self) -> Option<(Duration, Step)> {
+        if self.deck.is_empty() {
+            self.shuffle();
+        }
+        let card = self.deck.pop()?;
         let calm = Duration::from_millis(500) + below(&mut self.random, 2_000_000);
-        (calm, self.step(card))
+        Some((calm, self.step(card)))
     }
 
     fn shuffle(&mut self) {
-        self.deck = vec![
-            Card::KillShortly,
-            Card::KillForLong,
-            Card::KillForLong,
-            Card::KillForLong,
-            Card::Stun,
-            Card::Stun,
-            Card::KillBroker,
-            Card::RollingRestart,
-            Card::Join,
-            Card::Leave,
-            Card::PauseTable,
-            Card::ChangeSpec,
-            Card::NewTable,
-        ];
-        if self.shape.replication > 1 {
-            self.deck.push(Card::KillReplicas);
-        }
+        let mut deck: Vec<Card> =
+            DECK.iter().flat_map(|(card, times)| std::iter::repeat_n(*card, *times)).collect();
         if !self.is_widened {
             self.is_widened = true;
-            self.deck.push(Card::Widen);
+            deck.push(Card::Widen);
         }
-        self.deck.shuffle(&mut self.random);
+        deck.retain(|card| self.can_do(*card));
+        deck.shuffle(&mut self.random);
+        self.deck = deck;
+    }
+
+    fn can_do(&self, card: Card) -> bool {
+        let is_possible = match card {
+            Card::KillReplicas => self.shape.replication > 1,
+            Card::CutOffWithStore | Card::StoreErrors | Card::StoreSlow | Card::StoreAway => {
+                self.shape.has_store_proxies
+            }
+            Card::RestartKafka => self.shape.has_kafka_script,
+            _ => true,
+        };
+        is_possible && (self.only.is_empty() || self.only.contains(&card))
     }
 
     fn step(&mut self, card: Card) -> Step {
         let random = &mut self.random;
         match card {
+            Card::CutOff => self.cut_off(Isolation::Both, false),
+            Card::CutOffWithStore => self.cut_off(Isolation::Both, true),
+            Card::CutOffOneWay if random.random_bool(0.5) => self.cut_off(Isolation::Deaf, false),
+            Card::CutOffOneWay => self.cut_off(Isolation::Mute, false),
+            Card::StoreErrors => {
+                let weather = Weather::Errors { per_mille: random.random_range(50..300) };
+                Step::Store { weather, lasting: Duration::from_secs(6) + below(random, 9_000_000) }
+            }
+            Card::StoreSlow => {
+                let most = Duration::from_millis(200) + below(random, 600_000);
+                let weather = Weather::Slow { most };
+                Step::Store { weather, lasting: Duration::from_secs(6) + below(random, 6_000_000) }
+            }
+            Card::StoreAway => {
+                let weather = Weather::Away { hangs: random.random_bool(0.5) };
+                Step::Store { weather, lasting: Duration::from_secs(3) + below(random, 6_000_000) }
+            }
+            Card::RestartKafka => Step::RestartKafka { down: below(random, 6_000_000) },
             Card::KillShortly => {
                 let down = below(random, 3_000_000);
                 Step::KillData { nodes: self.some_to_lose(), moment: self.moment(), down }
@@ -208,6 +308,11 @@ impl Planner {
             Card::NewTable => Step::NewTable,
             Card::Widen => Step::Widen,
         }
+    }
+
+    fn cut_off(&mut self, isolation: Isolation, store_too: bool) -> Step {
+        let lasting = Duration::from_secs(4) + below(&mut self.random, 8_000_000);
+        Step::CutOff { node: self.one(), isolation, store_too, lasting }
     }
 
     fn leave(&mut self) -> Step {
@@ -251,11 +356,12 @@ mod tests {
 
     use super::*;
 
-    const SHAPE: Shape = Shape { data_nodes: 3, brokers: 1, replication: 2 };
+    const SHAPE: Shape =
+        Shape { data_nodes: 3, brokers: 1, replication: 2, has_store_proxies: true, has_kafka_script: true };
 
     fn steps(seed: u64, shape: Shape, count: usize) -> Vec<Step> {
-        let mut planner = Planner::new(StdRng::seed_from_u64(seed), shape);
-        (0..count).map(|_| planner.draw().1).collect()
+        let mut planner = Planner::new(StdRng::seed_from_u64(seed), shape, &[]);
+        (0..count).map(|_| planner.draw().unwrap().1).collect()
     }
 
     #[test]
@@ -267,11 +373,24 @@ mod tests {
     #[test]
     fn everything_comes_up_early() {
         for seed in 0..20 {
-            let names: BTreeSet<_> = steps(seed, SHAPE, 15).iter().map(Step::name).collect();
-            assert_eq!(names.len(), 11, "seed {seed}: {names:?}");
-            let widened = steps(seed, SHAPE, 60).iter().filter(|step| **step == Step::Widen).count();
+            let names: BTreeSet<_> = steps(seed, SHAPE, 26).iter().map(Step::name).collect();
+            assert!(names.len() >= 17, "seed {seed}: {names:?}");
+            let widened = steps(seed, SHAPE, 100).iter().filter(|step| **step == Step::Widen).count();
             assert_eq!(widened, 1);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_done_or_is_not_wanted_is_left_out() {
+        let shape = Shape { has_store_proxies: false, has_kafka_script: false, ..SHAPE };
+        for step in steps(1, shape, 100) {
+            assert!(!matches!(step, Step::Store { .. } | Step::RestartKafka { .. }), "{step:?}");
+            assert!(!matches!(step, Step::CutOff { store_too: true, .. }), "{step:?}");
+        }
+        let mut planner = Planner::new(StdRng::seed_from_u64(1), SHAPE, &[Card::Stun, Card::StoreSlow]);
+        let names: BTreeSet<_> = (0..20).map(|_| planner.draw().unwrap().1.name()).collect();
+        assert_eq!(names, BTreeSet::from(["stun data node", "store slow"]));
+        assert_eq!(Planner::new(StdRng::seed_from_u64(1), shape, &[Card::StoreAway]).draw(), None);
     }
 
     #[test]
@@ -283,7 +402,9 @@ mod tests {
                 let (struck, down_max) = match &step {
                     Step::KillData { nodes, .. } => (nodes.clone(), (replication - 1).max(1)),
                     Step::KillReplicas { nodes, .. } => (nodes.clone(), replication),
-                    Step::Stun { node, .. } | Step::Leave { node } => (vec![*node], 1),
+                    Step::Stun { node, .. } | Step::Leave { node } | Step::CutOff { node, .. } => {
+                        (vec![*node], 1)
+                    }
                     _ => (Vec::new(), 0),
                 };
                 let different: BTreeSet<_> = struck.iter().collect();

@@ -25,9 +25,11 @@ const SAMPLES_KEPT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// What is seen while nothing is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calm {
     pub(crate) counts: Counts,
+    /// Failed questions by the kind of their error.
+    pub(crate) failures: BTreeMap<String, u64>,
     /// The longest time without a fresh answer.
     pub(crate) gap_max: Duration,
     /// When it began to be calm, last.
@@ -64,8 +66,18 @@ pub(crate) struct StepSeen {
     pub(crate) detail: String,
     pub(crate) struck: Instant,
     pub(crate) counts: Counts,
+    /// Failed questions by the kind of their error.
+    pub(crate) failures: BTreeMap<String, u64>,
     /// The longest time without a fresh answer.
     pub(crate) gap_max: Duration,
+}
+
+impl StepSeen {
+    /// Nothing is seen yet.
+    pub(crate) fn new(name: &'static str, struck: Instant) -> Self {
+        let (detail, counts, failures) = (String::new(), Counts::default(), BTreeMap::new());
+        Self { name, detail, struck, counts, failures, gap_max: Duration::ZERO }
+    }
 }
 
 /// How often a class of errors was seen.
@@ -162,10 +174,16 @@ impl Inner {
             self.count_gap(now);
             self.fresh = Some((ticket.asked, now));
         }
-        let counts = match step {
-            Some(step) => &mut self.steps[step].counts,
-            None => &mut self.calm.counts,
+        let (counts, failures) = match step {
+            Some(step) => {
+                let step = &mut self.steps[step];
+                (&mut step.counts, &mut step.failures)
+            }
+            None => (&mut self.calm.counts, &mut self.calm.failures),
         };
+        if let Outcome::Failed(error) = outcome {
+            *failures.entry(error.kind()).or_default() += 1;
+        }
         *match outcome {
             Outcome::Answered(_) => &mut counts.answered,
             Outcome::Partial => &mut counts.partial,
@@ -198,8 +216,7 @@ impl Watch {
         let struck = Instant::now();
         let mut inner = self.inner.lock();
         inner.count_gap(struck);
-        let (detail, counts, gap_max) = (String::new(), Counts::default(), Duration::ZERO);
-        inner.steps.push(StepSeen { name, detail, struck, counts, gap_max });
+        inner.steps.push(StepSeen::new(name, struck));
         inner.under_way = Some(inner.steps.len() - 1);
         struck
     }
@@ -245,7 +262,7 @@ impl Watch {
 
     /// What is seen while nothing is done.
     pub(crate) fn calm(&self) -> Calm {
-        self.inner.lock().calm
+        self.inner.lock().calm.clone()
     }
 
     /// Errors by class.
@@ -281,14 +298,7 @@ mod tests {
         let ticket = |asked, step| Ticket { asked: start + ms(asked), step };
         inner.record(ticket(1_000, None), &Outcome::Answered(Some(&cut)), start + ms(1_010));
         assert_eq!(inner.fresh, Some((start + ms(1_000), start + ms(1_010))));
-        let step = StepSeen {
-            name: "kill",
-            detail: String::new(),
-            struck: start + ms(2_000),
-            counts: Counts::default(),
-            gap_max: Duration::ZERO,
-        };
-        inner.steps.push(step);
+        inner.steps.push(StepSeen::new("kill", start + ms(2_000)));
         inner.under_way = Some(0);
         inner.record(ticket(1_990, None), &Outcome::Answered(Some(&cut)), start + ms(2_010));
         let error = AskError::Connection("timeout");
@@ -299,6 +309,7 @@ mod tests {
         inner.record(ticket(4_010, None), &Outcome::Failed(&error), start + ms(4_020));
         let step = &inner.steps[0];
         assert_eq!(step.counts, Counts { answered: 2, failed: 1, away: 1, partial: 0 });
+        assert_eq!(step.failures, BTreeMap::from([("timeout".to_string(), 1)]));
         assert_eq!(step.gap_max, ms(990));
         assert_eq!(inner.calm.counts, Counts { answered: 1, failed: 1, away: 0, partial: 0 });
         assert_eq!((inner.errors["timeout"].struck, inner.errors["timeout"].calm), (1, 1));
