@@ -29,9 +29,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::QueryError;
+use crate::cluster::NodeId;
 use crate::cluster::cut::NegotiatedCut;
 use crate::cluster::node_error::refusal;
 use crate::cluster::nodes::{Nodes, Wanted};
+use crate::cluster::run::Run;
 use crate::engine::registry::Registry;
 use crate::execute::aggregate::{KeptKeyValues, ResultCache};
 use crate::execute::options::ExecuteOptions;
@@ -177,6 +179,11 @@ impl QueryCatalog {
         &self.stats
     }
 
+    /// Which run of which query it belongs to; `None` if its rows are here.
+    pub(crate) fn run(&self) -> Option<&Run> {
+        self.wanted.as_ref().map(|wanted| &wanted.run)
+    }
+
     /// Where the query's I/O runs.
     pub(crate) fn io(&self) -> &Handle {
         &self.io
@@ -197,6 +204,11 @@ impl QueryCatalog {
         let taken = self.taken.lock();
         let scanned = taken.iter().filter(|(_, table)| table.is_scanned());
         scanned.map(|(name, table)| (name.clone(), table.cut())).collect()
+    }
+
+    /// Nodes with rows of the cuts that are nowhere else.
+    pub(crate) fn alone(&self) -> BTreeSet<NodeId> {
+        self.taken.lock().values().flat_map(|table| table.alone().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// The tables that the plan reads.

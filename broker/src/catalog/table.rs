@@ -45,6 +45,7 @@ pub(crate) struct CutTable {
 /// A cut on other nodes.
 struct Elsewhere {
     open: BTreeMap<i32, OpenAt>,
+    alone: BTreeSet<NodeId>,
     missing: Vec<CutProblem>,
     view: Arc<ClusterView>,
 }
@@ -86,10 +87,16 @@ impl CutTable {
         (cut, view): (NegotiatedCut, Arc<ClusterView>),
         stats: Arc<QueryStats>,
     ) -> Self {
-        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, missing } = cut;
+        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, alone, missing } = cut;
         let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
         let read = TableRead { log, open: Vec::new(), cut };
-        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, view })), stats)
+        Self::with_read(
+            live,
+            shared,
+            stream_columns,
+            (read, Some(Elsewhere { open, alone, missing, view })),
+            stats,
+        )
     }
 
     fn with_read(
@@ -163,6 +170,11 @@ impl CutTable {
             freshness_ms: newest.map(|newest| (self.taken_at_ms - newest).max(0)),
             missing: missing.map(ToString::to_string).collect(),
         }
+    }
+
+    /// Nodes with rows of the cut that are nowhere else.
+    pub(super) fn alone(&self) -> impl Iterator<Item = &NodeId> {
+        self.elsewhere.iter().flat_map(|elsewhere| &elsewhere.alone)
     }
 
     /// Segments of the cut, sealed and open.

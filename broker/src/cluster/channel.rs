@@ -83,12 +83,14 @@ struct NodeChannel {
 impl WorkerChannel for NodeChannel {
     async fn coordinator_channel(
         &mut self,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         request: SetPlanRequest,
         messages: BoxStream<'static, CoordinatorToWorkerMsg>,
         metrics: ExecutionPlanMetricsSet,
         context: &Arc<TaskContext>,
     ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
+        let catalog = QueryCatalog::of(context)?;
+        catalog.run().inspect(|run| run.put(&mut headers));
         let outcome = self.unsent.of(request.task_key);
         let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;
         let answers = answers.map_err(|error| {
@@ -96,7 +98,7 @@ impl WorkerChannel for NodeChannel {
             outcome.send_replace(Some(Arc::clone(&error)));
             DataFusionError::Shared(error)
         })?;
-        let (node, stats) = (self.node.clone(), Arc::clone(QueryCatalog::of(context)?.stats()));
+        let (node, stats) = (self.node.clone(), Arc::clone(catalog.stats()));
         let answers = answers.map(move |answer| {
             // Held as long as the query: the rows may be asked for before or after this.
             let _held = &outcome;
@@ -110,11 +112,12 @@ impl WorkerChannel for NodeChannel {
 
     async fn execute_task(
         &mut self,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         request: ExecuteTaskRequest,
         metrics: ExecutionPlanMetricsSet,
         context: &Arc<TaskContext>,
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
+        QueryCatalog::of(context)?.run().inspect(|run| run.put(&mut headers));
         let outcome = self.unsent.of(request.task_key);
         let partitions = self.inner.execute_task(headers, request, metrics, context).await;
         let partitions = partitions.map_err(|error| unpack(error, &self.node))?.into_iter();

@@ -7,12 +7,13 @@
 //! wants, unnoticed: where that cannot be had a [`CutProblem`] names partition and offsets, and the query waits, unless it
 //! asked for a partial answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use headwater_segment::log::LogSnapshot;
 
+use super::NodeId;
 use super::messages::OfferedPartition;
 use super::view::DataNode;
 
@@ -48,6 +49,8 @@ pub(crate) struct NegotiatedCut {
     pub(crate) open: BTreeMap<i32, OpenAt>,
     /// The newest `$timestamp` among the open rows.
     pub(crate) newest_timestamp_ms: Option<i64>,
+    /// Nodes with rows that no other node offers.
+    pub(crate) alone: BTreeSet<NodeId>,
     /// What is wanted and not there: to be waited for, or to be said.
     pub(crate) missing: Vec<CutProblem>,
 }
@@ -57,7 +60,14 @@ impl NegotiatedCut {
     pub(crate) fn sealed(log: Arc<LogSnapshot>) -> Self {
         let partitions = log.stream.partitions.iter();
         let offsets = partitions.map(|(partition, state)| (*partition, state.committed)).collect();
-        Self { log, offsets, open: BTreeMap::new(), newest_timestamp_ms: None, missing: Vec::new() }
+        Self {
+            log,
+            offsets,
+            open: BTreeMap::new(),
+            newest_timestamp_ms: None,
+            alone: BTreeSet::new(),
+            missing: Vec::new(),
+        }
     }
 }
 
@@ -109,6 +119,7 @@ pub(crate) fn decide(
         }
     }
     let (mut offsets, mut open, mut newest_timestamp_ms) = (BTreeMap::new(), BTreeMap::new(), None);
+    let mut alone = BTreeSet::new();
     for (partition, state) in &log.stream.partitions {
         let from = state.committed;
         let mut to = from;
@@ -116,6 +127,9 @@ pub(crate) fn decide(
             to = offered.to;
             newest_timestamp_ms = newest_timestamp_ms.max(offered.newest_timestamp_ms);
             let rows = offered.rows;
+            if !has_other(offers, offered, node) {
+                alone.insert(node.member.id.clone());
+            }
             open.insert(*partition, OpenAt { node: Arc::clone(node), from, to, rows });
         }
         offsets.insert(*partition, to);
@@ -126,5 +140,12 @@ pub(crate) fn decide(
         (!is_there).then_some(CutProblem { partition: *partition, wanted: *wanted, found })
     });
     let missing = missing.collect();
-    NegotiatedCut { log: Arc::clone(log), offsets, open, newest_timestamp_ms, missing }
+    NegotiatedCut { log: Arc::clone(log), offsets, open, newest_timestamp_ms, alone, missing }
+}
+
+/// Whether another node has what `node` has offered, or will have it in a moment.
+fn has_other(offers: &[Offer], offered: &OfferedPartition, node: &DataNode) -> bool {
+    let others = offers.iter().filter(|offer| offer.node.member.id != node.member.id);
+    let mut theirs = others.flat_map(|offer| &offer.partitions);
+    theirs.any(|their| their.partition == offered.partition && (their.is_consumed || their.to >= offered.to))
 }

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::cut::{NegotiatedCut, Offer, decide};
 use super::messages::{OffersAnswer, OffersRequest};
+use super::run::Run;
 use super::service::OFFERS_PATH;
 use super::view::{Cluster, ClusterView, DataNode, MemberRow};
 use super::{ClusterAccess, NodeId};
@@ -44,8 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) excluded: BTreeSet<NodeId>,
     /// Rather without what nobody has at the moment.
     pub(crate) allow_partial: bool,
-    /// Until when.
-    pub(crate) deadline: Instant,
+    /// For which run of which query, and until when.
+    pub(crate) run: Run,
 }
 
 /// See the module.
@@ -132,7 +133,7 @@ impl Nodes {
         let known = self.known(table);
         let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
         // A partial answer takes time as well.
-        let patience = PARTIAL_AFTER.min(wanted.deadline.saturating_duration_since(began) / 2);
+        let patience = PARTIAL_AFTER.min(wanted.run.deadline.saturating_duration_since(began) / 2);
         loop {
             let (cut, view) = self.try_cut(table, &known, wanted).await;
             let problem = match cut.missing.first() {
@@ -148,7 +149,7 @@ impl Nodes {
             if wanted.allow_partial && began.elapsed() >= patience {
                 return Ok((cut, view));
             }
-            if Instant::now() + pause + ANSWER_BEFORE >= wanted.deadline {
+            if Instant::now() + pause + ANSWER_BEFORE >= wanted.run.deadline {
                 let message =
                     format!("table {}: {problem}; the deadline of the query has passed", table.name());
                 return Err(QueryError::new(QueryErrorKind::SegmentUnavailable, message));

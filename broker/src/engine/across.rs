@@ -47,8 +47,16 @@ struct Begun {
 /// Why an attempt has failed.
 enum Failed {
     Planning(QueryError),
-    /// With the names of the tables that it reads.
-    Running(DataFusionError, Vec<String>),
+    Running(Box<Stopped>),
+}
+
+/// A run that a node has failed, or that was its own fault.
+struct Stopped {
+    error: DataFusionError,
+    /// The tables that it reads.
+    tables: Vec<String>,
+    /// Nodes with rows that are nowhere else.
+    alone: BTreeSet<NodeId>,
 }
 
 /// Runs the query and reports as soon as its answer has begun.
@@ -77,10 +85,10 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
     let (mut excluded, mut pause) = (BTreeSet::new(), PAUSE);
     let mut attempt = 1;
     loop {
-        let (error, tables) = match try_once(task, &excluded).await {
+        let Stopped { error, tables, alone } = match try_once(task, attempt, &excluded).await {
             Ok(begun) => return Ok(begun),
             Err(Failed::Planning(error)) => return Err(error),
-            Err(Failed::Running(error, tables)) => (error, tables),
+            Err(Failed::Running(stopped)) => *stopped,
         };
         let in_time = Instant::now() + pause < task.deadline;
         let again = node_error::find(&error).filter(|_| attempt < ATTEMPTS_MAX && in_time);
@@ -89,6 +97,9 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
         metrics::counter!("headwater_query_attempts_failed_total", "why" => failure.kind.name()).increment(1);
         match failure.kind {
             NodeErrorKind::Lost => exclude(task, &mut excluded, &failure.node),
+            // Without it there would be no answer, only another error.
+            NodeErrorKind::Full if alone.contains(&failure.node) => {}
+            NodeErrorKind::Full => exclude(task, &mut excluded, &failure.node),
             // It, or this node, is behind with a log.
             NodeErrorKind::Refused => {
                 refresh(task, &tables).await;
@@ -122,12 +133,15 @@ async fn refresh(task: &QueryTask, tables: &[String]) {
     }
 }
 
-async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun, Failed> {
+async fn try_once(task: &QueryTask, attempt: u32, excluded: &BTreeSet<NodeId>) -> Result<Begun, Failed> {
     task.entry.stats.begin_again();
-    let planned = task.plan(excluded).await.map_err(Failed::Planning)?;
+    let planned = task.plan(attempt, excluded).await.map_err(Failed::Planning)?;
     match run_until_held(&planned).await {
         Ok((held, rest)) => Ok(Begun { planned, held, rest }),
-        Err(error) => Err(Failed::Running(error, planned.cuts.into_keys().collect())),
+        Err(error) => {
+            let (tables, alone) = (planned.cuts.into_keys().collect(), planned.alone);
+            Err(Failed::Running(Box::new(Stopped { error, tables, alone })))
+        }
     }
 }
 

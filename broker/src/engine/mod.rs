@@ -11,7 +11,7 @@
 //! deadline, and when its task panics, and the process lives on; its memory never exceeds its budget unnoticed.
 
 mod across;
-mod admission;
+pub(crate) mod admission;
 mod config;
 mod errors;
 mod filter_pushdown;
@@ -35,7 +35,9 @@ use headwater_segment::resident::{ResidentConfig, ResidentStore};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 
+use crate::cluster::hosted::HostedQueries;
 use crate::cluster::nodes::Nodes;
+use crate::cluster::service::Workers;
 use crate::cluster::{Cluster, ClusterAccess, SharedSecret, service};
 use crate::request::{QueryAnswer, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
@@ -67,7 +69,8 @@ pub struct QueryEngine {
 struct Engine {
     config: EngineConfig,
     tables: Arc<Tables>,
-    admission: Admission,
+    /// Of clients' queries.
+    admission: Arc<Admission>,
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
     /// None only while the engine is dropped.
@@ -168,13 +171,19 @@ impl QueryEngine {
         let engine = &self.inner;
         let shut_down = || QueryError::new(QueryErrorKind::Internal, "the engine is shut down");
         let queries = engine.runtime.as_ref().ok_or_else(shut_down)?.handle().clone();
+        let config = &engine.config;
+        // Places of their own: a query here may wait for fragments here.
+        let admission = Admission::new(config.concurrent_max, config.queue_max);
+        let hosted = HostedQueries::new(admission, config.deadline_max);
         let fragments = Fragments {
             sessions: Arc::clone(&engine.sessions),
-            memory_bytes_max: engine.config.memory_bytes_max,
+            hosted: Arc::clone(&hosted),
+            memory_bytes_max: config.memory_bytes_max,
             io,
         };
         let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
-        Ok(service::router(Arc::clone(engine.sessions.sources()), (worker, queries), secret, also))
+        let workers = Workers { worker, queries, hosted };
+        Ok(service::router(Arc::clone(engine.sessions.sources()), workers, secret, also))
     }
 
     /// Asks a running or waiting query to stop. False if there is no such query.

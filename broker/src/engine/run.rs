@@ -17,9 +17,10 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use headwater_segment::live::Tables;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::admission::Slot;
 use super::config::Limits;
 use super::errors::{error_of, plan_error};
 use super::interrupt::interruptible;
@@ -33,6 +34,7 @@ use crate::cluster::NodeId;
 use crate::cluster::distribute::distribute;
 use crate::cluster::explain;
 use crate::cluster::nodes::Wanted;
+use crate::cluster::run::Run;
 use crate::request::{QueryAnswer, QueryRequest, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
@@ -65,6 +67,8 @@ pub(super) struct Planned {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) context: Arc<TaskContext>,
     pub(super) cuts: BTreeMap<String, TableCut>,
+    /// Nodes with rows that are nowhere else.
+    pub(super) alone: BTreeSet<NodeId>,
 }
 
 /// Admits the query, waits for its minimum offsets, and starts its task. Returns when the plan is made.
@@ -74,7 +78,8 @@ pub(super) async fn start(
     (limits, deadline): (Limits, Instant),
     guard: &mut QueryGuard,
 ) -> Result<Started, QueryError> {
-    let permit = engine.admission.admit().await?;
+    let admitted = engine.admission.admit(0).await;
+    let slot = admitted.map_err(|why| QueryError::new(QueryErrorKind::Overloaded, why.to_string()))?;
     guard.entry.admit();
     wait_for_offsets(engine, &request).await?;
 
@@ -90,7 +95,7 @@ pub(super) async fn start(
         deadline,
         io: Handle::current(),
         sender,
-        _permit: permit,
+        _slot: slot,
     };
     guard.task = Some(match engine.sessions.nodes() {
         None => runtime.spawn(task.run(planned)).abort_handle(),
@@ -125,14 +130,14 @@ pub(super) struct QueryTask {
     /// The caller's runtime, which does the I/O.
     pub(super) io: Handle,
     pub(super) sender: mpsc::Sender<Message>,
-    _permit: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 pub(super) type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
 
 impl QueryTask {
     async fn run(self, report: oneshot::Sender<PlanReport>) {
-        let planned = AssertUnwindSafe(Box::pin(self.plan(&BTreeSet::new()))).catch_unwind().await;
+        let planned = AssertUnwindSafe(Box::pin(self.plan(1, &BTreeSet::new()))).catch_unwind().await;
         let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
             Ok(planned) => planned,
             Err(error) => {
@@ -141,7 +146,7 @@ impl QueryTask {
                 return;
             }
         };
-        let Planned { plan, context, cuts } = planned;
+        let Planned { plan, context, cuts, .. } = planned;
         if report.send(Ok((plan.schema(), cuts))).is_err() {
             return;
         }
@@ -150,13 +155,15 @@ impl QueryTask {
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
-    /// A plan without the nodes `excluded`.
-    pub(super) async fn plan(&self, excluded: &BTreeSet<NodeId>) -> Result<Planned, QueryError> {
+    /// A plan for the run of this number, without the nodes `excluded`.
+    pub(super) async fn plan(&self, run: u32, excluded: &BTreeSet<NodeId>) -> Result<Planned, QueryError> {
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
         if let Some((plans, key)) = plans.zip(key.as_ref()) {
             let again = match plans.get(key) {
-                Some(kept) => self.plan_again(&kept, excluded).await.map_err(|error| error_of(&error))?,
+                Some(kept) => {
+                    self.plan_again(&kept, run, excluded).await.map_err(|error| error_of(&error))?
+                }
                 None => None,
             };
             count_plan(again.is_some());
@@ -165,7 +172,7 @@ impl QueryTask {
             }
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
-        let catalog = self.catalog(&prepared.stream_columns, excluded);
+        let catalog = self.catalog(&prepared.stream_columns, run, excluded);
         let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
@@ -181,7 +188,7 @@ impl QueryTask {
             let plan = distribute(plan, &catalog).map_err(explained)?;
             let plan = explain::rows(explain, &logical, &plan, nodes).map_err(explained)?;
             let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
-            return Ok(Planned { plan, context, cuts: catalog.cuts() });
+            return Ok(Planned { plan, context, cuts: catalog.cuts(), alone: catalog.alone() });
         }
         let repeatable = is_repeatable(&logical).map_err(explained)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
@@ -197,9 +204,10 @@ impl QueryTask {
     async fn plan_again(
         &self,
         kept: &KeptPlan,
+        run: u32,
         excluded: &BTreeSet<NodeId>,
     ) -> Result<Option<Planned>, DataFusionError> {
-        let catalog = self.catalog(&kept.stream_columns, excluded);
+        let catalog = self.catalog(&kept.stream_columns, run, excluded);
         let taken = catalog.take_all(kept.names()).await;
         taken.map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !kept.fits(&catalog) {
@@ -219,15 +227,20 @@ impl QueryTask {
 
     fn ready(&self, plan: Arc<dyn ExecutionPlan>, catalog: &Arc<QueryCatalog>) -> Planned {
         let context = self.sessions.context(self.limits.memory_bytes, catalog);
-        Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }
+        Planned { plan, context: Arc::new(context), cuts: catalog.cuts(), alone: catalog.alone() }
     }
 
-    fn catalog(&self, stream_columns: &BTreeSet<String>, excluded: &BTreeSet<NodeId>) -> Arc<QueryCatalog> {
+    fn catalog(
+        &self,
+        stream_columns: &BTreeSet<String>,
+        run: u32,
+        excluded: &BTreeSet<NodeId>,
+    ) -> Arc<QueryCatalog> {
         let wanted = self.sessions.nodes().map(|_| Wanted {
             at_least: self.request.min_offsets.clone(),
             excluded: excluded.clone(),
             allow_partial: self.request.allow_partial,
-            deadline: self.deadline,
+            run: Run { query: self.entry.number, number: run, deadline: self.deadline },
         });
         QueryCatalog::new(
             Arc::clone(self.sessions.sources()),
