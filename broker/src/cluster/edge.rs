@@ -79,3 +79,43 @@ fn over() -> DataFusionError {
     let message = "the deadline passed while a data node was at work for the query";
     DataFusionError::External(Box::new(QueryError::new(QueryErrorKind::Deadline, message)))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Schema, SchemaRef};
+    use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+
+    use super::*;
+    use crate::engine::error_of;
+
+    /// A fragment whose rows never come.
+    #[derive(Debug)]
+    struct Never(SchemaRef);
+
+    impl PartitionStream for Never {
+        fn schema(&self) -> &SchemaRef {
+            &self.0
+        }
+
+        fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+            Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.0), stream::pending()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fragment_ends_with_its_query() {
+        let schema = Arc::new(Schema::empty());
+        let parts: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(Never(Arc::clone(&schema)))];
+        let never = StreamingTableExec::try_new(schema, parts, None, [], false, None).unwrap();
+        let ended = CancellationToken::new();
+        let edge = EdgeExec::new(Arc::new(never), ended.clone());
+        let mut rows = edge.execute(0, Arc::default()).unwrap();
+        assert!(futures::poll!(rows.next()).is_pending());
+        ended.cancel();
+        let error = rows.next().await.unwrap().unwrap_err();
+        let node = crate::cluster::NodeId::new("data-1").unwrap();
+        let error = error_of(&crate::cluster::node_error::unpack(error, &node));
+        assert_eq!(error.kind, QueryErrorKind::Deadline);
+        assert!(rows.next().await.is_none());
+    }
+}

@@ -198,3 +198,44 @@ impl HttpBody for Held {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(query: u128, number: u32, left: Duration) -> Run {
+        Run { query: Ulid::from(query), number, deadline: Instant::now() + left }
+    }
+
+    #[tokio::test]
+    async fn a_query_has_one_place_and_each_of_its_runs_one_budget() {
+        let hosted = HostedQueries::new(Admission::new(1, 0), Duration::from_secs(10));
+        let first = hosted.enter(run(7, 1, Duration::from_secs(3600)));
+        let again = hosted.enter(run(7, 2, Duration::from_secs(3600)));
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(first.run.deadline <= Instant::now() + Duration::from_secs(10));
+        let (one, other) = tokio::join!(first.admit(), again.admit());
+        assert!(one.is_ok() && other.is_ok());
+        let budget = first.budget(1, Arc::default);
+        assert!(Arc::ptr_eq(&budget, &again.budget(1, Arc::default)));
+        assert!(!Arc::ptr_eq(&budget, &again.budget(2, Arc::default)));
+
+        let stranger = hosted.enter(run(9, 1, Duration::from_secs(10)));
+        assert_eq!(stranger.admit().await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+        drop((first, again));
+        assert!(hosted.query(&run(7, 1, Duration::ZERO)).is_none());
+        assert!(stranger.admit().await.is_ok());
+        drop(stranger);
+        assert!(hosted.queries.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn at_its_deadline_a_query_ends_and_gives_its_place_back() {
+        let hosted = HostedQueries::new(Admission::new(1, 0), Duration::from_secs(10));
+        let query = hosted.enter(run(7, 1, Duration::from_millis(200)));
+        query.admit().await.unwrap();
+        query.ended().cancelled().await;
+        let next = hosted.enter(run(8, 1, Duration::from_secs(10)));
+        next.admit().await.unwrap();
+    }
+}
