@@ -29,11 +29,9 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::QueryError;
-use crate::cluster::NodeId;
-use crate::cluster::cut::NegotiatedCut;
 use crate::cluster::node_error::refusal;
 use crate::cluster::nodes::{Nodes, Wanted};
-use crate::cluster::run::Run;
+use crate::cluster::waits::Waits;
 use crate::engine::registry::Registry;
 use crate::execute::aggregate::{KeptKeyValues, ResultCache};
 use crate::execute::options::ExecuteOptions;
@@ -130,7 +128,7 @@ impl QueryCatalog {
         }
         let Some(live) = self.sources.tables.get(name) else { return Ok(None) };
         let at = match self.sealed_only {
-            true => (NegotiatedCut::sealed(live.snapshot()), nodes.view(&wanted.excluded)),
+            true => nodes.sealed_cut(&live, wanted),
             false => nodes.cut(&live, wanted).await?,
         };
         let stats = Arc::clone(&self.stats);
@@ -179,9 +177,9 @@ impl QueryCatalog {
         &self.stats
     }
 
-    /// Which run of which query it belongs to; `None` if its rows are here.
-    pub(crate) fn run(&self) -> Option<&Run> {
-        self.wanted.as_ref().map(|wanted| &wanted.run)
+    /// Whom the query waits for; `None` if its rows are here.
+    pub(crate) fn waits(&self) -> Option<&Arc<Waits>> {
+        self.wanted.as_ref().map(|wanted| &wanted.waits)
     }
 
     /// Where the query's I/O runs.
@@ -204,11 +202,6 @@ impl QueryCatalog {
         let taken = self.taken.lock();
         let scanned = taken.iter().filter(|(_, table)| table.is_scanned());
         scanned.map(|(name, table)| (name.clone(), table.cut())).collect()
-    }
-
-    /// Nodes with rows of the cuts that are nowhere else.
-    pub(crate) fn alone(&self) -> BTreeSet<NodeId> {
-        self.taken.lock().values().flat_map(|table| table.alone().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// The tables that the plan reads.

@@ -20,9 +20,10 @@ use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
 use super::CatalogSources;
 use super::prune::{self, Pruner};
+use crate::cluster::NodeId;
 use crate::cluster::assignment::{Assignment, SealedRef};
 use crate::cluster::cut::{CutProblem, NegotiatedCut, OpenAt};
-use crate::cluster::{ClusterView, NodeId};
+use crate::cluster::nodes::CutPlace;
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
@@ -45,9 +46,8 @@ pub(crate) struct CutTable {
 /// A cut on other nodes.
 struct Elsewhere {
     open: BTreeMap<i32, OpenAt>,
-    alone: BTreeSet<NodeId>,
     missing: Vec<CutProblem>,
-    view: Arc<ClusterView>,
+    place: CutPlace,
 }
 
 impl fmt::Debug for CutTable {
@@ -84,19 +84,13 @@ impl CutTable {
         live: Arc<LiveTable>,
         shared: &CatalogSources,
         stream_columns: &BTreeSet<String>,
-        (cut, view): (NegotiatedCut, Arc<ClusterView>),
+        (cut, place): (NegotiatedCut, CutPlace),
         stats: Arc<QueryStats>,
     ) -> Self {
-        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, alone, missing } = cut;
+        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, missing, .. } = cut;
         let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
         let read = TableRead { log, open: Vec::new(), cut };
-        Self::with_read(
-            live,
-            shared,
-            stream_columns,
-            (read, Some(Elsewhere { open, alone, missing, view })),
-            stats,
-        )
+        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, place })), stats)
     }
 
     fn with_read(
@@ -172,11 +166,6 @@ impl CutTable {
         }
     }
 
-    /// Nodes with rows of the cut that are nowhere else.
-    pub(super) fn alone(&self) -> impl Iterator<Item = &NodeId> {
-        self.elsewhere.iter().flat_map(|elsewhere| &elsewhere.alone)
-    }
-
     /// Segments of the cut, sealed and open.
     pub(crate) fn segments_total(&self) -> usize {
         self.read.log.segments.len() + self.open_segments()
@@ -232,11 +221,11 @@ impl CutTable {
         pruner: &Pruner,
         order: Option<&SegmentOrder>,
     ) -> Result<Vec<Assignment>, DataFusionError> {
-        let Some(Elsewhere { open, view, .. }) = &self.elsewhere else { return Ok(Vec::new()) };
+        let Some(Elsewhere { open, place, .. }) = &self.elsewhere else { return Ok(Vec::new()) };
         let log = &self.read.log;
         let table_id = self.source.table.log().table_id();
         let mut nodes: BTreeMap<&NodeId, Assignment> = BTreeMap::new();
-        let mut home_of = view.homes(table_id, self.taken_at_ms);
+        let mut home_of = place.view.homes(table_id, self.taken_at_ms, &place.scores);
         for segment in self.surviving(pruner, order) {
             let home = home_of(&segment).ok_or_else(|| {
                 let message =

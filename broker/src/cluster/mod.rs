@@ -15,6 +15,7 @@
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
 //! | `distribute`, `subqueries`, `channel`, `access` | a plan on several nodes, what runs before it, and the way there |
+//! | `load`, `pace`, `waits` | which nodes are busy, when a query is late, and whom it waits for |
 //! | `run` | what a node is told of the query, besides its plan |
 //! | `service`, `hosted`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
@@ -34,16 +35,19 @@ pub(crate) mod edge;
 pub(crate) mod explain;
 pub(crate) mod gather;
 pub(crate) mod hosted;
+pub(crate) mod load;
 mod messages;
 pub(crate) mod node_error;
 mod node_id;
 pub(crate) mod nodes;
+pub(crate) mod pace;
 pub mod placement;
 pub(crate) mod run;
 pub(crate) mod service;
 mod spawned;
 pub(crate) mod subqueries;
 mod view;
+pub(crate) mod waits;
 
 pub use access::{ClusterAccess, SharedSecret};
 pub use node_id::{NodeId, NodeIdError, machine_name};

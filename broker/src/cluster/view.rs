@@ -8,10 +8,13 @@ use headwater_segment::sealed::SegmentMeta;
 use url::Url;
 
 use super::NodeId;
+use super::load::Scores;
 use super::placement::{Placement, PlacementKey, PlacementMember};
 
 /// How long a segment stays with the node that sealed it, in milliseconds.
 const YOUNG_MS: i64 = 600_000;
+/// The owners of a segment that it may be read on: with more, its columns would be on too many nodes.
+const CANDIDATES: usize = 2;
 
 /// A node that holds data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,27 +62,40 @@ impl ClusterView {
 
     /// Where sealed segments of the table with this id are read: any node could, these have them at hand. A young segment is with
     /// the first owner of its partition, which had its rows when they were open; later the segments of a partition are spread over
-    /// all nodes. The answer is `None` if there is no node.
+    /// all nodes. Where `scores` are clearly worse than those of the next owner, that one is taken. The answer is `None` if there is
+    /// no node.
     pub(crate) fn homes<'a>(
         &'a self,
         table_id: &'a str,
         now_ms: i64,
+        scores: &'a Scores,
     ) -> impl FnMut(&SegmentMeta) -> Option<&'a Arc<DataNode>> + 'a {
-        let mut of_partitions = BTreeMap::new();
+        let (mut of_partitions, are_alike) = (BTreeMap::new(), scores.are_alike());
+        let best = move |key| if are_alike { self.first(key) } else { self.better(key, scores) };
         move |segment| match now_ms.saturating_sub(segment.sealed_at_ms) < YOUNG_MS {
             true => *of_partitions
                 .entry(segment.partition)
-                .or_insert_with(|| self.first(PlacementKey::partition(table_id, segment.partition))),
-            false => self.first(PlacementKey::segment(segment.id)),
+                .or_insert_with(|| best(PlacementKey::partition(table_id, segment.partition))),
+            false => best(PlacementKey::segment(segment.id)),
         }
+    }
+
+    /// The first owner, or the next one if that is the better choice by far.
+    fn better(&self, key: PlacementKey, scores: &Scores) -> Option<&Arc<DataNode>> {
+        let first = self.first(key)?;
+        let owners = self.placement.owners(key, CANDIDATES);
+        let next = owners.get(1).filter(|next| scores.is_worse(&first.member.id, next));
+        next.and_then(|next| self.node(next)).or(Some(first))
+    }
+
+    fn node(&self, id: &NodeId) -> Option<&Arc<DataNode>> {
+        let place = self.nodes.binary_search_by(|node| node.member.id.cmp(id)).ok()?;
+        self.nodes.get(place)
     }
 
     fn first(&self, key: PlacementKey) -> Option<&Arc<DataNode>> {
         match self.placement.first(key) {
-            Some(owner) => {
-                let place = self.nodes.binary_search_by(|node| node.member.id.cmp(owner)).ok()?;
-                self.nodes.get(place)
-            }
+            Some(owner) => self.node(owner),
             // All are leaving, or weigh nothing: they can still read.
             None => self.nodes.first(),
         }
@@ -131,4 +147,53 @@ pub trait Cluster: Send + Sync {
 
     /// All members at present, by id, this node among them.
     fn members(&self) -> Vec<MemberRow>;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ulid::Ulid;
+
+    use super::*;
+    use crate::cluster::placement::MemberState;
+
+    fn view(nodes: usize) -> ClusterView {
+        let node = |number: usize| DataNode {
+            member: PlacementMember {
+                id: NodeId::new(&format!("data-{number}")).unwrap(),
+                weight: 1,
+                zone: None,
+                state: MemberState::Serving,
+            },
+            url: format!("http://127.0.0.1:{}/", 7000 + number).parse().unwrap(),
+        };
+        ClusterView::new((0..nodes).map(node))
+    }
+
+    proptest! {
+        /// Only what slow nodes would read is read elsewhere: on one other node, always the same, and not on a slow one if the
+        /// next owner is none.
+        #[test]
+        fn only_slow_nodes_are_left_and_only_while_they_are(
+            nodes in 1usize..8,
+            slow in proptest::collection::btree_set(0usize..8, 0..8),
+            segments in proptest::collection::vec(any::<u128>(), 1..60),
+        ) {
+            let view = view(nodes);
+            let slow: BTreeSet<NodeId> =
+                slow.iter().map(|number| NodeId::new(&format!("data-{number}")).unwrap()).collect();
+            let scores = Scores::slow(slow.iter().cloned());
+            for segment in segments {
+                let key = PlacementKey::segment(Ulid::from(segment));
+                let home = &view.first(key).unwrap().member.id;
+                let found = &view.better(key, &scores).unwrap().member.id;
+                let owners = view.placement.owners(key, CANDIDATES);
+                let next = owners.get(1).filter(|next| slow.contains(home) && !slow.contains(*next));
+                prop_assert_eq!(found, next.unwrap_or(home));
+                // Again, and when all are alike.
+                prop_assert_eq!(&view.better(key, &scores).unwrap().member.id, found);
+                prop_assert_eq!(&view.better(key, &Scores::default()).unwrap().member.id, home);
+            }
+        }
+    }
 }

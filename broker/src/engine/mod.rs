@@ -16,6 +16,7 @@ mod config;
 mod errors;
 mod filter_pushdown;
 mod fragment;
+pub(crate) mod hedge;
 mod interrupt;
 pub(crate) mod overflow;
 mod parameters;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use ulid::Ulid;
@@ -29,7 +30,8 @@ pub(crate) struct QueryEntry {
     pub(crate) number: Ulid,
     pub(crate) sql: String,
     pub(crate) started_at_us: i64,
-    pub(crate) stats: Arc<QueryStats>,
+    /// Those of the run that answers.
+    pub(crate) stats: ArcSwap<QueryStats>,
     /// Cancelled by a client that went away, by [`Registry::cancel`], or by the end of the query.
     pub(crate) cancel: CancellationToken,
     started: Instant,
@@ -84,7 +86,7 @@ impl Registry {
             number,
             sql: sql[..sql.floor_char_boundary(SQL_KEPT_BYTES_MAX)].to_owned(),
             started_at_us: chrono::Utc::now().timestamp_micros(),
-            stats: Arc::default(),
+            stats: ArcSwap::default(),
             cancel: CancellationToken::new(),
             started: Instant::now(),
             admitted: AtomicBool::new(false),

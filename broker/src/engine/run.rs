@@ -30,12 +30,10 @@ use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
 use super::{Engine, across, parameters};
 use crate::catalog::{QueryCatalog, known_names, table_names};
-use crate::cluster::NodeId;
 use crate::cluster::distribute::distribute;
 use crate::cluster::explain;
 use crate::cluster::nodes::Wanted;
-use crate::cluster::run::Run;
-use crate::request::{QueryAnswer, QueryRequest, TableCut};
+use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
 
@@ -56,7 +54,7 @@ impl Started {
             id: guard.entry.id.clone(),
             schema: Arc::clone(&self.schema),
             cuts: self.cuts,
-            stats: Arc::clone(&guard.entry.stats),
+            stats: guard.entry.stats.load_full(),
             stream: Box::pin(AnswerStream::new(self.schema, self.messages, sleep, guard)),
         }
     }
@@ -67,8 +65,12 @@ pub(super) struct Planned {
     pub(super) plan: Arc<dyn ExecutionPlan>,
     pub(super) context: Arc<TaskContext>,
     pub(super) cuts: BTreeMap<String, TableCut>,
-    /// Nodes with rows that are nowhere else.
-    pub(super) alone: BTreeSet<NodeId>,
+}
+
+/// What one run of a query counts, and what it wants of the nodes that have the rows.
+pub(super) struct Trial {
+    pub(super) stats: Arc<QueryStats>,
+    pub(super) wanted: Option<Wanted>,
 }
 
 /// Admits the query, waits for its minimum offsets, and starts its task. Returns when the plan is made.
@@ -99,7 +101,7 @@ pub(super) async fn start(
     };
     guard.task = Some(match engine.sessions.nodes() {
         None => runtime.spawn(task.run(planned)).abort_handle(),
-        Some(_) => runtime.spawn(across::run(task, planned)).abort_handle(),
+        Some(nodes) => runtime.spawn(across::run(task, Arc::clone(nodes), planned)).abort_handle(),
     });
     let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
     Ok(Started { schema, cuts, messages })
@@ -137,7 +139,8 @@ pub(super) type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), Que
 
 impl QueryTask {
     async fn run(self, report: oneshot::Sender<PlanReport>) {
-        let planned = AssertUnwindSafe(Box::pin(self.plan(1, &BTreeSet::new()))).catch_unwind().await;
+        let trial = Trial { stats: self.entry.stats.load_full(), wanted: None };
+        let planned = AssertUnwindSafe(Box::pin(self.plan(&trial))).catch_unwind().await;
         let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
             Ok(planned) => planned,
             Err(error) => {
@@ -146,7 +149,7 @@ impl QueryTask {
                 return;
             }
         };
-        let Planned { plan, context, cuts, .. } = planned;
+        let Planned { plan, context, cuts } = planned;
         if report.send(Ok((plan.schema(), cuts))).is_err() {
             return;
         }
@@ -155,15 +158,13 @@ impl QueryTask {
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
-    /// A plan for the run of this number, without the nodes `excluded`.
-    pub(super) async fn plan(&self, run: u32, excluded: &BTreeSet<NodeId>) -> Result<Planned, QueryError> {
+    /// A plan for one run.
+    pub(super) async fn plan(&self, trial: &Trial) -> Result<Planned, QueryError> {
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
         if let Some((plans, key)) = plans.zip(key.as_ref()) {
             let again = match plans.get(key) {
-                Some(kept) => {
-                    self.plan_again(&kept, run, excluded).await.map_err(|error| error_of(&error))?
-                }
+                Some(kept) => self.plan_again(&kept, trial).await.map_err(|error| error_of(&error))?,
                 None => None,
             };
             count_plan(again.is_some());
@@ -172,7 +173,7 @@ impl QueryTask {
             }
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
-        let catalog = self.catalog(&prepared.stream_columns, run, excluded);
+        let catalog = self.catalog(&prepared.stream_columns, trial);
         let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
@@ -188,7 +189,7 @@ impl QueryTask {
             let plan = distribute(plan, &catalog).map_err(explained)?;
             let plan = explain::rows(explain, &logical, &plan, nodes).map_err(explained)?;
             let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
-            return Ok(Planned { plan, context, cuts: catalog.cuts(), alone: catalog.alone() });
+            return Ok(Planned { plan, context, cuts: catalog.cuts() });
         }
         let repeatable = is_repeatable(&logical).map_err(explained)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
@@ -201,19 +202,14 @@ impl QueryTask {
     }
 
     /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.
-    async fn plan_again(
-        &self,
-        kept: &KeptPlan,
-        run: u32,
-        excluded: &BTreeSet<NodeId>,
-    ) -> Result<Option<Planned>, DataFusionError> {
-        let catalog = self.catalog(&kept.stream_columns, run, excluded);
+    async fn plan_again(&self, kept: &KeptPlan, trial: &Trial) -> Result<Option<Planned>, DataFusionError> {
+        let catalog = self.catalog(&kept.stream_columns, trial);
         let taken = catalog.take_all(kept.names()).await;
         taken.map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !kept.fits(&catalog) {
             return Ok(None);
         }
-        self.entry.stats.plan_kept.store(true, Ordering::Relaxed);
+        trial.stats.plan_kept.store(true, Ordering::Relaxed);
         let mut plan = kept.fresh()?;
         if kept.connects {
             // Leaves on other nodes are connected there.
@@ -227,28 +223,17 @@ impl QueryTask {
 
     fn ready(&self, plan: Arc<dyn ExecutionPlan>, catalog: &Arc<QueryCatalog>) -> Planned {
         let context = self.sessions.context(self.limits.memory_bytes, catalog);
-        Planned { plan, context: Arc::new(context), cuts: catalog.cuts(), alone: catalog.alone() }
+        Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }
     }
 
-    fn catalog(
-        &self,
-        stream_columns: &BTreeSet<String>,
-        run: u32,
-        excluded: &BTreeSet<NodeId>,
-    ) -> Arc<QueryCatalog> {
-        let wanted = self.sessions.nodes().map(|_| Wanted {
-            at_least: self.request.min_offsets.clone(),
-            excluded: excluded.clone(),
-            allow_partial: self.request.allow_partial,
-            run: Run { query: self.entry.number, number: run, deadline: self.deadline },
-        });
+    fn catalog(&self, stream_columns: &BTreeSet<String>, trial: &Trial) -> Arc<QueryCatalog> {
         QueryCatalog::new(
             Arc::clone(self.sessions.sources()),
             stream_columns.clone(),
             self.request.sealed_only,
-            Arc::clone(&self.entry.stats),
+            Arc::clone(&trial.stats),
             self.io.clone(),
-            wanted,
+            trial.wanted.clone(),
         )
     }
 
@@ -267,14 +252,14 @@ impl QueryTask {
         batches: impl Stream<Item = Result<RecordBatch, QueryError>>,
     ) -> Result<(), QueryError> {
         let mut batches = pin!(batches);
-        let mut rows = 0;
+        let (mut rows, stats) = (0, self.entry.stats.load_full());
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             rows += batch.num_rows() as u64;
             if rows > self.limits.rows {
                 return Err(self.rows_exceeded());
             }
-            self.entry.stats.rows_returned.store(rows, Ordering::Relaxed);
+            stats.rows_returned.store(rows, Ordering::Relaxed);
             if batch.num_rows() > 0 && self.sender.send(Message::Batch(batch)).await.is_err() {
                 return Ok(());
             }

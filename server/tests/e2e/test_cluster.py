@@ -1,6 +1,7 @@
 """One broker and two data nodes: what is asked anywhere is the same answer, and nodes come and go under queries and writes."""
 
 import itertools
+import signal
 import subprocess
 import threading
 import time
@@ -269,6 +270,25 @@ def test_kill_9_of_a_replica_fails_no_query(whole, kafka):
     assert whole.broker.sql(f"SELECT count(DISTINCT id), sum(id) FROM {name}").rows == [[load.next, sum(range(load.next))]]
     watch.check(at_least=50)
     assert watch.slowest_s < 10
+
+
+def test_a_stopped_replica_is_left_before_it_counts_as_dead(whole, kafka):
+    name = "stopped"
+    topic = whole.table(kafka, name, replication=2, seal={"rows_max": 3000})
+    with Watch(whole.broker, name) as watch, Load(kafka, topic):
+        whole.wait_owned(name, {"data-0", "data-1"})
+        eventually(lambda: watch.answers >= 50, "the usual time is known")
+        # It takes connections and requests, and answers nothing.
+        whole.data[0].process.send_signal(signal.SIGSTOP)
+        try:
+            before = watch.answers
+            time.sleep(2)
+            meanwhile = watch.answers - before
+        finally:
+            whole.data[0].process.send_signal(signal.SIGCONT)
+    # To wait half a second for it each time would leave four.
+    assert meanwhile >= 10, f"{meanwhile} answers in 2 s, the slowest took {watch.slowest_s:.1f} s"
+    watch.check(at_least=50)
 
 
 def test_sigterm_hands_over(whole, kafka):

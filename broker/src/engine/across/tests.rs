@@ -19,6 +19,7 @@ use ulid::Ulid;
 
 mod cuts;
 mod hosted;
+mod stalled;
 mod system;
 
 use super::*;
