@@ -63,24 +63,26 @@ impl QueryErrorKind {
         }
     }
 
+    /// All kinds, in their order.
+    const ALL: [Self; Self::Internal as usize + 1] = [
+        Self::BadRequest,
+        Self::Parse,
+        Self::UnknownTable,
+        Self::Plan,
+        Self::NotReadOnly,
+        Self::Execution,
+        Self::MemoryExceeded,
+        Self::RowsExceeded,
+        Self::Deadline,
+        Self::Cancelled,
+        Self::Overloaded,
+        Self::SegmentUnavailable,
+        Self::Internal,
+    ];
+
     /// The kind with this [name](Self::name).
     pub fn named(name: &str) -> Option<Self> {
-        const ALL: [QueryErrorKind; 13] = [
-            QueryErrorKind::BadRequest,
-            QueryErrorKind::Parse,
-            QueryErrorKind::UnknownTable,
-            QueryErrorKind::Plan,
-            QueryErrorKind::NotReadOnly,
-            QueryErrorKind::Execution,
-            QueryErrorKind::MemoryExceeded,
-            QueryErrorKind::RowsExceeded,
-            QueryErrorKind::Deadline,
-            QueryErrorKind::Cancelled,
-            QueryErrorKind::Overloaded,
-            QueryErrorKind::SegmentUnavailable,
-            QueryErrorKind::Internal,
-        ];
-        ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// Stable name in JSON answers, such as `unknown_table`.
@@ -137,3 +139,17 @@ impl fmt::Display for QueryError {
 }
 
 impl std::error::Error for QueryError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for (place, kind) in QueryErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            assert_eq!(QueryErrorKind::named(kind.name()), Some(kind));
+        }
+        assert_eq!(QueryErrorKind::named("no such kind"), None);
+    }
+}

@@ -64,20 +64,6 @@ pub struct QueryStats {
 }
 
 impl QueryStats {
-    /// Begins anew what counts segments and rows of tables: the query is run again.
-    pub(crate) fn begin_again(&self) {
-        for counter in [
-            &self.rows_scanned,
-            &self.rows_total,
-            &self.segments_total,
-            &self.segments_scanned,
-            &self.segments_open,
-            &self.segments_kept,
-        ] {
-            counter.store(0, Ordering::Relaxed);
-        }
-    }
-
     /// Reads one counter.
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)

@@ -123,9 +123,9 @@ pub struct QueryConfig {
     pub rows_default: u64,
     /// Largest row cap that a query may ask for.
     pub rows_max: u64,
-    /// Queries that run at once; more wait.
+    /// Queries that run at once; more wait. A data node runs as many of its brokers' queries beside.
     pub concurrent_max: usize,
-    /// Queries that wait; more are refused with 429.
+    /// Queries that wait; more are refused with 429. As many of its brokers' queries wait on a data node.
     pub queue_max: usize,
     /// Directory for spilling; empty: the system's temporary directory.
     pub spill_dir: PathBuf,

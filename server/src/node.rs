@@ -151,7 +151,7 @@ impl Node {
         let (stop_serving, stopped) = oneshot::channel::<()>();
         let router = headwater_broker::http::router(state);
         // An error means that the node is gone, which is also a reason to stop.
-        let serving = listener::serve(listener, router, async { stopped.await.unwrap_or(()) }, "clients");
+        let serving = listener::serve(listener, router, async { stopped.await.unwrap_or(()) });
         tracing::info!(%address, store = config.store.url, tables = node_tables.tables.list().len(), "headwater is up");
         Ok(Self {
             address,

@@ -29,9 +29,9 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::QueryError;
-use crate::cluster::cut::NegotiatedCut;
 use crate::cluster::node_error::refusal;
 use crate::cluster::nodes::{Nodes, Wanted};
+use crate::cluster::waits::Waits;
 use crate::engine::registry::Registry;
 use crate::execute::aggregate::{KeptKeyValues, ResultCache};
 use crate::execute::options::ExecuteOptions;
@@ -128,7 +128,7 @@ impl QueryCatalog {
         }
         let Some(live) = self.sources.tables.get(name) else { return Ok(None) };
         let at = match self.sealed_only {
-            true => (NegotiatedCut::sealed(live.snapshot()), nodes.view(&wanted.excluded)),
+            true => nodes.sealed_cut(&live, wanted),
             false => nodes.cut(&live, wanted).await?,
         };
         let stats = Arc::clone(&self.stats);
@@ -175,6 +175,11 @@ impl QueryCatalog {
     /// Counters of the query.
     pub(crate) fn stats(&self) -> &Arc<QueryStats> {
         &self.stats
+    }
+
+    /// Whom the query waits for; `None` if its rows are here.
+    pub(crate) fn waits(&self) -> Option<&Arc<Waits>> {
+        self.wanted.as_ref().map(|wanted| &wanted.waits)
     }
 
     /// Where the query's I/O runs.

@@ -231,7 +231,7 @@ fn queries(sources: &CatalogSources, listing: &Listing) -> Vec<Row> {
             text(Some(query.state())),
             time_of_us(Some(query.started_at_us)),
             ScalarValue::Float64(Some(query.elapsed().as_secs_f64() * 1000.0)),
-            count(QueryStats::get(&query.stats.rows_returned)),
+            count(QueryStats::get(&query.stats.load().rows_returned)),
             text(query.error().map(ToString::to_string)),
             this_node(listing),
         ]

@@ -20,9 +20,10 @@ use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
 use super::CatalogSources;
 use super::prune::{self, Pruner};
+use crate::cluster::NodeId;
 use crate::cluster::assignment::{Assignment, SealedRef};
 use crate::cluster::cut::{CutProblem, NegotiatedCut, OpenAt};
-use crate::cluster::{ClusterView, NodeId};
+use crate::cluster::nodes::CutPlace;
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
@@ -44,7 +45,7 @@ pub(crate) struct CutTable {
 struct Elsewhere {
     open: BTreeMap<i32, OpenAt>,
     missing: Vec<CutProblem>,
-    view: Arc<ClusterView>,
+    place: CutPlace,
 }
 
 impl fmt::Debug for CutTable {
@@ -81,13 +82,13 @@ impl CutTable {
         live: Arc<LiveTable>,
         shared: &CatalogSources,
         stream_columns: &BTreeSet<String>,
-        (cut, view): (NegotiatedCut, Arc<ClusterView>),
+        (cut, place): (NegotiatedCut, CutPlace),
         stats: Arc<QueryStats>,
     ) -> Self {
-        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, missing } = cut;
+        let NegotiatedCut { log, offsets, open, newest_timestamp_ms, missing, .. } = cut;
         let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
         let read = TableRead { log, open: Vec::new(), cut };
-        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, view })), stats)
+        Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, place })), stats)
     }
 
     fn with_read(
@@ -214,11 +215,11 @@ impl CutTable {
         pruner: &Pruner,
         order: Option<&SegmentOrder>,
     ) -> Result<Vec<Assignment>, DataFusionError> {
-        let Some(Elsewhere { open, view, .. }) = &self.elsewhere else { return Ok(Vec::new()) };
+        let Some(Elsewhere { open, place, .. }) = &self.elsewhere else { return Ok(Vec::new()) };
         let log = &self.read.log;
         let table_id = self.source.table.log().table_id();
         let mut nodes: BTreeMap<&NodeId, Assignment> = BTreeMap::new();
-        let mut home_of = view.homes(table_id, self.taken_at_ms);
+        let mut home_of = place.view.homes(table_id, self.taken_at_ms, &place.scores);
         for segment in self.surviving(pruner, order) {
             let home = home_of(&segment).ok_or_else(|| {
                 let message =

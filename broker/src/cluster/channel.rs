@@ -1,7 +1,7 @@
 //! Fragments to data nodes: the channel of the distributed plan, with the node's name in what goes wrong.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
@@ -16,8 +16,8 @@ use datafusion_distributed::{
     ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
     SetPlanRequest, TaskKey, TaskMetrics, WorkerChannel, WorkerToCoordinatorMsg,
 };
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{StreamExt, future};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use url::Url;
@@ -25,6 +25,7 @@ use url::Url;
 use super::NodeId;
 use super::node_error::{NodeErrorKind, of_node, unpack};
 use super::nodes::Nodes;
+use super::waits::PartAsked;
 use crate::catalog::QueryCatalog;
 use crate::request::QueryStats;
 
@@ -83,12 +84,14 @@ struct NodeChannel {
 impl WorkerChannel for NodeChannel {
     async fn coordinator_channel(
         &mut self,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         request: SetPlanRequest,
         messages: BoxStream<'static, CoordinatorToWorkerMsg>,
         metrics: ExecutionPlanMetricsSet,
         context: &Arc<TaskContext>,
     ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
+        let catalog = QueryCatalog::of(context)?;
+        catalog.waits().inspect(|waits| waits.run.put(&mut headers));
         let outcome = self.unsent.of(request.task_key);
         let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;
         let answers = answers.map_err(|error| {
@@ -96,7 +99,7 @@ impl WorkerChannel for NodeChannel {
             outcome.send_replace(Some(Arc::clone(&error)));
             DataFusionError::Shared(error)
         })?;
-        let (node, stats) = (self.node.clone(), Arc::clone(QueryCatalog::of(context)?.stats()));
+        let (node, stats) = (self.node.clone(), Arc::clone(catalog.stats()));
         let answers = answers.map(move |answer| {
             // Held as long as the query: the rows may be asked for before or after this.
             let _held = &outcome;
@@ -110,15 +113,24 @@ impl WorkerChannel for NodeChannel {
 
     async fn execute_task(
         &mut self,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         request: ExecuteTaskRequest,
         metrics: ExecutionPlanMetricsSet,
         context: &Arc<TaskContext>,
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
+        let catalog = QueryCatalog::of(context)?;
+        catalog.waits().inspect(|waits| waits.run.put(&mut headers));
+        let asked = catalog.waits().map(|waits| waits.ask(&self.node));
         let outcome = self.unsent.of(request.task_key);
         let partitions = self.inner.execute_task(headers, request, metrics, context).await;
-        let partitions = partitions.map_err(|error| unpack(error, &self.node))?.into_iter();
-        Ok(partitions.map(|batches| or_unsent(batches, &outcome, &self.node)).collect())
+        let partitions = partitions.map_err(|error| unpack(error, &self.node))?;
+        let first = FirstAnswer { asked: Mutex::new(asked), partitions: AtomicUsize::new(partitions.len()) };
+        let first = Arc::new(first);
+        let partitions = partitions.into_iter().map(|batches| {
+            let batches = or_unsent(batches, &outcome, &self.node);
+            Arc::clone(&first).noting(batches)
+        });
+        Ok(partitions.collect())
     }
 
     async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
@@ -139,6 +151,35 @@ fn count(stats: &QueryStats, task: &TaskMetrics) {
     let left = |scanned: u64| Some(scanned.saturating_sub(denied));
     // It always gives a value.
     let _ = stats.segments_scanned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
+}
+
+/// A part that a node was asked for, until it has begun to answer: with a batch, or with no batch in any partition.
+struct FirstAnswer {
+    asked: Mutex<Option<PartAsked>>,
+    partitions: AtomicUsize,
+}
+
+impl FirstAnswer {
+    fn here(&self) {
+        let asked = self.asked.lock().take();
+        asked.into_iter().for_each(PartAsked::answered);
+    }
+
+    fn ended(&self) {
+        if self.partitions.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.here();
+        }
+    }
+
+    /// The batches of a partition, noted when they come.
+    fn noting(
+        self: Arc<Self>,
+        batches: BoxStream<'static, Result<RecordBatch>>,
+    ) -> BoxStream<'static, Result<RecordBatch>> {
+        let at_the_end = Arc::clone(&self);
+        let end = stream::once(async move { at_the_end.ended() }).filter_map(|()| future::ready(None));
+        batches.inspect(move |_| self.here()).chain(end).boxed()
+    }
 }
 
 /// The batches, or the reason why there will be none.

@@ -1,28 +1,32 @@
-//! The top of a fragment on a data node: its errors leave in the form that keeps their kind.
+//! The top of a fragment on a data node: its errors leave in the form that keeps their kind, and it ends when its query does,
+//! whether or not anybody takes its rows.
 
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::internal_datafusion_err;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, future, stream};
+use tokio_util::sync::CancellationToken;
 
 use super::node_error::pack;
+use crate::{QueryError, QueryErrorKind};
 
 /// See the module. Its rows are its input's.
 #[derive(Debug)]
 pub(crate) struct EdgeExec {
     input: Arc<dyn ExecutionPlan>,
+    ended: CancellationToken,
 }
 
 impl EdgeExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        Self { input }
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, ended: CancellationToken) -> Self {
+        Self { input, ended }
     }
 }
 
@@ -57,11 +61,61 @@ impl ExecutionPlan for EdgeExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| internal_datafusion_err!("EdgeExec has one input"))?;
-        Ok(Arc::new(Self { input }))
+        Ok(Arc::new(Self { input, ended: self.ended.clone() }))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let batches = self.input.execute(partition, context).map_err(pack)?;
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.map_err(pack))))
+        let ended = self.ended.clone();
+        // The rest is dropped before the error is seen.
+        let batches = batches.map_err(pack).take_until(ended.clone().cancelled_owned());
+        let why = async move { ended.is_cancelled().then(|| Err(pack(over()))) };
+        let batches = batches.chain(stream::once(why).filter_map(future::ready));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
+}
+
+fn over() -> DataFusionError {
+    let message = "the deadline passed while a data node was at work for the query";
+    DataFusionError::External(Box::new(QueryError::new(QueryErrorKind::Deadline, message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Schema, SchemaRef};
+    use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+
+    use super::*;
+    use crate::engine::error_of;
+
+    /// A fragment whose rows never come.
+    #[derive(Debug)]
+    struct Never(SchemaRef);
+
+    impl PartitionStream for Never {
+        fn schema(&self) -> &SchemaRef {
+            &self.0
+        }
+
+        fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+            Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.0), stream::pending()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fragment_ends_with_its_query() {
+        let schema = Arc::new(Schema::empty());
+        let parts: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(Never(Arc::clone(&schema)))];
+        let never = StreamingTableExec::try_new(schema, parts, None, [], false, None).unwrap();
+        let ended = CancellationToken::new();
+        let edge = EdgeExec::new(Arc::new(never), ended.clone());
+        let mut rows = edge.execute(0, Arc::default()).unwrap();
+        assert!(futures::poll!(rows.next()).is_pending());
+        ended.cancel();
+        let error = rows.next().await.unwrap().unwrap_err();
+        let node = crate::cluster::NodeId::new("data-1").unwrap();
+        let error = error_of(&crate::cluster::node_error::unpack(error, &node));
+        assert_eq!(error.kind, QueryErrorKind::Deadline);
+        assert!(rows.next().await.is_none());
     }
 }

@@ -47,4 +47,7 @@ pub(crate) struct OfferedPartition {
     /// The newest `$timestamp` among the open ones, in milliseconds since the epoch.
     #[prost(int64, optional, tag = "4")]
     pub(crate) newest_timestamp_ms: Option<i64>,
+    /// Whether the node consumes it: it will have what follows.
+    #[prost(bool, tag = "5")]
+    pub(crate) is_consumed: bool,
 }

@@ -15,7 +15,9 @@
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
 //! | `distribute`, `subqueries`, `channel`, `access` | a plan on several nodes, what runs before it, and the way there |
-//! | `service`, `spawned`, `edge` | the other side |
+//! | `load`, `pace`, `waits` | which nodes are busy, when a query is late, and whom it waits for |
+//! | `run` | what a node is told of the query, besides its plan |
+//! | `service`, `hosted`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
 //! | `node_error` | errors with the node's name |
 //!
@@ -32,15 +34,20 @@ pub(crate) mod distribute;
 pub(crate) mod edge;
 pub(crate) mod explain;
 pub(crate) mod gather;
+pub(crate) mod hosted;
+pub(crate) mod load;
 mod messages;
 pub(crate) mod node_error;
 mod node_id;
 pub(crate) mod nodes;
+pub(crate) mod pace;
 pub mod placement;
+pub(crate) mod run;
 pub(crate) mod service;
 mod spawned;
 pub(crate) mod subqueries;
 mod view;
+pub(crate) mod waits;
 
 pub use access::{ClusterAccess, SharedSecret};
 pub use node_id::{NodeId, NodeIdError, machine_name};
@@ -48,4 +55,4 @@ pub use view::{Cluster, ClusterView, DataNode, MemberRow, node_url};
 
 /// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
 /// misread, in plan fragments, node requests and the keys of the gossip alike.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;

@@ -8,6 +8,7 @@ use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use tonic::Status;
 
 use super::NodeId;
 use crate::engine::error_of;
@@ -31,6 +32,8 @@ pub(crate) enum NodeErrorKind {
     Lost,
     /// It does not have what it was asked for.
     Refused,
+    /// It has too much to do.
+    Full,
 }
 
 impl NodeErrorKind {
@@ -39,6 +42,7 @@ impl NodeErrorKind {
         match self {
             Self::Lost => "lost",
             Self::Refused => "refused",
+            Self::Full => "full",
         }
     }
 }
@@ -47,7 +51,9 @@ impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             NodeErrorKind::Lost => write!(f, "node {} was lost: {}", self.node, self.message),
-            NodeErrorKind::Refused => write!(f, "node {}: {}", self.node, self.message),
+            NodeErrorKind::Refused | NodeErrorKind::Full => {
+                write!(f, "node {}: {}", self.node, self.message)
+            }
         }
     }
 }
@@ -57,12 +63,19 @@ impl Error for NodeError {}
 /// What a packed error's context begins with.
 const MARK: &str = "headwater: ";
 const REFUSED: &str = "refused";
+/// What the status of a node that has too much to do begins with.
+const FULL: &str = "headwater: full: ";
 /// Errors travel in trailers, which are limited to 16 KiB.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
 /// The refusal of a node that lacks something, in a form that crosses the wire.
 pub(crate) fn refusal(message: impl Into<String>) -> DataFusionError {
     packed(REFUSED, message.into())
+}
+
+/// The status with which a node sends a query away that it has no place for. It is no fragment that fails, so it is not packed.
+pub(super) fn full(message: &str) -> Status {
+    Status::resource_exhausted(format!("{FULL}{message}"))
 }
 
 fn packed(kind: &str, mut message: String) -> DataFusionError {
@@ -88,19 +101,15 @@ pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
         let kind = QueryErrorKind::named(kind).unwrap_or(QueryErrorKind::Internal);
         return DataFusionError::External(Box::new(QueryError::new(kind, message)));
     }
-    match is_of_transport(&error) {
-        true => of_node(node, NodeErrorKind::Lost, &error.strip_backtrace()),
-        false => error,
-    }
-}
-
-/// Whether the connection speaks, and not the node: its own errors have a variant of DataFusion's, or are packed.
-fn is_of_transport(error: &DataFusionError) -> bool {
-    match error {
-        DataFusionError::External(_) => true,
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => is_of_transport(inner),
-        DataFusionError::Shared(inner) => is_of_transport(inner),
-        _ => false,
+    // The connection speaks, and not the node: its own errors have a variant of DataFusion's, or are packed.
+    let foreign = search(&error, &mut |part| match part {
+        DataFusionError::External(source) if !source.is::<DataFusionError>() => Some(source),
+        _ => None,
+    });
+    let Some(foreign) = foreign else { return error };
+    match foreign.downcast_ref::<Status>().and_then(|status| status.message().strip_prefix(FULL)) {
+        Some(message) => of_node(node, NodeErrorKind::Full, message),
+        None => of_node(node, NodeErrorKind::Lost, &error.strip_backtrace()),
     }
 }
 
@@ -112,34 +121,38 @@ pub(crate) fn of_node(node: &NodeId, kind: NodeErrorKind, message: &str) -> Data
 
 /// Kind and message of a packed error.
 fn find_mark(error: &DataFusionError) -> Option<(&str, &str)> {
-    match error {
+    search(error, &mut |part| match part {
         DataFusionError::Context(context, inner) => match (context.strip_prefix(MARK), inner.as_ref()) {
-            (Some(kind), DataFusionError::Execution(message)) => Some((kind, message)),
-            _ => find_mark(inner),
-        },
-        DataFusionError::Shared(inner) => find_mark(inner),
-        DataFusionError::Diagnostic(_, inner) => find_mark(inner),
-        DataFusionError::Collection(errors) => errors.iter().find_map(find_mark),
-        DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            ArrowError::ExternalError(source) => find_mark(source.downcast_ref::<DataFusionError>()?),
+            (Some(kind), DataFusionError::Execution(message)) => Some((kind, message.as_str())),
             _ => None,
         },
-        DataFusionError::External(source) => find_mark(source.downcast_ref::<DataFusionError>()?),
         _ => None,
-    }
+    })
 }
 
 /// The [`NodeError`] inside an error.
 pub(crate) fn find(error: &DataFusionError) -> Option<&NodeError> {
+    search(error, &mut |part| match part {
+        DataFusionError::External(source) => source.downcast_ref::<NodeError>(),
+        _ => None,
+    })
+}
+
+/// What `look` finds in an error, or in what it wraps, from the outside in.
+fn search<'a, T>(
+    error: &'a DataFusionError,
+    look: &mut impl FnMut(&'a DataFusionError) -> Option<T>,
+) -> Option<T> {
+    if let Some(found) = look(error) {
+        return Some(found);
+    }
     match error {
-        DataFusionError::External(source) => {
-            source.downcast_ref::<NodeError>().or_else(|| find(source.downcast_ref::<DataFusionError>()?))
-        }
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => find(inner),
-        DataFusionError::Shared(inner) => find(inner),
-        DataFusionError::Collection(errors) => errors.iter().find_map(find),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => search(inner, look),
+        DataFusionError::Shared(inner) => search(inner, look),
+        DataFusionError::Collection(errors) => errors.iter().find_map(|error| search(error, look)),
+        DataFusionError::External(source) => search(source.downcast_ref::<DataFusionError>()?, look),
         DataFusionError::ArrowError(inner, _) => match inner.as_ref() {
-            ArrowError::ExternalError(source) => find(source.downcast_ref::<DataFusionError>()?),
+            ArrowError::ExternalError(source) => search(source.downcast_ref::<DataFusionError>()?, look),
             _ => None,
         },
         _ => None,
@@ -171,5 +184,16 @@ mod tests {
         let lost = unpack(DataFusionError::External("connection reset".into()), &node);
         assert_eq!(find(&lost).unwrap().kind, NodeErrorKind::Lost);
         assert_eq!(error_of(&lost).kind, QueryErrorKind::SegmentUnavailable);
+
+        let full = unpack(DataFusionError::External(Box::new(full("9 are waiting"))), &node);
+        assert_eq!(find(&full).unwrap().kind, NodeErrorKind::Full);
+        let found = error_of(&full);
+        assert_eq!(
+            (found.kind, found.message.as_str()),
+            (QueryErrorKind::Overloaded, "node data-1: 9 are waiting")
+        );
+
+        let own = unpack(DataFusionError::Execution("no".into()), &node);
+        assert!(find(&own).is_none() && matches!(own, DataFusionError::Execution(_)));
     }
 }

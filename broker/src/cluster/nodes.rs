@@ -1,14 +1,17 @@
 //! The data nodes from a broker's side: one cut of a table, negotiated with all of them.
 //!
 //! One request per node and table, to all nodes at once; none goes through the object store. A node that does not answer in time is done
-//! without: if others have its partitions nothing is missing, and if not the floors say so.
+//! without: if others have its partitions nothing is missing, and if not the floors say so. Where others consume all that it may
+//! consume, a node that is late, or was slow before, is not waited for: all that it could add is some milliseconds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use headwater_segment::SegmentError;
 use headwater_segment::live::LiveTable;
 use headwater_segment::log::LogSnapshot;
@@ -18,14 +21,24 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::cut::{NegotiatedCut, Offer, decide};
+use super::load::{Asking, Loads, Scores};
 use super::messages::{OffersAnswer, OffersRequest};
+use super::pace::{Paces, Shape, Times};
 use super::service::OFFERS_PATH;
 use super::view::{Cluster, ClusterView, DataNode, MemberRow};
+use super::waits::Waits;
 use super::{ClusterAccess, NodeId};
+use crate::engine::hedge::HedgeBudget;
 use crate::{QueryError, QueryErrorKind};
 
 /// A node that does not say within this time how far it is, is done without.
 const OFFER_WAIT: Duration = Duration::from_millis(500);
+/// A node that takes so many times longer than nearly all do, and longer than the least time, is late. To leave one for a moment
+/// costs more than to wait: others have its columns not at hand.
+const OFFER_PATIENCE: u32 = 3;
+const OFFER_PATIENCE_MIN: Duration = Duration::from_millis(50);
+/// What a node is expected to take for a part of a query of which too little is known.
+const PART_UNKNOWN: Duration = Duration::from_secs(1);
 /// Between two looks whether a cut can be had.
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// The longest time between two looks.
@@ -36,7 +49,7 @@ const PARTIAL_AFTER: Duration = Duration::from_millis(500);
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
 /// What a query wants of its cuts.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Wanted {
     /// Per table and partition: exclusive ends that must be reached.
     pub(crate) at_least: BTreeMap<String, BTreeMap<i32, i64>>,
@@ -44,8 +57,8 @@ pub(crate) struct Wanted {
     pub(crate) excluded: BTreeSet<NodeId>,
     /// Rather without what nobody has at the moment.
     pub(crate) allow_partial: bool,
-    /// Until when.
-    pub(crate) deadline: Instant,
+    /// For which run of which query, and until when.
+    pub(crate) waits: Arc<Waits>,
 }
 
 /// See the module.
@@ -54,6 +67,29 @@ pub(crate) struct Nodes {
     access: ClusterAccess,
     /// By the table's id.
     tables: Mutex<HashMap<String, Arc<Known>>>,
+    loads: Arc<Loads>,
+    paces: Paces,
+    hedges: HedgeBudget,
+    /// How long nodes took to say what they have.
+    offer_times: Arc<Mutex<Times>>,
+}
+
+/// Where a cut is read.
+#[derive(Debug)]
+pub(crate) struct CutPlace {
+    /// The nodes.
+    pub(crate) view: Arc<ClusterView>,
+    /// How busy they are.
+    pub(crate) scores: Scores,
+}
+
+/// What the nodes have said.
+struct Heard {
+    offers: Vec<Offer>,
+    /// Who has said nothing.
+    silent: BTreeSet<NodeId>,
+    /// One of them knows a newer version of the log.
+    is_behind: bool,
 }
 
 /// What is known here of one table besides its log.
@@ -94,7 +130,37 @@ fn raise(floors: &mut BTreeMap<i32, i64>, ends: &BTreeMap<i32, i64>) {
 
 impl Nodes {
     pub(crate) fn new(cluster: Arc<dyn Cluster>, access: ClusterAccess) -> Self {
-        Self { cluster, access, tables: Mutex::default() }
+        Self {
+            cluster,
+            access,
+            tables: Mutex::default(),
+            loads: Arc::default(),
+            paces: Paces::default(),
+            hedges: HedgeBudget::default(),
+            offer_times: Arc::default(),
+        }
+    }
+
+    /// How long queries take.
+    pub(crate) fn paces(&self) -> &Paces {
+        &self.paces
+    }
+
+    /// How many queries may be run twice.
+    pub(crate) fn hedges(&self) -> &HedgeBudget {
+        &self.hedges
+    }
+
+    /// Notes that `node` is asked for a part of a query of this shape.
+    pub(super) fn ask_part(&self, shape: Shape, node: &NodeId) -> Asking {
+        let expected = self.paces.part(shape).unwrap_or(PART_UNKNOWN);
+        self.loads.ask(node, expected, true)
+    }
+
+    /// The cut of what is sealed.
+    pub(crate) fn sealed_cut(&self, table: &LiveTable, wanted: &Wanted) -> (NegotiatedCut, CutPlace) {
+        let place = CutPlace { view: self.view(&wanted.excluded), scores: self.loads.scores() };
+        (NegotiatedCut::sealed(table.snapshot()), place)
     }
 
     /// The members without those that have failed.
@@ -128,17 +194,18 @@ impl Nodes {
         &self,
         table: &Arc<LiveTable>,
         wanted: &Wanted,
-    ) -> Result<(NegotiatedCut, Arc<ClusterView>), QueryError> {
+    ) -> Result<(NegotiatedCut, CutPlace), QueryError> {
         let known = self.known(table);
         let (began, mut pause) = (Instant::now(), AGAIN_AFTER);
         // A partial answer takes time as well.
-        let patience = PARTIAL_AFTER.min(wanted.deadline.saturating_duration_since(began) / 2);
+        let patience = PARTIAL_AFTER.min(wanted.waits.run.deadline.saturating_duration_since(began) / 2);
         loop {
-            let (cut, view) = self.try_cut(table, &known, wanted).await;
+            let (cut, place) = self.try_cut(table, &known, wanted).await;
+            wanted.waits.note_alone(&cut.alone);
             let problem = match cut.missing.first() {
                 // They may have fallen silent for a moment.
-                _ if view.nodes().is_empty() => "there is no data node in the cluster".to_owned(),
-                None => return Ok((cut, view)),
+                _ if place.view.nodes().is_empty() => "there is no data node in the cluster".to_owned(),
+                None => return Ok((cut, place)),
                 Some(problem) => problem.to_string(),
             };
             if known.is_dropped.load(Ordering::Acquire) {
@@ -146,9 +213,9 @@ impl Nodes {
                 return Err(QueryError::new(QueryErrorKind::UnknownTable, message));
             }
             if wanted.allow_partial && began.elapsed() >= patience {
-                return Ok((cut, view));
+                return Ok((cut, place));
             }
-            if Instant::now() + pause + ANSWER_BEFORE >= wanted.deadline {
+            if Instant::now() + pause + ANSWER_BEFORE >= wanted.waits.run.deadline {
                 let message =
                     format!("table {}: {problem}; the deadline of the query has passed", table.name());
                 return Err(QueryError::new(QueryErrorKind::SegmentUnavailable, message));
@@ -163,62 +230,120 @@ impl Nodes {
         table: &Arc<LiveTable>,
         known: &Arc<Known>,
         wanted: &Wanted,
-    ) -> (NegotiatedCut, Arc<ClusterView>) {
+    ) -> (NegotiatedCut, CutPlace) {
         let log = table.snapshot();
-        let view = self.view(&wanted.excluded);
-        let (offers, silent, is_behind) = self.offers(table, &log, &view).await;
-        let mut floors = known.floors(log.stream.epoch);
-        if let Some(ends) = wanted.at_least.get(table.name()) {
-            raise(&mut floors, ends);
-        }
+        let (view, scores) = (self.view(&wanted.excluded), self.loads.scores());
         let id = table.log().table_id();
-        let cut = decide(&log, &offers, &floors, |partition, node| view.rank(id, partition, &node.member.id));
+        let decided = |offers: &[Offer]| {
+            let mut floors = known.floors(log.stream.epoch);
+            if let Some(ends) = wanted.at_least.get(table.name()) {
+                raise(&mut floors, ends);
+            }
+            decide(
+                &log,
+                offers,
+                &floors,
+                |partition, node| view.rank(id, partition, &node.member.id),
+                &scores,
+            )
+        };
+        let is_enough =
+            |offers: &[Offer]| are_all_consumed(&log, offers) && decided(offers).missing.is_empty();
+        let heard = self.offers(table, &log, &view, &scores, is_enough).await;
+        let cut = decided(&heard.offers);
         if cut.missing.is_empty() {
             known.raise_floors(log.stream.epoch, &cut.offsets);
         }
         // What is missing may be in the log by now.
-        if is_behind || !cut.missing.is_empty() {
+        if heard.is_behind || !cut.missing.is_empty() {
             self.look_at_log(table, known);
         }
         // Whoever does not say what it has is given nothing to do either, if there is anybody else.
-        let is_whole = silent.is_empty() || silent.len() == view.nodes().len();
-        (cut, if is_whole { view } else { Arc::new(view.without(&silent)) })
+        let is_whole = heard.silent.is_empty() || heard.silent.len() == view.nodes().len();
+        let view = if is_whole { view } else { Arc::new(view.without(&heard.silent)) };
+        (cut, CutPlace { view, scores })
     }
 
-    /// What the nodes offer, who was not heard, and whether one knows a newer version of the log.
+    /// Asks all nodes what they have, until all have said it, or those that have are enough and the others late or slow.
     async fn offers(
         &self,
         table: &Arc<LiveTable>,
         log: &LogSnapshot,
         view: &ClusterView,
-    ) -> (Vec<Offer>, BTreeSet<NodeId>, bool) {
+        scores: &Scores,
+        is_enough: impl Fn(&[Offer]) -> bool,
+    ) -> Heard {
         let from = log.stream.partitions.iter().map(|(partition, state)| (*partition, state.committed));
         let request =
             OffersRequest { table: table.name().to_owned(), epoch: log.stream.epoch, from: from.collect() };
         let body = bytes::Bytes::from(request.encode_to_vec());
-        let asked = view.nodes().iter().map(|node| self.offers_of(node, body.clone()));
-        let (mut offers, mut silent, mut is_behind) = (Vec::new(), BTreeSet::new(), false);
-        for (node, answer) in view.nodes().iter().zip(join_all(asked).await) {
-            let Some(offered) = answer else {
-                silent.insert(node.member.id.clone());
-                continue;
+        let asked = view.nodes().iter().map(|node| self.ask_offers(Arc::clone(node), body.clone()));
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let silent = view.nodes().iter().map(|node| node.member.id.clone()).collect();
+        let mut heard = Heard { offers: Vec::new(), silent, is_behind: false };
+        let mut waiting = heard.silent.clone();
+        let usual = self.offer_times.lock().percentile(95);
+        let patience = usual.map_or(OFFER_WAIT, |usual| OFFER_PATIENCE_MIN.max(usual * OFFER_PATIENCE));
+        let mut patience = pin!(tokio::time::sleep(patience));
+        let mut is_late = false;
+        loop {
+            let (node, answer) = tokio::select! {
+                biased;
+                answer = asked.next() => match answer {
+                    Some(answer) => answer,
+                    None => return heard,
+                },
+                () = patience.as_mut(), if !is_late => {
+                    is_late = true;
+                    if is_enough(&heard.offers) {
+                        break;
+                    }
+                    continue;
+                }
             };
-            is_behind |= offered.log_version > log.version;
-            if offered.epoch == log.stream.epoch {
-                offers.push(Offer { node: Arc::clone(node), partitions: offered.partitions });
+            waiting.remove(&node.member.id);
+            if let Some(offered) = answer {
+                heard.silent.remove(&node.member.id);
+                heard.is_behind |= offered.log_version > log.version;
+                if offered.epoch == log.stream.epoch {
+                    heard.offers.push(Offer { node, partitions: offered.partitions });
+                }
+            }
+            let is_slow =
+                |node| heard.offers.iter().any(|offer| scores.is_worse(node, &offer.node.member.id));
+            if !waiting.is_empty() && (is_late || waiting.iter().all(is_slow)) && is_enough(&heard.offers) {
+                break;
             }
         }
-        (offers, silent, is_behind)
+        // How long they take is noted all the same.
+        self.access.io().spawn(async move { while asked.next().await.is_some() {} });
+        heard
     }
 
-    async fn offers_of(&self, node: &DataNode, body: bytes::Bytes) -> Option<OffersAnswer> {
-        let asked = tokio::time::timeout(OFFER_WAIT, self.access.post(&node.url, OFFERS_PATH, body)).await;
-        let answer = asked.unwrap_or_else(|elapsed| Err(elapsed.to_string()));
-        let answer = answer.and_then(|bytes| OffersAnswer::decode(bytes).map_err(|error| error.to_string()));
-        let heard = answer.inspect_err(
-            |error| tracing::debug!(node = %node.member.id, error, "a node did not say what it has"),
-        );
-        heard.ok()
+    fn ask_offers(
+        &self,
+        node: Arc<DataNode>,
+        body: bytes::Bytes,
+    ) -> impl Future<Output = (Arc<DataNode>, Option<OffersAnswer>)> + Send + use<> {
+        let (access, times) = (self.access.clone(), Arc::clone(&self.offer_times));
+        let (mut asking, begun) = (self.loads.ask(&node.member.id, Duration::ZERO, false), Instant::now());
+        async move {
+            let posted = access.post(&node.url, OFFERS_PATH, body);
+            let answer = tokio::time::timeout(OFFER_WAIT, posted).await;
+            let answer = answer.unwrap_or_else(|elapsed| Err(elapsed.to_string()));
+            let answer =
+                answer.and_then(|bytes| OffersAnswer::decode(bytes).map_err(|error| error.to_string()));
+            match &answer {
+                Ok(_) => {
+                    asking.answered();
+                    times.lock().put(begun.elapsed());
+                }
+                Err(error) => {
+                    tracing::debug!(node = %node.member.id, error, "a node did not say what it has");
+                }
+            }
+            (node, answer.ok())
+        }
     }
 
     /// Looks at a table's log in the background, unless that is under way.
@@ -243,4 +368,11 @@ impl Nodes {
         tables.retain(|_, known| !known.is_dropped.load(Ordering::Acquire));
         Arc::clone(tables.entry(table.log().table_id().to_owned()).or_default())
     }
+}
+
+/// Whether each partition is consumed by one of the nodes.
+fn are_all_consumed(log: &LogSnapshot, offers: &[Offer]) -> bool {
+    let consumed = offers.iter().flat_map(|offer| &offer.partitions).filter(|offered| offered.is_consumed);
+    let consumed: BTreeSet<i32> = consumed.map(|offered| offered.partition).collect();
+    log.stream.partitions.keys().all(|partition| consumed.contains(partition))
 }

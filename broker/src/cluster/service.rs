@@ -6,7 +6,7 @@
 //! | `POST /node/system/{table}` | the rows of a system table that only it has, as a stream of Arrow |
 //! | `/worker.WorkerService/*` | fragments, by gRPC |
 //!
-//! Whoever lacks the cluster's secret is told 401 and nothing else. What is asked for is small, so bodies are bounded;
+//! Fragments run when their query is [admitted](super::hosted). Whoever lacks the cluster's secret is told 401 and nothing else. What is asked for is small, so bodies are bounded;
 //! fragments are bounded by the size of a message.
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 
 use super::SharedSecret;
 use super::gather::{SYSTEM_PATH, encode};
+use super::hosted::{HostedQueries, admit};
 use super::messages::{OfferedPartition, OffersAnswer, OffersRequest};
 use super::spawned::Spawned;
 use crate::catalog::{CatalogSources, rows_of_this_node};
@@ -36,19 +37,33 @@ const BODY_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a message with a fragment: a plan over a million segments fits.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// The routes for nodes, and `also`. Fragments run on `queries`, so that they delay no answer about what is visible.
+/// What runs fragments.
+pub(crate) struct Workers {
+    /// Runs them.
+    pub(crate) worker: Worker,
+    /// Where, so that they delay no answer about what is visible.
+    pub(crate) queries: Handle,
+    /// Whose they are.
+    pub(crate) hosted: Arc<HostedQueries>,
+}
+
+/// The routes for nodes, and `also`.
 pub(crate) fn router(
     sources: Arc<CatalogSources>,
-    (worker, queries): (Worker, Handle),
+    workers: Workers,
     secret: Option<SharedSecret>,
     also: Router,
 ) -> Router {
+    let Workers { worker, queries, hosted } = workers;
     let worker = worker.into_worker_server().max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let fragments = Router::new()
+        .route_service("/worker.WorkerService/{*method}", Spawned::new(worker, queries))
+        .layer(middleware::from_fn_with_state(hosted, admit));
     Router::new()
         .route(OFFERS_PATH, post(offers))
         .route(&format!("{SYSTEM_PATH}{{table}}"), post(system_rows))
         .with_state(sources)
-        .route_service("/worker.WorkerService/{*method}", Spawned::new(worker, queries))
+        .merge(fragments)
         .merge(also)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(secret, only_nodes))
@@ -103,6 +118,7 @@ fn offer(tables: &Tables, wanted: &OffersRequest) -> OffersAnswer {
                 to: offered.to,
                 rows: offered.rows,
                 newest_timestamp_ms: offered.newest_timestamp_ms,
+                is_consumed: offered.is_consumed,
             });
             OffersAnswer { log_version, epoch: wanted.epoch, partitions: partitions.collect() }
         }

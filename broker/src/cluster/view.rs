@@ -8,12 +8,15 @@ use headwater_segment::sealed::SegmentMeta;
 use url::Url;
 
 use super::NodeId;
+use super::load::Scores;
 use super::placement::{MemberState, Placement, PlacementKey, PlacementMember};
 
 /// How long a segment stays with the node that sealed it, in milliseconds.
 const YOUNG_MS: i64 = 600_000;
 /// So long before it moves, its next home begins to load it, in milliseconds.
 const LOADED_AHEAD_MS: i64 = 300_000;
+/// The owners of a segment that it may be read on: with more, its columns would be on too many nodes.
+const CANDIDATES: usize = 2;
 
 /// A node that holds data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,19 +68,21 @@ impl ClusterView {
 
     /// Where sealed segments of the table with this id are read: any node could, these have them at hand. A young segment is with
     /// the first owner of its partition, which had its rows when they were open; later the segments of a partition are spread over
-    /// all nodes. A node that has just come is no home while it loads, as long as there are others. The answer is `None` if there
-    /// is no node.
+    /// all nodes. A node that has just come is no home while it loads, as long as there are others. Where `scores` are clearly
+    /// worse than those of the next owner, that one is taken. The answer is `None` if there is no node.
     pub(crate) fn homes<'a>(
         &'a self,
         table_id: &'a str,
         now_ms: i64,
+        scores: &'a Scores,
     ) -> impl FnMut(&SegmentMeta) -> Option<&'a Arc<DataNode>> + 'a {
-        let mut of_partitions = BTreeMap::new();
+        let (mut of_partitions, are_alike) = (BTreeMap::new(), scores.are_alike());
+        let best = move |key| if are_alike { self.first(key) } else { self.better(key, scores) };
         move |segment| match is_young(segment, now_ms) {
             true => *of_partitions
                 .entry(segment.partition)
-                .or_insert_with(|| self.first(PlacementKey::partition(table_id, segment.partition))),
-            false => self.first(PlacementKey::segment(segment.id)),
+                .or_insert_with(|| best(PlacementKey::partition(table_id, segment.partition))),
+            false => best(PlacementKey::segment(segment.id)),
         }
     }
 
@@ -102,12 +107,25 @@ impl ClusterView {
         }
     }
 
+    /// The first owner, or the next one if that is the better choice by far.
+    fn better(&self, key: PlacementKey, scores: &Scores) -> Option<&Arc<DataNode>> {
+        let first = self.first(key)?;
+        let mut owners = self.settled.owners(key, CANDIDATES);
+        if owners.is_empty() {
+            owners = self.placement.owners(key, CANDIDATES);
+        }
+        let next = owners.get(1).filter(|next| scores.is_worse(&first.member.id, next));
+        next.and_then(|next| self.node(next)).or(Some(first))
+    }
+
+    fn node(&self, id: &NodeId) -> Option<&Arc<DataNode>> {
+        let place = self.nodes.binary_search_by(|node| node.member.id.cmp(id)).ok()?;
+        self.nodes.get(place)
+    }
+
     fn first(&self, key: PlacementKey) -> Option<&Arc<DataNode>> {
         match self.settled.first(key).or_else(|| self.placement.first(key)) {
-            Some(owner) => {
-                let place = self.nodes.binary_search_by(|node| node.member.id.cmp(owner)).ok()?;
-                self.nodes.get(place)
-            }
+            Some(owner) => self.node(owner),
             // All are leaving, or weigh nothing: they can still read.
             None => self.nodes.first(),
         }
@@ -168,6 +186,7 @@ pub trait Cluster: Send + Sync {
 #[cfg(test)]
 mod tests {
     use headwater_segment::sealed::SegmentMeta;
+    use proptest::prelude::*;
     use ulid::Ulid;
 
     use super::*;
@@ -204,7 +223,8 @@ mod tests {
     }
 
     fn homes(view: &ClusterView, now_ms: i64) -> Vec<String> {
-        let mut home_of = view.homes("t", now_ms);
+        let scores = Scores::default();
+        let mut home_of = view.homes("t", now_ms, &scores);
         segments().iter().map(|segment| home_of(segment).unwrap().member.id.to_string()).collect()
     }
 
@@ -255,5 +275,36 @@ mod tests {
         assert_eq!(to_have(&view, SOON_MS - 1), young);
         let gone = NodeId::new("z").unwrap();
         assert!(!segments().iter().any(view.is_to_have(&gone, "t", OLD_MS)));
+    }
+
+    fn view(nodes: usize) -> ClusterView {
+        ClusterView::new((0..nodes).map(|number| node(&format!("data-{number}"), MemberState::Serving)))
+    }
+
+    proptest! {
+        /// Only what slow nodes would read is read elsewhere: on one other node, always the same, and not on a slow one if the
+        /// next owner is none.
+        #[test]
+        fn only_slow_nodes_are_left_and_only_while_they_are(
+            nodes in 1usize..8,
+            slow in proptest::collection::btree_set(0usize..8, 0..8),
+            segments in proptest::collection::vec(any::<u128>(), 1..60),
+        ) {
+            let view = view(nodes);
+            let slow: BTreeSet<NodeId> =
+                slow.iter().map(|number| NodeId::new(&format!("data-{number}")).unwrap()).collect();
+            let scores = Scores::slow(slow.iter().cloned());
+            for segment in segments {
+                let key = PlacementKey::segment(Ulid::from(segment));
+                let home = &view.first(key).unwrap().member.id;
+                let found = &view.better(key, &scores).unwrap().member.id;
+                let owners = view.placement.owners(key, CANDIDATES);
+                let next = owners.get(1).filter(|next| slow.contains(home) && !slow.contains(*next));
+                prop_assert_eq!(found, next.unwrap_or(home));
+                // Again, and when all are alike.
+                prop_assert_eq!(&view.better(key, &scores).unwrap().member.id, found);
+                prop_assert_eq!(&view.better(key, &Scores::default()).unwrap().member.id, home);
+            }
+        }
     }
 }

@@ -2,7 +2,8 @@
 //! keeps refusing.
 //!
 //! The distributed plan cannot replace a node while it runs. So the first rows of an answer are held back: as long as none has
-//! left for the client the whole query can be run again. Once rows have left, an error ends the answer.
+//! left for the client the whole query can be run again, also beside itself when it is [late](super::hedge). Once rows
+//! have left, an error ends the answer.
 //!
 //! Invariants: at most one attempt's rows reach the client, and its cuts are those that the answer names; a query is never run
 //! again for what is its own fault.
@@ -21,12 +22,18 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::fragment::REFRESH_WAIT;
-use super::run::{PlanReport, Planned, QueryTask, panicked};
+use super::hedge;
+use super::run::{PlanReport, Planned, QueryTask, Trial, panicked};
 use super::stream::Message;
 use crate::QueryError;
 use crate::cluster::NodeId;
 use crate::cluster::node_error::{self, NodeErrorKind};
+use crate::cluster::nodes::{Nodes, Wanted};
+use crate::cluster::pace::shape_of;
+use crate::cluster::run::Run;
 use crate::cluster::subqueries::distribute_after_subqueries;
+use crate::cluster::waits::Waits;
+use crate::request::QueryStats;
 
 /// Bytes of an answer that are held back.
 const HELD_BYTES_MAX: usize = 4 << 20;
@@ -37,23 +44,50 @@ const REFUSALS_MAX: u32 = 3;
 /// Before the second run; twice as long before each further one.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// One run of the query over nodes.
+pub(super) struct Try {
+    trial: Trial,
+    pub(super) waits: Arc<Waits>,
+    pub(super) excluded: BTreeSet<NodeId>,
+}
+
+impl Try {
+    /// The next run, without the nodes `excluded`.
+    fn next(task: &QueryTask, nodes: &Arc<Nodes>, number: &mut u32, excluded: BTreeSet<NodeId>) -> Self {
+        *number += 1;
+        let run = Run { query: task.entry.number, number: *number, deadline: task.deadline };
+        let waits = Waits::new(run, shape_of(&task.request.sql), Arc::clone(nodes));
+        let wanted = Wanted {
+            at_least: task.request.min_offsets.clone(),
+            excluded: excluded.clone(),
+            allow_partial: task.request.allow_partial,
+            waits: Arc::clone(&waits),
+        };
+        Self { trial: Trial { stats: Arc::default(), wanted: Some(wanted) }, waits, excluded }
+    }
+
+    pub(super) fn stats(&self) -> Arc<QueryStats> {
+        Arc::clone(&self.trial.stats)
+    }
+}
+
 /// An answer that has begun.
-struct Begun {
+pub(super) struct Begun {
     planned: Planned,
     held: Vec<RecordBatch>,
     rest: Option<SendableRecordBatchStream>,
 }
 
-/// Why an attempt has failed.
-enum Failed {
+/// Why a run has failed.
+pub(super) enum Failed {
     Planning(QueryError),
     /// With the names of the tables that it reads.
     Running(DataFusionError, Vec<String>),
 }
 
 /// Runs the query and reports as soon as its answer has begun.
-pub(super) async fn run(task: QueryTask, report: oneshot::Sender<PlanReport>) {
-    let begun = AssertUnwindSafe(Box::pin(begin(&task))).catch_unwind().await;
+pub(super) async fn run(task: QueryTask, nodes: Arc<Nodes>, report: oneshot::Sender<PlanReport>) {
+    let begun = AssertUnwindSafe(Box::pin(begin(&task, &nodes))).catch_unwind().await;
     let begun = match begun.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
         Ok(begun) => begun,
         Err(error) => {
@@ -73,11 +107,16 @@ pub(super) async fn run(task: QueryTask, report: oneshot::Sender<PlanReport>) {
     task.sender.send(Message::End(handed.err())).await.ok();
 }
 
-async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
+async fn begin(task: &QueryTask, nodes: &Arc<Nodes>) -> Result<Begun, QueryError> {
     let (mut excluded, mut pause) = (BTreeSet::new(), PAUSE);
-    let mut attempt = 1;
+    let (mut attempt, mut number) = (1, 0);
     loop {
-        let (error, tables) = match try_once(task, &excluded).await {
+        let first = Try::next(task, nodes, &mut number, excluded.clone());
+        let next = |late: &BTreeSet<NodeId>| {
+            let without = first.excluded.union(late).cloned().collect();
+            Try::next(task, nodes, &mut number, without)
+        };
+        let (error, tables) = match hedge::run(task, nodes, &first, next).await {
             Ok(begun) => return Ok(begun),
             Err(Failed::Planning(error)) => return Err(error),
             Err(Failed::Running(error, tables)) => (error, tables),
@@ -88,12 +127,15 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
         tracing::info!(query = task.entry.id, attempt, error = %failure, "a query is run again");
         metrics::counter!("headwater_query_attempts_failed_total", "why" => failure.kind.name()).increment(1);
         match failure.kind {
-            NodeErrorKind::Lost => exclude(task, &mut excluded, &failure.node),
+            NodeErrorKind::Lost => exclude(nodes, &mut excluded, &failure.node),
+            // Without it there would be no answer, only another error.
+            NodeErrorKind::Full if first.waits.needs(&failure.node) => {}
+            NodeErrorKind::Full => exclude(nodes, &mut excluded, &failure.node),
             // It, or this node, is behind with a log.
             NodeErrorKind::Refused => {
                 refresh(task, &tables).await;
                 if attempt >= REFUSALS_MAX {
-                    exclude(task, &mut excluded, &failure.node);
+                    exclude(nodes, &mut excluded, &failure.node);
                 }
             }
         }
@@ -104,9 +146,9 @@ async fn begin(task: &QueryTask) -> Result<Begun, QueryError> {
 }
 
 /// Does without a node from now on, unless it is the last one: that one may be back by then.
-fn exclude(task: &QueryTask, excluded: &mut BTreeSet<NodeId>, node: &NodeId) {
+fn exclude(nodes: &Nodes, excluded: &mut BTreeSet<NodeId>, node: &NodeId) {
     excluded.insert(node.clone());
-    if task.sessions.nodes().is_some_and(|nodes| nodes.view(excluded).nodes().is_empty()) {
+    if nodes.view(excluded).nodes().is_empty() {
         excluded.clear();
     }
 }
@@ -122,9 +164,9 @@ async fn refresh(task: &QueryTask, tables: &[String]) {
     }
 }
 
-async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun, Failed> {
-    task.entry.stats.begin_again();
-    let planned = task.plan(excluded).await.map_err(Failed::Planning)?;
+/// Runs the query up to the point where its answer has begun.
+pub(super) async fn try_once(task: &QueryTask, run: &Try) -> Result<Begun, Failed> {
+    let planned = task.plan(&run.trial).await.map_err(Failed::Planning)?;
     match run_until_held(&planned).await {
         Ok((held, rest)) => Ok(Begun { planned, held, rest }),
         Err(error) => Err(Failed::Running(error, planned.cuts.into_keys().collect())),

@@ -25,9 +25,9 @@ pub struct EngineConfig {
     pub rows_default: u64,
     /// Largest row cap.
     pub rows_max: u64,
-    /// Queries that run at once.
+    /// Queries that run at once; and queries of brokers that do.
     pub concurrent_max: usize,
-    /// Queries that wait for their turn; one more is refused.
+    /// Queries that wait for their turn; one more is refused. So with queries of brokers.
     pub queue_max: usize,
     /// Where sorts, aggregates and joins spill; the system's temporary directory by default.
     pub spill_dir: Option<PathBuf>,

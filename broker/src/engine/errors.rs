@@ -8,7 +8,7 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use headwater_segment::SegmentError;
 
-use crate::cluster::node_error::NodeError;
+use crate::cluster::node_error::{NodeError, NodeErrorKind};
 use crate::sql::{Prepared, parse_error};
 use crate::{QueryError, QueryErrorKind};
 
@@ -60,6 +60,9 @@ fn of_source(source: &(dyn Error + Send + Sync + 'static)) -> QueryError {
     }
     if let Some(inner) = source.downcast_ref::<ParquetError>() {
         return of_parquet(inner);
+    }
+    if let Some(NodeError { kind: NodeErrorKind::Full, .. }) = source.downcast_ref() {
+        return QueryError::new(QueryErrorKind::Overloaded, source.to_string());
     }
     if source.is::<SegmentError>() || source.is::<NodeError>() {
         return unavailable(source.to_string());

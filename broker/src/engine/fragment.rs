@@ -1,7 +1,8 @@
 //! Fragments: the part of a plan that a data node runs for a broker.
 //!
 //! ```text
-//! bytes ─decode─▶ checked for overflow ─▶ fused ─▶ connected ─▶ runs in the query's budget, until the broker hangs up
+//! bytes ─decode─▶ checked for overflow ─▶ fused ─▶ connected ─▶ runs in the query's budget, until the broker hangs up or the
+//!                                                                deadline passes
 //! ```
 //!
 //! What is sent is plain: the receiving node makes arithmetic fail on overflow again, fuses aggregates with the scans beneath
@@ -17,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
@@ -26,18 +28,22 @@ use datafusion_distributed::{
     WorkerPlanRewriteHandler, WorkerQueryContext, WorkerSessionBuilder,
 };
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
+use super::interrupt::interruptible;
 use super::overflow;
 use super::session::Sessions;
 use crate::catalog::QueryCatalog;
 use crate::cluster::edge::EdgeExec;
+use crate::cluster::hosted::HostedQueries;
 use crate::cluster::node_error::refusal;
+use crate::cluster::run::Run;
 use crate::execute::rule::FuseAggregates;
 use crate::request::QueryStats;
 
 /// Which version of which table's log a fragment was made at: `name=version`, with commas. 16 KiB of headers are 400 tables.
 const LOGS: HeaderName = HeaderName::from_static("headwater-logs");
-/// The memory budget of a fragment, in bytes.
+/// The memory budget that all fragments of a run on a node share, in bytes.
 const MEMORY: HeaderName = HeaderName::from_static("headwater-memory");
 /// A log that cannot be looked at within this time is taken as it is: whoever needs what is new fails.
 pub(super) const REFRESH_WAIT: Duration = Duration::from_secs(5);
@@ -58,6 +64,8 @@ pub(super) fn headers(catalog: &QueryCatalog, memory_bytes: u64, mut headers: He
 /// Makes the sessions in which fragments run.
 pub(super) struct Fragments {
     pub(super) sessions: Arc<Sessions>,
+    /// Whose they are.
+    pub(super) hosted: Arc<HostedQueries>,
     /// Largest memory budget.
     pub(super) memory_bytes_max: u64,
     /// Where segments are loaded and logs are looked at.
@@ -67,6 +75,8 @@ pub(super) struct Fragments {
 #[async_trait]
 impl WorkerSessionBuilder for Fragments {
     async fn build_session_state(&self, mut context: WorkerQueryContext) -> Result<SessionState> {
+        let hosted = Run::of(&context.headers).and_then(|run| Some((self.hosted.query(&run)?, run)));
+        let (query, run) = hosted.ok_or_else(|| refusal("the query of a fragment has ended"))?;
         let logs = context.headers.get(LOGS).and_then(|logs| logs.to_str().ok()).unwrap_or_default();
         for (table, version) in logs.split(',').filter_map(|log| log.split_once('=')) {
             self.catch_up(table, version.parse().unwrap_or(0)).await?;
@@ -82,12 +92,10 @@ impl WorkerSessionBuilder for Fragments {
             None,
         );
         let config = context.builder.config().take().unwrap_or_default();
-        Ok(self.sessions.worker(
-            config,
-            &catalog,
-            memory.min(self.memory_bytes_max),
-            Connect(Arc::clone(&self.sessions)),
-        ))
+        let memory = memory.min(self.memory_bytes_max);
+        let budget = query.budget(run.number, || self.sessions.environment(memory));
+        let connect = Connect { sessions: Arc::clone(&self.sessions), ended: query.ended().clone() };
+        Ok(self.sessions.worker(config, &catalog, budget, connect))
     }
 }
 
@@ -112,12 +120,17 @@ impl Fragments {
 }
 
 /// What a decoded fragment goes through before it runs.
-struct Connect(Arc<Sessions>);
+struct Connect {
+    sessions: Arc<Sessions>,
+    /// Cancelled when the query has ended.
+    ended: CancellationToken,
+}
 
 impl WorkerPlanRewriteHandler for Connect {
     fn rewrite_worker_plan(&self, event: WorkerPlanRewriteEvent) -> Result<WorkerPlanRewriteEventResponse> {
-        let plan = self.0.fragment(event.plan, event.session_config)?;
-        Ok(WorkerPlanRewriteEventResponse::new(Arc::new(EdgeExec::new(plan))))
+        let plan = self.sessions.fragment(event.plan, event.session_config)?;
+        let plan = interruptible(plan, &self.ended)?;
+        Ok(WorkerPlanRewriteEventResponse::new(Arc::new(EdgeExec::new(plan, self.ended.clone()))))
     }
 }
 
@@ -142,7 +155,7 @@ impl Sessions {
         &self,
         mut config: SessionConfig,
         catalog: &Arc<QueryCatalog>,
-        memory_bytes: u64,
+        budget: Arc<RuntimeEnv>,
         connect: Connect,
     ) -> SessionState {
         let distributed = DistributedConfig::from_config_options(config.options()).ok().cloned();
@@ -153,7 +166,7 @@ impl Sessions {
         config.set_distributed_worker_plan_rewrite_handler(connect);
         SessionStateBuilder::new_from_existing(self.base().clone())
             .with_config(config)
-            .with_runtime_env(self.environment(memory_bytes))
+            .with_runtime_env(budget)
             .build()
     }
 }

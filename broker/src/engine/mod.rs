@@ -11,11 +11,12 @@
 //! deadline, and when its task panics, and the process lives on; its memory never exceeds its budget unnoticed.
 
 mod across;
-mod admission;
+pub(crate) mod admission;
 mod config;
 mod errors;
 mod filter_pushdown;
 mod fragment;
+pub(crate) mod hedge;
 mod interrupt;
 pub(crate) mod overflow;
 mod parameters;
@@ -37,7 +38,9 @@ use headwater_segment::sealed::SegmentReaderFactory;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 
+use crate::cluster::hosted::HostedQueries;
 use crate::cluster::nodes::Nodes;
+use crate::cluster::service::Workers;
 use crate::cluster::{Cluster, ClusterAccess, SharedSecret, service};
 use crate::request::{QueryAnswer, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
@@ -69,7 +72,8 @@ pub struct QueryEngine {
 struct Engine {
     config: EngineConfig,
     tables: Arc<Tables>,
-    admission: Admission,
+    /// Of clients' queries.
+    admission: Arc<Admission>,
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
     /// None only while the engine is dropped.
@@ -170,13 +174,19 @@ impl QueryEngine {
         let engine = &self.inner;
         let shut_down = || QueryError::new(QueryErrorKind::Internal, "the engine is shut down");
         let queries = engine.runtime.as_ref().ok_or_else(shut_down)?.handle().clone();
+        let config = &engine.config;
+        // Places of their own: a query here may wait for fragments here.
+        let admission = Admission::new(config.concurrent_max, config.queue_max);
+        let hosted = HostedQueries::new(admission, config.deadline_max);
         let fragments = Fragments {
             sessions: Arc::clone(&engine.sessions),
-            memory_bytes_max: engine.config.memory_bytes_max,
+            hosted: Arc::clone(&hosted),
+            memory_bytes_max: config.memory_bytes_max,
             io,
         };
         let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
-        Ok(service::router(Arc::clone(engine.sessions.sources()), (worker, queries), secret, also))
+        let workers = Workers { worker, queries, hosted };
+        Ok(service::router(Arc::clone(engine.sessions.sources()), workers, secret, also))
     }
 
     /// Asks a running or waiting query to stop. False if there is no such query.

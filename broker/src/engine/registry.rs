@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use ulid::Ulid;
 
 use crate::request::QueryStats;
 use crate::{QueryError, QueryErrorKind};
@@ -24,9 +26,12 @@ const SQL_KEPT_BYTES_MAX: usize = 8 << 10;
 #[derive(Debug)]
 pub(crate) struct QueryEntry {
     pub(crate) id: String,
+    /// The same as a number, which says when it began.
+    pub(crate) number: Ulid,
     pub(crate) sql: String,
     pub(crate) started_at_us: i64,
-    pub(crate) stats: Arc<QueryStats>,
+    /// Those of the run that answers.
+    pub(crate) stats: ArcSwap<QueryStats>,
     /// Cancelled by a client that went away, by [`Registry::cancel`], or by the end of the query.
     pub(crate) cancel: CancellationToken,
     started: Instant,
@@ -74,12 +79,14 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start(&self, sql: &str) -> Arc<QueryEntry> {
-        let id = ulid::Ulid::new().to_string();
+        let number = Ulid::new();
+        let id = number.to_string();
         let entry = Arc::new(QueryEntry {
             id: id.clone(),
+            number,
             sql: sql[..sql.floor_char_boundary(SQL_KEPT_BYTES_MAX)].to_owned(),
             started_at_us: chrono::Utc::now().timestamp_micros(),
-            stats: Arc::default(),
+            stats: ArcSwap::default(),
             cancel: CancellationToken::new(),
             started: Instant::now(),
             admitted: AtomicBool::new(false),

@@ -17,9 +17,10 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use headwater_segment::live::Tables;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::admission::Slot;
 use super::config::Limits;
 use super::errors::{error_of, plan_error};
 use super::interrupt::interruptible;
@@ -29,11 +30,10 @@ use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
 use super::{Engine, across, parameters};
 use crate::catalog::{QueryCatalog, known_names, table_names};
-use crate::cluster::NodeId;
 use crate::cluster::distribute::distribute;
 use crate::cluster::explain;
 use crate::cluster::nodes::Wanted;
-use crate::request::{QueryAnswer, QueryRequest, TableCut};
+use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
 use crate::sql::{self, Prepared};
 use crate::{QueryError, QueryErrorKind};
 
@@ -54,7 +54,7 @@ impl Started {
             id: guard.entry.id.clone(),
             schema: Arc::clone(&self.schema),
             cuts: self.cuts,
-            stats: Arc::clone(&guard.entry.stats),
+            stats: guard.entry.stats.load_full(),
             stream: Box::pin(AnswerStream::new(self.schema, self.messages, sleep, guard)),
         }
     }
@@ -67,6 +67,12 @@ pub(super) struct Planned {
     pub(super) cuts: BTreeMap<String, TableCut>,
 }
 
+/// What one run of a query counts, and what it wants of the nodes that have the rows.
+pub(super) struct Trial {
+    pub(super) stats: Arc<QueryStats>,
+    pub(super) wanted: Option<Wanted>,
+}
+
 /// Admits the query, waits for its minimum offsets, and starts its task. Returns when the plan is made.
 pub(super) async fn start(
     engine: &Arc<Engine>,
@@ -74,7 +80,8 @@ pub(super) async fn start(
     (limits, deadline): (Limits, Instant),
     guard: &mut QueryGuard,
 ) -> Result<Started, QueryError> {
-    let permit = engine.admission.admit().await?;
+    let admitted = engine.admission.admit(0).await;
+    let slot = admitted.map_err(|why| QueryError::new(QueryErrorKind::Overloaded, why.to_string()))?;
     guard.entry.admit();
     wait_for_offsets(engine, &request).await?;
 
@@ -90,11 +97,11 @@ pub(super) async fn start(
         deadline,
         io: Handle::current(),
         sender,
-        _permit: permit,
+        _slot: slot,
     };
     guard.task = Some(match engine.sessions.nodes() {
         None => runtime.spawn(task.run(planned)).abort_handle(),
-        Some(_) => runtime.spawn(across::run(task, planned)).abort_handle(),
+        Some(nodes) => runtime.spawn(across::run(task, Arc::clone(nodes), planned)).abort_handle(),
     });
     let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
     Ok(Started { schema, cuts, messages })
@@ -125,14 +132,15 @@ pub(super) struct QueryTask {
     /// The caller's runtime, which does the I/O.
     pub(super) io: Handle,
     pub(super) sender: mpsc::Sender<Message>,
-    _permit: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 pub(super) type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), QueryError>;
 
 impl QueryTask {
     async fn run(self, report: oneshot::Sender<PlanReport>) {
-        let planned = AssertUnwindSafe(Box::pin(self.plan(&BTreeSet::new()))).catch_unwind().await;
+        let trial = Trial { stats: self.entry.stats.load_full(), wanted: None };
+        let planned = AssertUnwindSafe(Box::pin(self.plan(&trial))).catch_unwind().await;
         let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
             Ok(planned) => planned,
             Err(error) => {
@@ -150,13 +158,13 @@ impl QueryTask {
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
-    /// A plan without the nodes `excluded`.
-    pub(super) async fn plan(&self, excluded: &BTreeSet<NodeId>) -> Result<Planned, QueryError> {
+    /// A plan for one run.
+    pub(super) async fn plan(&self, trial: &Trial) -> Result<Planned, QueryError> {
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
         if let Some((plans, key)) = plans.zip(key.as_ref()) {
             let again = match plans.get(key) {
-                Some(kept) => self.plan_again(&kept, excluded).await.map_err(|error| error_of(&error))?,
+                Some(kept) => self.plan_again(&kept, trial).await.map_err(|error| error_of(&error))?,
                 None => None,
             };
             count_plan(again.is_some());
@@ -165,7 +173,7 @@ impl QueryTask {
             }
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
-        let catalog = self.catalog(&prepared.stream_columns, excluded);
+        let catalog = self.catalog(&prepared.stream_columns, trial);
         let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
@@ -194,18 +202,14 @@ impl QueryTask {
     }
 
     /// The plan of an earlier query for this one; `None` if the tables are no longer what it was made for.
-    async fn plan_again(
-        &self,
-        kept: &KeptPlan,
-        excluded: &BTreeSet<NodeId>,
-    ) -> Result<Option<Planned>, DataFusionError> {
-        let catalog = self.catalog(&kept.stream_columns, excluded);
+    async fn plan_again(&self, kept: &KeptPlan, trial: &Trial) -> Result<Option<Planned>, DataFusionError> {
+        let catalog = self.catalog(&kept.stream_columns, trial);
         let taken = catalog.take_all(kept.names()).await;
         taken.map_err(|error| DataFusionError::External(Box::new(error)))?;
         if !kept.fits(&catalog) {
             return Ok(None);
         }
-        self.entry.stats.plan_kept.store(true, Ordering::Relaxed);
+        trial.stats.plan_kept.store(true, Ordering::Relaxed);
         let mut plan = kept.fresh()?;
         if kept.connects {
             // Leaves on other nodes are connected there.
@@ -222,20 +226,14 @@ impl QueryTask {
         Planned { plan, context: Arc::new(context), cuts: catalog.cuts() }
     }
 
-    fn catalog(&self, stream_columns: &BTreeSet<String>, excluded: &BTreeSet<NodeId>) -> Arc<QueryCatalog> {
-        let wanted = self.sessions.nodes().map(|_| Wanted {
-            at_least: self.request.min_offsets.clone(),
-            excluded: excluded.clone(),
-            allow_partial: self.request.allow_partial,
-            deadline: self.deadline,
-        });
+    fn catalog(&self, stream_columns: &BTreeSet<String>, trial: &Trial) -> Arc<QueryCatalog> {
         QueryCatalog::new(
             Arc::clone(self.sessions.sources()),
             stream_columns.clone(),
             self.request.sealed_only,
-            Arc::clone(&self.entry.stats),
+            Arc::clone(&trial.stats),
             self.io.clone(),
-            wanted,
+            trial.wanted.clone(),
         )
     }
 
@@ -254,14 +252,14 @@ impl QueryTask {
         batches: impl Stream<Item = Result<RecordBatch, QueryError>>,
     ) -> Result<(), QueryError> {
         let mut batches = pin!(batches);
-        let mut rows = 0;
+        let (mut rows, stats) = (0, self.entry.stats.load_full());
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             rows += batch.num_rows() as u64;
             if rows > self.limits.rows {
                 return Err(self.rows_exceeded());
             }
-            self.entry.stats.rows_returned.store(rows, Ordering::Relaxed);
+            stats.rows_returned.store(rows, Ordering::Relaxed);
             if batch.num_rows() > 0 && self.sender.send(Message::Batch(batch)).await.is_err() {
                 return Ok(());
             }

@@ -42,6 +42,8 @@ pub struct Offered {
     pub rows: u64,
     /// The newest `$timestamp` among those that are not sealed here, in milliseconds since the epoch.
     pub newest_timestamp_ms: Option<i64>,
+    /// Whether the partition is consumed here: what follows `to` will be here as well.
+    pub is_consumed: bool,
 }
 
 /// A part of a range.
@@ -112,7 +114,7 @@ pub(super) fn offer(
             Piece::Sealed { offsets: Some(_), .. } => return None,
         }
     }
-    Some(Offered { partition, to: range.to, rows, newest_timestamp_ms })
+    Some(Offered { partition, to: range.to, rows, newest_timestamp_ms, is_consumed: !mutable.is_empty() })
 }
 
 /// The pieces of `range`, ascending. `mutable` are mutable segments of its partition, also such as are sealed by now; rows of the

@@ -94,8 +94,7 @@ impl Joined {
     /// Begins to serve other nodes, and to follow what they do to tables.
     pub(crate) fn serve(&mut self, router: Router, node: Arc<NodeTables>) {
         if let Some(listener) = self.listener.take() {
-            let until = self.stop.clone().cancelled_owned();
-            self.tasks.push(listener::serve(listener, router, until, "other nodes"));
+            self.tasks.push(listener::serve_nodes(listener, router, self.stop.clone()));
         }
         let keeper = Keeper::new(node, Arc::clone(&self.membership));
         self.tasks.push(tokio::spawn(keeper.run(self.stop.clone())));

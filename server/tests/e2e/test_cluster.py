@@ -1,6 +1,7 @@
 """One broker and two data nodes: what is asked anywhere is the same answer, and nodes come and go under queries and writes."""
 
 import itertools
+import signal
 import subprocess
 import threading
 import time
@@ -303,6 +304,25 @@ def test_a_node_that_comes_loads_what_queries_use(whole, kafka):
     state = "SELECT state FROM system.nodes WHERE node = 'data-1'"
     eventually(lambda: whole.broker.sql(state).value == "serving", "data-1 is asked again")
     assert whole.broker.sql(statement, sealed_only=True).value == sum(range(400))
+
+
+def test_a_stopped_replica_is_left_before_it_counts_as_dead(whole, kafka):
+    name = "stopped"
+    topic = whole.table(kafka, name, replication=2, seal={"rows_max": 3000})
+    with Watch(whole.broker, name) as watch, Load(kafka, topic):
+        whole.wait_owned(name, {"data-0", "data-1"})
+        eventually(lambda: watch.answers >= 50, "the usual time is known")
+        # It takes connections and requests, and answers nothing.
+        whole.data[0].process.send_signal(signal.SIGSTOP)
+        try:
+            before = watch.answers
+            time.sleep(2)
+            meanwhile = watch.answers - before
+        finally:
+            whole.data[0].process.send_signal(signal.SIGCONT)
+    # To wait half a second for it each time would leave four.
+    assert meanwhile >= 10, f"{meanwhile} answers in 2 s, the slowest took {watch.slowest_s:.1f} s"
+    watch.check(at_least=50)
 
 
 def test_sigterm_hands_over(whole, kafka):

@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 use ulid::Ulid;
 
 mod cuts;
+mod hosted;
+mod stalled;
 mod system;
 
 use super::*;
@@ -162,7 +164,16 @@ fn serving(table: &Arc<LiveTable>) -> Arc<Tables> {
 
 impl Node {
     async fn start(name: &str, table: Arc<LiveTable>, secret: Option<SharedSecret>) -> Self {
-        let engine = QueryEngine::new(config(), serving(&table)).unwrap();
+        Self::with(name, table, secret, config()).await
+    }
+
+    async fn with(
+        name: &str,
+        table: Arc<LiveTable>,
+        secret: Option<SharedSecret>,
+        config: EngineConfig,
+    ) -> Self {
+        let engine = QueryEngine::new(config, serving(&table)).unwrap();
         let router = engine.node_router(Handle::current(), secret, axum::Router::new()).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();

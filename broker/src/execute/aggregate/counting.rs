@@ -4,7 +4,6 @@
 //! Merging a million values takes as long as many a query, and few groups would be one job otherwise.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::error::Result;
 use parking_lot::{Mutex, RwLock};
@@ -25,10 +24,15 @@ const SHARED_VALUES_MIN: usize = 1 << 17;
 pub(super) struct Counting {
     /// Until the last share is counted.
     groups: RwLock<Option<JobGroups>>,
-    /// By function that counts distinct values, then by group: the values so far.
-    counts: Mutex<Vec<Vec<i64>>>,
-    /// Shares that are not counted.
-    left: AtomicUsize,
+    counted: Mutex<Counted>,
+}
+
+/// What is counted so far.
+#[derive(Default)]
+struct Counted {
+    shares: usize,
+    /// By function that counts distinct values, then by group.
+    values: Vec<Vec<i64>>,
 }
 
 impl Counting {
@@ -39,11 +43,8 @@ impl Counting {
             Finished::Own(Accumulator::Distinct(distinct)) => distinct.listed_len(),
             _ => 0,
         });
-        (values.sum::<usize>() >= SHARED_VALUES_MIN).then(|| Self {
-            groups: RwLock::default(),
-            counts: Mutex::default(),
-            left: AtomicUsize::new(SHARES),
-        })
+        (values.sum::<usize>() >= SHARED_VALUES_MIN)
+            .then(|| Self { groups: RwLock::default(), counted: Mutex::default() })
     }
 
     /// Counts a share; the groups, if it was the last one. `merge` puts them together.
@@ -53,23 +54,24 @@ impl Counting {
         merge: impl FnOnce() -> Result<JobGroups>,
     ) -> Result<Option<JobGroups>> {
         self.begin(merge)?;
-        let counted: Vec<Vec<i64>> = {
+        let values: Vec<Vec<i64>> = {
             let groups = self.groups.read();
             let accumulators = groups.iter().flat_map(|groups| &groups.accumulators);
             distinct(accumulators).map(|distinct| distinct.count(&partitions(share))).collect()
         };
-        let mut counts = self.counts.lock();
-        if counts.is_empty() {
-            *counts = counted;
+        let mut counted = self.counted.lock();
+        if counted.values.is_empty() {
+            counted.values = values;
         } else {
-            let both = counts.iter_mut().flatten().zip(counted.into_iter().flatten());
+            let both = counted.values.iter_mut().flatten().zip(values.into_iter().flatten());
             both.for_each(|(count, more)| *count += more);
         }
-        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+        counted.shares += 1;
+        if counted.shares < SHARES {
             return Ok(None);
         }
         let mut groups = self.groups.write().take().ok_or_else(unlike)?;
-        let mut counts = counts.drain(..);
+        let mut counts = counted.values.drain(..);
         for accumulator in &mut groups.accumulators {
             if let Accumulator::Distinct(distinct) = accumulator {
                 distinct.set_counts(counts.next().ok_or_else(unlike)?);
