@@ -159,7 +159,7 @@ impl Warmer {
                 None => Box::new(|_| true),
             };
             let mut missing: Vec<Missing> = Vec::new();
-            for segment in &snapshot.segments {
+            for segment in snapshot.segments.iter() {
                 if is_here(segment) && !failed.contains_key(&segment.id) {
                     let lacks = residents.missing(&snapshot.schema, segment, &columns);
                     if !lacks.is_empty() {
