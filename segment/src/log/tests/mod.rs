@@ -10,8 +10,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use ulid::Ulid;
 
 use super::testing::segment_meta;
-use super::{Change, Commit, Conflict, GapReason, LogSnapshot, TableLog};
-use super::{Change, Commit, GapReason, LogSnapshot, Place, TableLog};
+use super::{Change, Commit, Conflict, GapReason, LogSnapshot, Place, TableLog};
 use crate::SegmentError;
 use crate::schema::TableSchema;
 use crate::sealed::SegmentMeta;
