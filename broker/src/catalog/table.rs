@@ -22,7 +22,7 @@ use super::CatalogSources;
 use super::prune::{self, Pruner};
 use crate::cluster::assignment::{Assignment, SealedRef};
 use crate::cluster::cut::{CutProblem, NegotiatedCut, OpenAt};
-use crate::cluster::{ClusterView, NodeId};
+use crate::cluster::{ClusterView, DataNode, NodeId};
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
@@ -90,6 +90,11 @@ impl CutTable {
         let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
         let read = TableRead { log, open: Vec::new(), cut };
         Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, view })), stats)
+    }
+
+    /// The nodes of the cut; none if the rows are here.
+    pub(super) fn nodes(&self) -> &[Arc<DataNode>] {
+        self.elsewhere.as_ref().map_or(&[], |elsewhere| elsewhere.view.nodes())
     }
 
     fn with_read(

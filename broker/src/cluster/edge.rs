@@ -8,8 +8,13 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+};
+use datafusion_distributed::BroadcastExec;
 use futures::TryStreamExt;
 
 use super::node_error::pack;
@@ -21,8 +26,18 @@ pub(crate) struct EdgeExec {
 }
 
 impl EdgeExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        Self { input }
+    /// A fragment with its edge. What a fragment ends with for the sake of a shuffle or a broadcast is replaced by whoever reads
+    /// it, and so stays at the top.
+    pub(crate) fn put_on(fragment: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let hands_out = fragment.downcast_ref::<RepartitionExec>().is_some()
+            || fragment.downcast_ref::<BroadcastExec>().is_some();
+        if !hands_out {
+            return Ok(Arc::new(Self { input: fragment }));
+        }
+        let inputs =
+            fragment.children().into_iter().map(|input| Arc::new(Self { input: Arc::clone(input) }) as _);
+        let inputs = inputs.collect();
+        fragment.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 }
 

@@ -5,7 +5,8 @@
 //!   cut:  "how far are you, from committed(V) on?"  ── offers ──►  live tables
 //!         ◄── per partition: offset, rows ──                       (memory, no store)
 //!   plan (kept), distribute: leaf → assignments ── fragments ──►   decode, check overflow, fuse, run
-//!         ◄── batches of partial aggregates, top-k, rows ──
+//!                                                                 exchange rows with each other, where there are many
+//!         ◄── batches of partial aggregates, groups, top-k, rows ──
 //!   merge
 //! ```
 //!
@@ -14,7 +15,8 @@
 //! | `view`, `placement` | the nodes at one moment, and which owns what |
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
-//! | `distribute`, `subqueries`, `channel`, `access` | a plan on several nodes, what runs before it, and the way there |
+//! | `distribute`, `reach`, `learned`, `subqueries` | a plan on several nodes, what may go there, what is worth it, and what runs before |
+//! | `channel`, `address`, `access`, `attempt` | the way there, and what is heard from there |
 //! | `service`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
 //! | `node_error` | errors with the node's name |
@@ -24,7 +26,9 @@
 //! is run again, at a cut that is not lower, as long as none of its rows have left.
 
 mod access;
+pub(crate) mod address;
 pub(crate) mod assignment;
+pub(crate) mod attempt;
 pub(crate) mod channel;
 pub(crate) mod codec;
 pub(crate) mod cut;
@@ -32,13 +36,15 @@ pub(crate) mod distribute;
 pub(crate) mod edge;
 pub(crate) mod explain;
 pub(crate) mod gather;
+pub(crate) mod learned;
 mod messages;
 pub(crate) mod node_error;
 mod node_id;
 pub(crate) mod nodes;
 pub mod placement;
+mod reach;
 pub(crate) mod service;
-mod spawned;
+pub(crate) mod spawned;
 pub(crate) mod subqueries;
 mod view;
 
@@ -48,4 +54,4 @@ pub use view::{Cluster, ClusterView, DataNode, MemberRow, node_url};
 
 /// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
 /// misread, in plan fragments, node requests and the keys of the gossip alike.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;

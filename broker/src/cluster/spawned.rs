@@ -1,15 +1,26 @@
-//! A service whose work runs on another runtime than its connections.
+//! A service whose work runs on another runtime than its connections, and can know when nobody waits for it any more.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
+use http_body::{Frame, SizeHint};
 use tokio::runtime::Handle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::{Service, ServiceExt};
+
+tokio::task_local! {
+    static OVER: CancellationToken;
+}
+
+/// Cancelled once the answer to the request that is being served has been read, or nobody waits for it; never outside of one.
+pub(crate) fn is_over() -> CancellationToken {
+    OVER.try_with(CancellationToken::clone).unwrap_or_default()
+}
 
 /// See the module. What a call spawns runs there as well.
 #[derive(Clone)]
@@ -42,13 +53,17 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = self.inner.clone();
-        let task = self.runtime.spawn(inner.oneshot(request));
+        let over = CancellationToken::new();
+        let served = over.clone().drop_guard();
+        let task = self.runtime.spawn(OVER.scope(over, inner.oneshot(request)));
         // A caller that goes away ends the work.
         let guard = AbortOnDrop(task.abort_handle());
         Box::pin(async move {
             let _guard = guard;
             Ok(match task.await {
-                Ok(Ok(response)) => response.into_response(),
+                Ok(Ok(response)) => {
+                    response.into_response().map(|body| Body::new(Served { body, _served: served }))
+                }
                 Ok(Err(never)) => match never {},
                 Err(error) => {
                     tracing::error!(%error, "a node request met a bug and was stopped");
@@ -56,6 +71,32 @@ where
                 }
             })
         })
+    }
+}
+
+/// The body of an answer, whose end is that of its request.
+struct Served {
+    body: Body,
+    _served: DropGuard,
+}
+
+impl HttpBody for Served {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -15,16 +15,19 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::execute_stream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::fragment::REFRESH_WAIT;
 use super::run::{PlanReport, Planned, QueryTask, panicked};
 use super::stream::Message;
 use crate::QueryError;
 use crate::cluster::NodeId;
+use crate::cluster::explain;
 use crate::cluster::node_error::{self, NodeErrorKind};
 use crate::cluster::subqueries::distribute_after_subqueries;
 
@@ -125,7 +128,7 @@ async fn refresh(task: &QueryTask, tables: &[String]) {
 async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun, Failed> {
     task.entry.stats.begin_again();
     let planned = task.plan(excluded).await.map_err(Failed::Planning)?;
-    match run_until_held(&planned).await {
+    match run_until_held(&planned, &task.entry.cancel).await {
         Ok((held, rest)) => Ok(Begun { planned, held, rest }),
         Err(error) => Err(Failed::Running(error, planned.cuts.into_keys().collect())),
     }
@@ -134,10 +137,12 @@ async fn try_once(task: &QueryTask, excluded: &BTreeSet<NodeId>) -> Result<Begun
 /// The first rows of an answer, and where the others come from if there are more than are held back.
 async fn run_until_held(
     planned: &Planned,
+    cancel: &CancellationToken,
 ) -> Result<(Vec<RecordBatch>, Option<SendableRecordBatchStream>), DataFusionError> {
     let (plan, context) = (Arc::clone(&planned.plan), Arc::clone(&planned.context));
-    let plan = distribute_after_subqueries(plan, &context).await?;
-    let mut batches = execute_stream(plan, context)?;
+    let is_analyzed = plan.downcast_ref::<AnalyzeExec>().is_some();
+    let plan = distribute_after_subqueries(plan, &context, cancel).await?;
+    let mut batches = execute_stream(Arc::clone(&plan), Arc::clone(&context))?;
     let (mut held, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.try_next().await? {
         bytes += batch.get_array_memory_size();
@@ -145,6 +150,10 @@ async fn run_until_held(
         if bytes > HELD_BYTES_MAX {
             return Ok((held, Some(batches)));
         }
+    }
+    if is_analyzed {
+        // By now every task has reported.
+        held.push(explain::analyzed(&plan, &context)?);
     }
     Ok((held, None))
 }

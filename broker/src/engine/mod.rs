@@ -16,7 +16,7 @@ mod config;
 mod errors;
 mod filter_pushdown;
 mod fragment;
-mod interrupt;
+pub(crate) mod interrupt;
 pub(crate) mod overflow;
 mod parameters;
 mod plan_cache;
@@ -40,7 +40,7 @@ use crate::cluster::{Cluster, ClusterAccess, SharedSecret, service};
 use crate::request::{QueryAnswer, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
 use admission::Admission;
-use fragment::Fragments;
+use fragment::{Budgets, Fragments};
 use registry::Registry;
 use session::Sessions;
 use stream::QueryGuard;
@@ -168,10 +168,15 @@ impl QueryEngine {
         let engine = &self.inner;
         let shut_down = || QueryError::new(QueryErrorKind::Internal, "the engine is shut down");
         let queries = engine.runtime.as_ref().ok_or_else(shut_down)?.handle().clone();
+        let access = ClusterAccess::new(secret.clone(), io.clone()).map_err(|error| {
+            QueryError::new(QueryErrorKind::Internal, format!("the way to other nodes: {error}"))
+        })?;
         let fragments = Fragments {
             sessions: Arc::clone(&engine.sessions),
             memory_bytes_max: engine.config.memory_bytes_max,
             io,
+            access,
+            budgets: Budgets::default(),
         };
         let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
         Ok(service::router(Arc::clone(engine.sessions.sources()), (worker, queries), secret, also))
