@@ -27,8 +27,10 @@ use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use url::Url;
 
 use crate::QueryError;
+use crate::cluster::address::named;
 use crate::cluster::node_error::refusal;
 use crate::cluster::nodes::{Nodes, Wanted};
 use crate::cluster::waits::Waits;
@@ -207,6 +209,20 @@ impl QueryCatalog {
     /// The tables that the plan reads.
     pub(crate) fn scanned(&self) -> Vec<Arc<CutTable>> {
         self.taken.lock().values().filter(|table| table.is_scanned()).map(Arc::clone).collect()
+    }
+
+    /// The data nodes that have answered for the tables that the plan reads, by name and with it.
+    pub(crate) fn data_nodes(&self) -> Vec<Url> {
+        let mut nodes = BTreeMap::new();
+        for table in self.scanned() {
+            nodes.extend(table.nodes().iter().map(|node| (node.member.id.clone(), named(node))));
+        }
+        nodes.into_values().collect()
+    }
+
+    /// How leaves execute, and where.
+    pub(crate) fn options(&self) -> &ExecuteOptions {
+        &self.sources.options
     }
 
     fn table(&self, name: &str) -> Option<Arc<CutTable>> {

@@ -20,10 +20,10 @@ use headwater_segment::sealed::{SegmentMeta, SegmentReaderFactory};
 
 use super::CatalogSources;
 use super::prune::{self, Pruner};
-use crate::cluster::NodeId;
 use crate::cluster::assignment::{Assignment, SealedRef};
 use crate::cluster::cut::{CutProblem, NegotiatedCut, OpenAt};
 use crate::cluster::nodes::CutPlace;
+use crate::cluster::{DataNode, NodeId};
 use crate::engine::overflow;
 use crate::execute::scan::{Estimate, SegmentOrder, SegmentScanExec};
 use crate::execute::source::{SegmentPart, Source};
@@ -89,6 +89,11 @@ impl CutTable {
         let cut = Cut { log_version: log.version, offsets, newest_timestamp_ms };
         let read = TableRead { log, open: Vec::new(), cut };
         Self::with_read(live, shared, stream_columns, (read, Some(Elsewhere { open, missing, place })), stats)
+    }
+
+    /// The nodes of the cut; none if the rows are here.
+    pub(super) fn nodes(&self) -> &[Arc<DataNode>] {
+        self.elsewhere.as_ref().map_or(&[], |elsewhere| elsewhere.place.view.nodes())
     }
 
     fn with_read(

@@ -13,6 +13,7 @@ use headwater_segment::sealed::SegmentMeta;
 use ulid::Ulid;
 use url::Url;
 
+use super::address::named;
 use super::node_error::refusal;
 use super::view::DataNode;
 use crate::execute::source::SegmentPart;
@@ -20,7 +21,7 @@ use crate::execute::source::SegmentPart;
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Assignment {
-    /// The node that reads it. Not sent: whoever gets it is that node.
+    /// The node that reads it, with its [name](super::address). Not sent: whoever gets it is that node.
     pub(crate) node: Option<Url>,
     /// The version of the log that it was made at.
     pub(crate) log_version: u64,
@@ -51,7 +52,7 @@ pub(crate) struct SealedRef {
 impl Assignment {
     /// Nothing yet, for `node`.
     pub(crate) fn on(node: &DataNode, log_version: u64) -> Self {
-        Self { node: Some(node.url.clone()), log_version, ..Self::default() }
+        Self { node: Some(named(node)), log_version, ..Self::default() }
     }
 
     /// What this node has of it.

@@ -1,8 +1,7 @@
 //! Fragments to data nodes: the channel of the distributed plan, with the node's name in what goes wrong.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -17,67 +16,44 @@ use datafusion_distributed::{
     SetPlanRequest, TaskKey, TaskMetrics, WorkerChannel, WorkerToCoordinatorMsg,
 };
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, future};
+use futures::{StreamExt, TryStreamExt, future};
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use url::Url;
 
-use super::NodeId;
+use super::address::{bare, name_of};
+use super::attempt::Attempt;
 use super::node_error::{NodeErrorKind, of_node, unpack};
-use super::nodes::Nodes;
 use super::waits::PartAsked;
+use super::{ClusterAccess, NodeId};
 use crate::catalog::QueryCatalog;
 use crate::request::QueryStats;
 
-/// Finds the channel of a node.
+/// Finds the channel of a node, for a broker and for a data node that reads what others have: addresses
+/// [name](super::address) their nodes.
 pub(crate) struct NodeChannels {
-    nodes: Arc<Nodes>,
-    unsent: Arc<Unsent>,
+    access: ClusterAccess,
 }
 
 impl NodeChannels {
-    pub(crate) fn new(nodes: Arc<Nodes>) -> Self {
-        Self { nodes, unsent: Arc::default() }
-    }
-}
-
-/// Tasks whose plan did not get to their node. A node waits ten seconds for a plan; whoever asks it for the rows learns here
-/// at once that there will be none.
-#[derive(Default)]
-struct Unsent {
-    tasks: Mutex<HashMap<TaskKey, Weak<Outcome>>>,
-}
-
-type Outcome = watch::Sender<Option<Arc<DataFusionError>>>;
-
-impl Unsent {
-    fn of(&self, task: TaskKey) -> Arc<Outcome> {
-        let mut tasks = self.tasks.lock();
-        if let Some(outcome) = tasks.get(&task).and_then(Weak::upgrade) {
-            return outcome;
-        }
-        tasks.retain(|_, outcome| outcome.strong_count() > 0);
-        let outcome = Arc::new(watch::Sender::new(None));
-        tasks.insert(task, Arc::downgrade(&outcome));
-        outcome
+    pub(crate) fn new(access: ClusterAccess) -> Self {
+        Self { access }
     }
 }
 
 #[async_trait]
 impl ChannelResolver for NodeChannels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let node = self.nodes.name_of(url);
-        let channel = self.nodes.access().channel(url);
+        let node = name_of(url);
+        let channel = self.access.channel(&bare(url));
         let channel = channel.map_err(|error| of_node(&node, NodeErrorKind::Lost, &error.to_string()))?;
         let inner = create_worker_client(BoxCloneSyncChannel::new(channel));
-        Ok(Box::new(NodeChannel { inner, node, unsent: Arc::clone(&self.unsent) }))
+        Ok(Box::new(NodeChannel { inner, node }))
     }
 }
 
 struct NodeChannel {
     inner: Box<dyn WorkerChannel>,
     node: NodeId,
-    unsent: Arc<Unsent>,
 }
 
 #[async_trait]
@@ -92,21 +68,21 @@ impl WorkerChannel for NodeChannel {
     ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
         let catalog = QueryCatalog::of(context)?;
         catalog.waits().inspect(|waits| waits.run.put(&mut headers));
-        let outcome = self.unsent.of(request.task_key);
+        let (attempt, task) = (Attempt::of(context)?, request.task_key);
         let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;
-        let answers = answers.map_err(|error| {
-            let error = Arc::new(unpack(error, &self.node));
-            outcome.send_replace(Some(Arc::clone(&error)));
+        let failed = |error, node: &NodeId, attempt: &Attempt| {
+            let error = Arc::new(unpack(error, node));
+            attempt.fail(&error);
             DataFusionError::Shared(error)
-        })?;
+        };
+        let answers = answers.map_err(|error| failed(error, &self.node, &attempt))?;
         let (node, stats) = (self.node.clone(), Arc::clone(catalog.stats()));
         let answers = answers.map(move |answer| {
-            // Held as long as the query: the rows may be asked for before or after this.
-            let _held = &outcome;
             if let Ok(WorkerToCoordinatorMsg::TaskMetrics(metrics)) = &answer {
                 count(&stats, metrics);
+                attempt.count_read(&task, metrics);
             }
-            answer.map_err(|error| unpack(error, &node))
+            answer.map_err(|error| failed(error, &node, &attempt))
         });
         Ok(answers.boxed())
     }
@@ -121,14 +97,20 @@ impl WorkerChannel for NodeChannel {
         let catalog = QueryCatalog::of(context)?;
         catalog.waits().inspect(|waits| waits.run.put(&mut headers));
         let asked = catalog.waits().map(|waits| waits.ask(&self.node));
-        let outcome = self.unsent.of(request.task_key);
+        let task = request.task_key;
         let partitions = self.inner.execute_task(headers, request, metrics, context).await;
         let partitions = partitions.map_err(|error| unpack(error, &self.node))?;
+        // Only the broker hears of failures, and only it asks who reads what.
+        let attempt = Attempt::of(context).ok();
         let first = FirstAnswer { asked: Mutex::new(asked), partitions: AtomicUsize::new(partitions.len()) };
         let first = Arc::new(first);
         let partitions = partitions.into_iter().map(|batches| {
-            let batches = or_unsent(batches, &outcome, &self.node);
-            Arc::clone(&first).noting(batches)
+            let node = self.node.clone();
+            let batches = batches.map_err(move |error| unpack(error, &node)).boxed();
+            match &attempt {
+                Some(attempt) => Arc::clone(&first).noting(watched(batches, task, attempt)),
+                None => batches,
+            }
         });
         Ok(partitions.collect())
     }
@@ -182,26 +164,28 @@ impl FirstAnswer {
     }
 }
 
-/// The batches, or the reason why there will be none.
-fn or_unsent(
+/// The batches that come to the broker, counted, until its attempt fails.
+fn watched(
     batches: BoxStream<'static, Result<RecordBatch>>,
-    outcome: &Arc<Outcome>,
-    node: &NodeId,
+    task: TaskKey,
+    attempt: &Arc<Attempt>,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let (news, held, node) = (outcome.subscribe(), Arc::clone(outcome), node.clone());
-    let state = (batches, news, held, node);
-    let batches = stream::unfold(state, async |(mut batches, mut news, held, node)| {
+    let state = (batches, attempt.failures(), Arc::clone(attempt), task);
+    let batches = stream::unfold(state, async |(mut batches, mut failures, attempt, task)| {
         let batch = tokio::select! {
             biased;
-            batch = batches.next() => batch?.map_err(|error| unpack(error, &node)),
-            Ok(failed) = news.wait_for(Option::is_some) => {
+            batch = batches.next() => batch?,
+            Ok(failed) = failures.wait_for(Option::is_some) => {
                 Err(failed.as_ref().map_or_else(
-                    || internal_datafusion_err!("a plan was not sent, for no reason"),
+                    || internal_datafusion_err!("a query failed on another node, for no reason"),
                     |error| DataFusionError::Shared(Arc::clone(error)),
                 ))
             }
         };
-        Some((batch, (batches, news, held, node)))
+        if let Ok(batch) = &batch {
+            attempt.count(&task, batch);
+        }
+        Some((batch, (batches, failures, attempt, task)))
     });
     batches.boxed()
 }

@@ -9,8 +9,13 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
+use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+};
+use datafusion_distributed::BroadcastExec;
 use futures::{StreamExt, TryStreamExt, future, stream};
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +30,20 @@ pub(crate) struct EdgeExec {
 }
 
 impl EdgeExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, ended: CancellationToken) -> Self {
-        Self { input, ended }
+    /// A fragment with its edge, which ends when `ended` is cancelled. What a fragment ends with for the sake of a shuffle or a
+    /// broadcast is replaced by whoever reads it, and so stays at the top.
+    pub(crate) fn put_on(
+        fragment: Arc<dyn ExecutionPlan>,
+        ended: &CancellationToken,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let edge = |input| Arc::new(Self { input, ended: ended.clone() }) as Arc<dyn ExecutionPlan>;
+        let hands_out = fragment.downcast_ref::<RepartitionExec>().is_some()
+            || fragment.downcast_ref::<BroadcastExec>().is_some();
+        if !hands_out {
+            return Ok(edge(fragment));
+        }
+        let inputs = fragment.children().into_iter().map(|input| edge(Arc::clone(input))).collect();
+        fragment.replace_children(inputs, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 }
 
@@ -108,7 +125,7 @@ mod tests {
         let parts: Vec<Arc<dyn PartitionStream>> = vec![Arc::new(Never(Arc::clone(&schema)))];
         let never = StreamingTableExec::try_new(schema, parts, None, [], false, None).unwrap();
         let ended = CancellationToken::new();
-        let edge = EdgeExec::new(Arc::new(never), ended.clone());
+        let edge = EdgeExec::put_on(Arc::new(never), &ended).unwrap();
         let mut rows = edge.execute(0, Arc::default()).unwrap();
         assert!(futures::poll!(rows.next()).is_pending());
         ended.cancel();

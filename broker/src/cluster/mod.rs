@@ -5,7 +5,8 @@
 //!   cut:  "how far are you, from committed(V) on?"  ── offers ──►  live tables
 //!         ◄── per partition: offset, rows ──                       (memory, no store)
 //!   plan (kept), distribute: leaf → assignments ── fragments ──►   decode, check overflow, fuse, run
-//!         ◄── batches of partial aggregates, top-k, rows ──
+//!                                                                 exchange rows with each other, where there are many
+//!         ◄── batches of partial aggregates, groups, top-k, rows ──
 //!   merge
 //! ```
 //!
@@ -18,6 +19,9 @@
 //! | `load`, `pace`, `waits` | which nodes are busy, when a query is late, and whom it waits for |
 //! | `run` | what a node is told of the query, besides its plan |
 //! | `service`, `hosted`, `spawned`, `edge` | the other side |
+//! | `distribute`, `reach`, `learned`, `subqueries` | a plan on several nodes, what may go there, what is worth it, and what runs before |
+//! | `channel`, `address`, `access`, `attempt` | the way there, and what is heard from there |
+//! | `service`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
 //! | `node_error` | errors with the node's name |
 //!
@@ -26,7 +30,9 @@
 //! is run again, at a cut that is not lower, as long as none of its rows have left.
 
 mod access;
+pub(crate) mod address;
 pub(crate) mod assignment;
+pub(crate) mod attempt;
 pub(crate) mod channel;
 pub(crate) mod codec;
 pub(crate) mod cut;
@@ -35,6 +41,7 @@ pub(crate) mod edge;
 pub(crate) mod explain;
 pub(crate) mod gather;
 pub(crate) mod hosted;
+pub(crate) mod learned;
 pub(crate) mod load;
 mod messages;
 pub(crate) mod node_error;
@@ -42,9 +49,10 @@ mod node_id;
 pub(crate) mod nodes;
 pub(crate) mod pace;
 pub mod placement;
+mod reach;
 pub(crate) mod run;
 pub(crate) mod service;
-mod spawned;
+pub(crate) mod spawned;
 pub(crate) mod subqueries;
 mod view;
 pub(crate) mod waits;

@@ -65,6 +65,10 @@ const MARK: &str = "headwater: ";
 const REFUSED: &str = "refused";
 /// What the status of a node that has too much to do begins with.
 const FULL: &str = "headwater: full: ";
+/// What is about another node than the one that says it: its kind, and behind it the node's name.
+const LOST_NODE: &str = "lost ";
+const REFUSED_NODE: &str = "refused ";
+const FULL_NODE: &str = "full ";
 /// Errors travel in trailers, which are limited to 16 KiB.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
@@ -88,15 +92,34 @@ pub(crate) fn pack(error: DataFusionError) -> DataFusionError {
     if find_mark(&error).is_some() {
         return error;
     }
+    // What this node has met at another one is for the broker to act on.
+    if let Some(NodeError { node, kind, message }) = find(&error) {
+        let kind = match kind {
+            NodeErrorKind::Lost => LOST_NODE,
+            NodeErrorKind::Refused => REFUSED_NODE,
+            NodeErrorKind::Full => FULL_NODE,
+        };
+        return packed(&format!("{kind}{node}"), message.clone());
+    }
     let error = error_of(&error);
     packed(error.kind.name(), error.message)
 }
 
-/// An error that came from `node`, as it is to be seen here.
+/// An error that came from `node`, as it is to be seen here. It may be about a node that `node` has asked.
 pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
     if let Some((kind, message)) = find_mark(&error) {
         if kind == REFUSED {
             return of_node(node, NodeErrorKind::Refused, message);
+        }
+        let abouts = [
+            (LOST_NODE, NodeErrorKind::Lost),
+            (REFUSED_NODE, NodeErrorKind::Refused),
+            (FULL_NODE, NodeErrorKind::Full),
+        ];
+        for (prefix, about) in abouts {
+            if let Some(Ok(other)) = kind.strip_prefix(prefix).map(NodeId::new) {
+                return of_node(&other, about, message);
+            }
         }
         let kind = QueryErrorKind::named(kind).unwrap_or(QueryErrorKind::Internal);
         return DataFusionError::External(Box::new(QueryError::new(kind, message)));
@@ -195,5 +218,31 @@ mod tests {
 
         let own = unpack(DataFusionError::Execution("no".into()), &node);
         assert!(find(&own).is_none() && matches!(own, DataFusionError::Execution(_)));
+    }
+
+    #[test]
+    fn what_a_node_met_at_another_names_the_other() {
+        let (near, far) = (NodeId::new("data-1").unwrap(), NodeId::new("data-2").unwrap());
+        for (first, kind) in [
+            (unpack(DataFusionError::External("connection reset".into()), &far), NodeErrorKind::Lost),
+            (unpack(pack(refusal("no such segment")), &far), NodeErrorKind::Refused),
+            (unpack(DataFusionError::External(Box::new(full("9 are waiting"))), &far), NodeErrorKind::Full),
+        ] {
+            let arrived = DataFusionError::Shared(Arc::new(pack(first)));
+            let seen = unpack(arrived, &near);
+            let found = find(&seen).unwrap();
+            assert_eq!((&found.node, found.kind), (&far, kind));
+            let wanted = match kind {
+                NodeErrorKind::Full => QueryErrorKind::Overloaded,
+                _ => QueryErrorKind::SegmentUnavailable,
+            };
+            assert_eq!(error_of(&seen).kind, wanted);
+        }
+        // What goes wrong there by the query's own fault stays that.
+        let inner = QueryError::new(QueryErrorKind::MemoryExceeded, "too large");
+        let first = unpack(pack(DataFusionError::External(Box::new(inner))), &far);
+        let seen = unpack(pack(first), &near);
+        assert!(find(&seen).is_none());
+        assert_eq!(error_of(&seen).kind, QueryErrorKind::MemoryExceeded);
     }
 }

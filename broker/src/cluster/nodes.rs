@@ -18,7 +18,6 @@ use headwater_segment::log::LogSnapshot;
 use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::Instant;
-use url::Url;
 
 use super::cut::{NegotiatedCut, Offer, decide};
 use super::load::{Asking, Loads, Scores};
@@ -172,13 +171,6 @@ impl Nodes {
     /// All members, as an operator sees them.
     pub(crate) fn members(&self) -> Vec<MemberRow> {
         self.cluster.members()
-    }
-
-    /// The name of the node at `url`, or the address itself if it is no member any more.
-    pub(crate) fn name_of(&self, url: &Url) -> NodeId {
-        let view = self.cluster.view();
-        let node = view.nodes().iter().find(|node| node.url == *url);
-        node.map_or_else(|| NodeId::of_address(url.authority()), |node| node.member.id.clone())
     }
 
     pub(crate) fn access(&self) -> &ClusterAccess {

@@ -16,16 +16,18 @@ use datafusion::physical_plan::scalar_subquery::{ScalarSubqueryExec, ScalarSubqu
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use super::distribute::distribute;
-use crate::catalog::QueryCatalog;
 
-/// `plan` as it runs on the nodes that have the rows, after its subqueries have run. To be run once.
+/// `plan` as it runs on the nodes that have the rows, after its subqueries have run, until
+/// `cancel`. To be run once.
 pub(crate) fn distribute_after_subqueries(
     plan: Arc<dyn ExecutionPlan>,
     context: &Arc<TaskContext>,
+    cancel: &CancellationToken,
 ) -> BoxFuture<'static, Result<Arc<dyn ExecutionPlan>>> {
-    let context = Arc::clone(context);
+    let (context, cancel) = (Arc::clone(context), cancel.clone());
     // Subqueries have subqueries.
     async move {
         let mut levels = Vec::new();
@@ -40,7 +42,7 @@ pub(crate) fn distribute_after_subqueries(
         for (subqueries, results) in levels {
             let mut distributed = Vec::with_capacity(subqueries.len());
             for ScalarSubqueryLink { plan, index } in subqueries {
-                let plan = distribute_after_subqueries(plan, &context).await?;
+                let plan = distribute_after_subqueries(plan, &context, &cancel).await?;
                 distributed.push(ScalarSubqueryLink { plan, index });
             }
             // It fills in the results, and has no rows of its own.
@@ -48,7 +50,7 @@ pub(crate) fn distribute_after_subqueries(
             let fill = ScalarSubqueryExec::new(nothing, distributed, results);
             collect(Arc::new(fill), Arc::clone(&context)).await?;
         }
-        distribute(plan, &*QueryCatalog::of(&context)?)
+        distribute(plan, &context, &cancel)
     }
     .boxed()
 }

@@ -16,10 +16,12 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::analyze::AnalyzeExec;
 use datafusion::physical_plan::execute_stream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::fragment::REFRESH_WAIT;
 use super::hedge;
@@ -27,6 +29,7 @@ use super::run::{PlanReport, Planned, QueryTask, Trial, panicked};
 use super::stream::Message;
 use crate::QueryError;
 use crate::cluster::NodeId;
+use crate::cluster::explain;
 use crate::cluster::node_error::{self, NodeErrorKind};
 use crate::cluster::nodes::{Nodes, Wanted};
 use crate::cluster::pace::shape_of;
@@ -167,7 +170,7 @@ async fn refresh(task: &QueryTask, tables: &[String]) {
 /// Runs the query up to the point where its answer has begun.
 pub(super) async fn try_once(task: &QueryTask, run: &Try) -> Result<Begun, Failed> {
     let planned = task.plan(&run.trial).await.map_err(Failed::Planning)?;
-    match run_until_held(&planned).await {
+    match run_until_held(&planned, &task.entry.cancel).await {
         Ok((held, rest)) => Ok(Begun { planned, held, rest }),
         Err(error) => Err(Failed::Running(error, planned.cuts.into_keys().collect())),
     }
@@ -176,10 +179,12 @@ pub(super) async fn try_once(task: &QueryTask, run: &Try) -> Result<Begun, Faile
 /// The first rows of an answer, and where the others come from if there are more than are held back.
 async fn run_until_held(
     planned: &Planned,
+    cancel: &CancellationToken,
 ) -> Result<(Vec<RecordBatch>, Option<SendableRecordBatchStream>), DataFusionError> {
     let (plan, context) = (Arc::clone(&planned.plan), Arc::clone(&planned.context));
-    let plan = distribute_after_subqueries(plan, &context).await?;
-    let mut batches = execute_stream(plan, context)?;
+    let is_analyzed = plan.downcast_ref::<AnalyzeExec>().is_some();
+    let plan = distribute_after_subqueries(plan, &context, cancel).await?;
+    let mut batches = execute_stream(Arc::clone(&plan), Arc::clone(&context))?;
     let (mut held, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.try_next().await? {
         bytes += batch.get_array_memory_size();
@@ -187,6 +192,10 @@ async fn run_until_held(
         if bytes > HELD_BYTES_MAX {
             return Ok((held, Some(batches)));
         }
+    }
+    if is_analyzed {
+        // By now every task has reported.
+        held.push(explain::analyzed(&plan, &context)?);
     }
     Ok((held, None))
 }

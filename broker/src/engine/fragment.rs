@@ -8,6 +8,9 @@
 //! What is sent is plain: the receiving node makes arithmetic fail on overflow again, fuses aggregates with the scans beneath
 //! them, and connects what narrows leaves while it runs, by the same rules that a plan made there goes through.
 //!
+//! A fragment may read what other fragments of its query give, on other nodes or on this one. All fragments of a query on one node
+//! share one memory budget.
+//!
 //! Invariant: a fragment gives the rows that its plan would give where it was made.
 
 use std::collections::BTreeSet;
@@ -34,6 +37,8 @@ use super::interrupt::interruptible;
 use super::overflow;
 use super::session::Sessions;
 use crate::catalog::QueryCatalog;
+use crate::cluster::ClusterAccess;
+use crate::cluster::channel::NodeChannels;
 use crate::cluster::edge::EdgeExec;
 use crate::cluster::hosted::HostedQueries;
 use crate::cluster::node_error::refusal;
@@ -70,6 +75,8 @@ pub(super) struct Fragments {
     pub(super) memory_bytes_max: u64,
     /// Where segments are loaded and logs are looked at.
     pub(super) io: Handle,
+    /// The way to the nodes whose rows a fragment reads.
+    pub(super) access: ClusterAccess,
 }
 
 #[async_trait]
@@ -91,7 +98,12 @@ impl WorkerSessionBuilder for Fragments {
             self.io.clone(),
             None,
         );
-        let config = context.builder.config().take().unwrap_or_default();
+        let mut config = context.builder.config().take().unwrap_or_default();
+        // What it reads from other nodes it asks for in the name of the same run.
+        let mut headers = self.access.headers();
+        run.put(&mut headers);
+        config.set_distributed_passthrough_headers(headers)?;
+        config.set_distributed_channel_resolver(NodeChannels::new(self.access.clone()));
         let memory = memory.min(self.memory_bytes_max);
         let budget = query.budget(run.number, || self.sessions.environment(memory));
         let connect = Connect { sessions: Arc::clone(&self.sessions), ended: query.ended().clone() };
@@ -130,7 +142,7 @@ impl WorkerPlanRewriteHandler for Connect {
     fn rewrite_worker_plan(&self, event: WorkerPlanRewriteEvent) -> Result<WorkerPlanRewriteEventResponse> {
         let plan = self.sessions.fragment(event.plan, event.session_config)?;
         let plan = interruptible(plan, &self.ended)?;
-        Ok(WorkerPlanRewriteEventResponse::new(Arc::new(EdgeExec::new(plan, self.ended.clone()))))
+        Ok(WorkerPlanRewriteEventResponse::new(EdgeExec::put_on(plan, &self.ended)?))
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, Schema};
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
@@ -20,16 +20,25 @@ use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
 };
+use datafusion_distributed::NetworkBoundaryExt;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::cancelled;
 
-/// The plan with joins that stop soon after `cancel`.
-pub(super) fn interruptible(
+/// The plan with joins that stop soon after `cancel`, as far as it runs on this node: guards do not go over the wire.
+pub(crate) fn interruptible(
     plan: Arc<dyn ExecutionPlan>,
     cancel: &CancellationToken,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let changed = plan.transform_up(|node| {
+    let here = |node: Arc<dyn ExecutionPlan>| {
+        let below = node.is_network_boundary();
+        Ok(Transformed::new(
+            node,
+            false,
+            if below { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue },
+        ))
+    };
+    let changed = plan.transform_down_up(here, |node| {
         if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
             let filter = join.filter().map(|filter| guarded(filter, cancel));
             let (left, right) = (Arc::clone(join.left()), Arc::clone(join.right()));

@@ -17,7 +17,7 @@ mod errors;
 mod filter_pushdown;
 mod fragment;
 pub(crate) mod hedge;
-mod interrupt;
+pub(crate) mod interrupt;
 pub(crate) mod overflow;
 mod parameters;
 mod plan_cache;
@@ -178,11 +178,15 @@ impl QueryEngine {
         // Places of their own: a query here may wait for fragments here.
         let admission = Admission::new(config.concurrent_max, config.queue_max);
         let hosted = HostedQueries::new(admission, config.deadline_max);
+        let access = ClusterAccess::new(secret.clone(), io.clone()).map_err(|error| {
+            QueryError::new(QueryErrorKind::Internal, format!("the way to other nodes: {error}"))
+        })?;
         let fragments = Fragments {
             sessions: Arc::clone(&engine.sessions),
             hosted: Arc::clone(&hosted),
             memory_bytes_max: config.memory_bytes_max,
             io,
+            access,
         };
         let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
         let workers = Workers { worker, queries, hosted };

@@ -180,15 +180,15 @@ impl QueryTask {
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
         let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
-        if let Some(nodes) = self.sessions.nodes()
+        if self.sessions.nodes().is_some()
             && let LogicalPlan::Explain(explain) = &logical
         {
             let logical = state.optimize(&explain.plan).map_err(explained)?;
             let plan =
                 state.query_planner().create_physical_plan(&logical, &state).await.map_err(explained)?;
-            let plan = distribute(plan, &catalog).map_err(explained)?;
-            let plan = explain::rows(explain, &logical, &plan, nodes).map_err(explained)?;
             let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
+            let plan = distribute(plan, &context, &self.entry.cancel).map_err(explained)?;
+            let plan = explain::rows(explain, &logical, &plan, &context).map_err(explained)?;
             return Ok(Planned { plan, context, cuts: catalog.cuts() });
         }
         let repeatable = is_repeatable(&logical).map_err(explained)?;
@@ -197,7 +197,11 @@ impl QueryTask {
             let kept = KeptPlan::new(&plan, &catalog, prepared.stream_columns.clone());
             kept.map_err(explained)?.into_iter().for_each(|kept| plans.put(key.clone(), kept));
         }
-        let plan = interruptible(plan, &self.entry.cancel).map_err(explained)?;
+        // What goes to other nodes is guarded there.
+        let plan = match self.sessions.nodes() {
+            None => interruptible(plan, &self.entry.cancel).map_err(explained)?,
+            Some(_) => plan,
+        };
         Ok(self.ready(plan, &catalog))
     }
 
@@ -211,12 +215,9 @@ impl QueryTask {
         }
         trial.stats.plan_kept.store(true, Ordering::Relaxed);
         let mut plan = kept.fresh()?;
-        if kept.connects {
-            // Leaves on other nodes are connected there.
-            if self.sessions.nodes().is_none() {
-                plan = self.sessions.connect(plan)?;
-            }
-            plan = interruptible(plan, &self.entry.cancel)?;
+        // Leaves on other nodes are connected there.
+        if kept.connects && self.sessions.nodes().is_none() {
+            plan = interruptible(self.sessions.connect(plan)?, &self.entry.cancel)?;
         }
         Ok(Some(self.ready(plan, &catalog)))
     }

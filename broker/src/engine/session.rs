@@ -25,9 +25,11 @@ use super::set_comparison;
 use super::spill::{SpillDirectory, spill_disk};
 use super::{fragment, overflow};
 use crate::catalog::{CATALOG, CatalogSources, PUBLIC, QueryCatalog};
+use crate::cluster::attempt::Attempt;
 use crate::cluster::channel::NodeChannels;
 use crate::cluster::codec::LeafCodec;
 use crate::cluster::distribute::route;
+use crate::cluster::learned::LearnedGroups;
 use crate::cluster::nodes::Nodes;
 use crate::execute::aggregate::ResultCache;
 use crate::execute::rule::FuseAggregates;
@@ -55,6 +57,7 @@ pub(super) struct Sessions {
     /// Names of all functions, for suggestions.
     functions: Vec<String>,
     plans: PlanCache,
+    learned: Arc<LearnedGroups>,
 }
 
 impl Sessions {
@@ -101,6 +104,7 @@ impl Sessions {
             }),
             functions,
             plans: PlanCache::new(),
+            learned: Arc::default(),
         })
     }
 
@@ -133,6 +137,7 @@ impl Sessions {
         let mut config = self.base.config().clone();
         config.set_extension(Arc::clone(catalog));
         if let Some(nodes) = self.nodes() {
+            config.set_extension(Arc::new(Attempt::new(Arc::clone(&self.learned))));
             let headers = fragment::headers(catalog, memory_bytes, nodes.access().headers());
             if let Err(error) = config.set_distributed_passthrough_headers(headers) {
                 tracing::error!(%error, "fragments go without the budget of their query");
@@ -203,7 +208,7 @@ fn distributed(session: SessionConfig, nodes: &Arc<Nodes>) -> Result<SessionConf
     let partitions = session.target_partitions().max(2);
     session
         .with_target_partitions(partitions)
-        .with_distributed_channel_resolver(NodeChannels::new(Arc::clone(nodes)))
+        .with_distributed_channel_resolver(NodeChannels::new(nodes.access().clone()))
         .with_distributed_user_codec(LeafCodec)
         .with_distributed_route_tasks_handler(route)
         .with_distributed_metrics_collection(true)?
@@ -224,5 +229,9 @@ fn session_config(config: &EngineConfig) -> SessionConfig {
     // three times its rows for each of them, which fails exactly when memory is short.
     options.execution.sort_in_place_threshold_bytes = usize::MAX;
     options.sql_parser.collect_spans = true;
+    // Our statistics have rows and no bytes; a projection's have both, at least eight of them for a row.
+    options.optimizer.hash_join_single_partition_threshold_rows = config.execute.broadcast_rows_max;
+    options.optimizer.hash_join_single_partition_threshold =
+        config.execute.broadcast_rows_max.saturating_mul(8);
     session
 }

@@ -2,7 +2,7 @@
 //!
 //! The three know their logs at versions of their own, begun where each found its log, and have cut what is open where they liked.
 //! Partitions have one owner or two, of which one may be behind. While queries run they seal, compact, restart and catch up: none
-//! of that changes an answer.
+//! of that changes an answer, and neither does where rows are exchanged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -120,6 +120,7 @@ impl<'s> Cluster<'s> {
         let members = Arc::new(Fixed(Arc::new(ClusterView::new(members))));
         let config = config(random);
         let keeps_plans = config.execute.plans;
+        history.push(format!("the broker's choices: {:?}", config.execute));
         let engine = QueryEngine::clustered(config, served(DATA_NODES), members, access).unwrap();
         Self { engine: Engine { name: "several nodes", keeps_plans, engine }, tables, serving, history }
     }

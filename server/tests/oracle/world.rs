@@ -64,12 +64,19 @@ const ENGINES: [(&str, ExecuteOptions); 4] = [
 ];
 
 const fn options(indexes: Toggle, zones: bool, others: bool) -> ExecuteOptions {
-    ExecuteOptions { indexes, zones, aggregate: others, plans: others }
+    let (exchange_rows_min, broadcast_rows_max) = (100_000, 128 << 10);
+    ExecuteOptions { indexes, zones, aggregate: others, plans: others, exchange_rows_min, broadcast_rows_max }
 }
 
-/// How a node of a cluster executes: not all need do it alike.
+/// How a node of a cluster executes: not all need do it alike. Two brokers of three have rows exchanged between data nodes
+/// wherever that is possible, and one of these two sends no side of a join to all of them.
 pub(crate) fn any_options(random: &mut StdRng) -> ExecuteOptions {
-    ENGINES.choose(random).unwrap().1
+    let options = ENGINES.choose(random).unwrap().1;
+    match random.random_range(0..3) {
+        0 => options,
+        1 => ExecuteOptions { exchange_rows_min: 0, ..options },
+        _ => ExecuteOptions { exchange_rows_min: 0, broadcast_rows_max: 0, ..options },
+    }
 }
 
 /// A query engine, by how it was told to execute.

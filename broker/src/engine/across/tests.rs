@@ -19,6 +19,7 @@ use ulid::Ulid;
 
 mod cuts;
 mod hosted;
+mod shuffles;
 mod stalled;
 mod system;
 
@@ -430,6 +431,7 @@ async fn explain_names_stages_and_nodes() {
     let plan = lines.iter().find(|line| line.starts_with("physical_plan|")).unwrap();
     assert!(plan.contains("NetworkCoalesceExec") && plan.contains("mode=Partial"), "{plan}");
     let nodes = lines.iter().find(|line| line.starts_with("nodes|")).unwrap();
+    assert!(nodes.contains("stage 1 to this node: gather"), "{nodes}");
     for node in ["stage 1, data-0: sales at version", "stage 1, data-1: sales at version"] {
         assert!(nodes.contains(node), "{nodes}");
     }
