@@ -181,14 +181,18 @@ async fn another_wire_version_is_seen_and_given_nothing() {
 async fn detection_takes_as_long_in_a_large_cluster_as_in_a_small_one() {
     for count in [3, 10] {
         let nodes = cluster(count).await;
-        // The first intervals are those of the start.
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        let bounds = Duration::from_millis(1_200)..=Duration::from_millis(3_000);
+        let begun = Instant::now();
         for node in &nodes {
-            let timeouts = node.detection_timeouts().await;
-            assert_eq!(timeouts.len(), count - 1);
-            for (id, timeout) in timeouts {
-                let bounds = Duration::from_millis(1_200)..=Duration::from_millis(3_000);
-                assert!(bounds.contains(&timeout), "{id} of {count}: {timeout:?}");
+            // The first intervals are those of the start, and of a machine that had other things to do.
+            loop {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let timeouts = node.detection_timeouts().await;
+                let is_within = timeouts.iter().all(|(_, timeout)| bounds.contains(timeout));
+                if timeouts.len() == count - 1 && is_within {
+                    break;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(30), "of {count}: {timeouts:?}");
             }
         }
     }
