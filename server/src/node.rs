@@ -35,6 +35,8 @@ use crate::residents;
 use crate::store::{self, StoreError};
 use crate::warming::Warmer;
 
+/// How often a node without a cluster looks whether a spec is another than the one that its consumer was started with.
+const FOLLOW_SPECS_EVERY: Duration = Duration::from_secs(1);
 /// So long a node that ends waits for checkpoints that are being written.
 const CHECKPOINTS_WAIT: Duration = Duration::from_secs(10);
 
@@ -77,6 +79,7 @@ pub struct Node {
     serving: JoinHandle<()>,
     sweeping: JoinHandle<()>,
     warming: JoinHandle<()>,
+    following: Option<JoinHandle<()>>,
     joined: Option<Joined>,
 }
 
@@ -139,6 +142,8 @@ impl Node {
                 settle();
             }
         }));
+        // In a cluster the keeper does it, among other things.
+        let following = joined.is_none().then(|| tokio::spawn(follow_specs(node_tables.clone())));
         let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());
 
         let state = HttpState {
@@ -163,6 +168,7 @@ impl Node {
             serving,
             sweeping,
             warming,
+            following,
             joined,
         })
     }
@@ -188,6 +194,9 @@ impl Node {
         let _ = self.stop_serving.send(());
         self.sweeping.abort();
         self.warming.abort();
+        if let Some(following) = &self.following {
+            following.abort();
+        }
         // It is not to say that this node settles after it has said that it leaves. An error is that it was ended.
         let _ = self.warming.await;
         self.engine.drain(self.shutdown_wait).await;
@@ -215,6 +224,14 @@ impl Node {
         if tokio::time::timeout(Duration::from_secs(2), self.serving).await.is_err() {
             tracing::debug!("some HTTP connections were still open");
         }
+    }
+}
+
+/// Starts consumers anew whose table's spec another process has changed, or this one without an answer to whether it had.
+async fn follow_specs(tables: Arc<NodeTables>) {
+    loop {
+        tokio::time::sleep(FOLLOW_SPECS_EVERY).await;
+        tables.restart_changed().await;
     }
 }
 

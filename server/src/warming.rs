@@ -180,14 +180,20 @@ impl Warmer {
         let (residents, readers) = (Arc::clone(self.residents()), self.engine.readers(table));
         for (segment, columns) in missing {
             for column in columns {
-                if !residents.has_room() {
+                if !residents.has_room_for(&segment) {
                     task.note(&"there is no room for more than queries ask for; the rest is loaded when it is asked for");
                     return task.done(None);
                 }
                 self.give_way().await;
                 let begun = Instant::now();
                 match residents.warm(&readers, &snapshot.schema, &segment, column).await {
-                    Ok(bytes) => tokio::time::sleep(rest(bytes, begun.elapsed())).await,
+                    Ok(bytes) => {
+                        tokio::time::sleep(rest(bytes, begun.elapsed())).await;
+                        if !residents.missing(&snapshot.schema, &segment, &[column]).is_empty() {
+                            // It cannot be kept, or went at once: to load it again and again would help nobody.
+                            self.failed.insert(segment.id, Instant::now());
+                        }
+                    }
                     Err(error) => {
                         tracing::debug!(table = table.name(), segment = %segment.id, %error, "not loaded ahead");
                         task.note(&error);
@@ -204,7 +210,7 @@ impl Warmer {
     /// Waits while queries run, but not for ever: under a steady load that would be never.
     async fn give_way(&self) {
         let until = Instant::now() + GIVE_WAY_MAX;
-        while Instant::now() < until && (self.engine.running() > 0 || !self.residents().is_idle()) {
+        while Instant::now() < until && (self.engine.is_busy() || !self.residents().is_idle()) {
             tokio::time::sleep(GIVE_WAY_POLL).await;
         }
     }

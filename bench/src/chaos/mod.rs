@@ -115,10 +115,14 @@ impl Arguments {
     }
 
     /// The command that does the same again.
+    /// The command that does the same again, but for secrets.
     fn reproduce(&self) -> String {
         let store = self.store.as_ref().map(|store| format!(" --store {store}")).unwrap_or_default();
-        let options: String =
-            self.store_option.iter().map(|(key, value)| format!(" --store-option {key}={value}")).collect();
+        let options: String = self
+            .store_option
+            .iter()
+            .map(|(key, value)| format!(" --store-option {key}={}", shown(key, value)))
+            .collect();
         let cluster = match self.data_nodes {
             0 => String::new(),
             nodes => {
@@ -169,4 +173,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The value of a store's option, unless it is a secret.
+fn shown<'a>(key: &str, value: &'a str) -> &'a str {
+    if key.contains("secret") || key.contains("token") { "…" } else { value }
 }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, RecordBatch};
 use datafusion::common::internal_datafusion_err;
@@ -43,6 +44,7 @@ pub(crate) struct Attempt {
     learned: Arc<LearnedGroups>,
     failure: watch::Sender<Option<Arc<DataFusionError>>>,
     stages: Mutex<Stages>,
+    has_ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,13 +58,23 @@ struct Stages {
 
 impl Attempt {
     pub(crate) fn new(learned: Arc<LearnedGroups>) -> Self {
-        Self { learned, failure: watch::Sender::new(None), stages: Mutex::default() }
+        Self {
+            learned,
+            failure: watch::Sender::new(None),
+            stages: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+        }
     }
 
     /// The attempt that `context` belongs to.
     pub(crate) fn of(context: &TaskContext) -> Result<Arc<Self>> {
         let attempt = context.session_config().get_extension::<Self>();
         attempt.ok_or_else(|| internal_datafusion_err!("a plan on several nodes without its attempt"))
+    }
+
+    /// All rows have come: what was counted is all there is.
+    pub(crate) fn ended(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn learned(&self) -> &Arc<LearnedGroups> {
@@ -129,7 +141,7 @@ impl Drop for Attempt {
         let Stages { groups, crossed, .. } = std::mem::take(self.stages.get_mut());
         for (place, key) in groups {
             if let Some(crossed) = crossed.get(&place) {
-                self.learned.learn(key, crossed.rows);
+                self.learned.learn(key, crossed.rows, *self.has_ended.get_mut());
             }
         }
     }

@@ -23,7 +23,7 @@ use url::Url;
 use super::address::{bare, name_of};
 use super::attempt::Attempt;
 use super::node_error::{NodeErrorKind, of_node, unpack};
-use super::waits::PartAsked;
+use super::waits::{PartAsked, Waits};
 use super::{ClusterAccess, NodeId};
 use crate::catalog::QueryCatalog;
 use crate::request::QueryStats;
@@ -96,14 +96,18 @@ impl WorkerChannel for NodeChannel {
     ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
         let catalog = QueryCatalog::of(context)?;
         catalog.waits().inspect(|waits| waits.run.put(&mut headers));
-        let asked = catalog.waits().map(|waits| waits.ask(&self.node));
+        let waits = catalog.waits().map(Arc::clone);
         let task = request.task_key;
         let partitions = self.inner.execute_task(headers, request, metrics, context).await;
         let partitions = partitions.map_err(|error| unpack(error, &self.node))?;
         // Only the broker hears of failures, and only it asks who reads what.
         let attempt = Attempt::of(context).ok();
-        let first = FirstAnswer { asked: Mutex::new(asked), partitions: AtomicUsize::new(partitions.len()) };
-        let first = Arc::new(first);
+        let first = Arc::new(FirstAnswer {
+            node: self.node.clone(),
+            to_ask: Mutex::new(waits),
+            asked: Mutex::default(),
+            partitions: AtomicUsize::new(partitions.len()),
+        });
         let partitions = partitions.into_iter().map(|batches| {
             let node = self.node.clone();
             let batches = batches.map_err(move |error| unpack(error, &node)).boxed();
@@ -137,11 +141,21 @@ fn count(stats: &QueryStats, task: &TaskMetrics) {
 
 /// A part that a node was asked for, until it has begun to answer: with a batch, or with no batch in any partition.
 struct FirstAnswer {
+    node: NodeId,
+    /// Until somebody wants rows: only then the node is asked.
+    to_ask: Mutex<Option<Arc<Waits>>>,
     asked: Mutex<Option<PartAsked>>,
     partitions: AtomicUsize,
 }
 
 impl FirstAnswer {
+    fn begun(&self) {
+        let waits = self.to_ask.lock().take();
+        if let Some(waits) = waits {
+            *self.asked.lock() = Some(waits.ask(&self.node));
+        }
+    }
+
     fn here(&self) {
         let asked = self.asked.lock().take();
         asked.into_iter().for_each(PartAsked::answered);
@@ -153,14 +167,16 @@ impl FirstAnswer {
         }
     }
 
-    /// The batches of a partition, noted when they come.
+    /// The batches of a partition, noted when they are wanted and when they come.
     fn noting(
         self: Arc<Self>,
         batches: BoxStream<'static, Result<RecordBatch>>,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        let at_the_end = Arc::clone(&self);
-        let end = stream::once(async move { at_the_end.ended() }).filter_map(|()| future::ready(None));
-        batches.inspect(move |_| self.here()).chain(end).boxed()
+        let (at_first, at_the_end) = (Arc::clone(&self), Arc::clone(&self));
+        let nothing = |()| future::ready(None);
+        let begin = stream::once(async move { at_first.begun() }).filter_map(nothing);
+        let end = stream::once(async move { at_the_end.ended() }).filter_map(nothing);
+        begin.chain(batches.inspect(move |_| self.here())).chain(end).boxed()
     }
 }
 

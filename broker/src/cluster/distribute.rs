@@ -34,6 +34,7 @@ use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::ChildrenPropertiesMode;
 use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{
     ExecutionPlan, ExecutionPlanProperties, Partitioning, ReplaceChildrenOptions,
 };
@@ -176,6 +177,7 @@ impl Stages<'_> {
             let children = placed.into_iter().map(Placed::into_plan).collect();
             return Ok(Placed::Below(Below { plan: with_children(plan, children)?, tasks, by_keys }));
         }
+        let placed = merged_below(&plan, placed)?;
         let mut children = Vec::with_capacity(placed.len());
         for ((place, placed), original) in placed.into_iter().enumerate().zip(originals) {
             let is_spread = matches!(&placed, Placed::Below(below) if below.by_keys && below.tasks > 1);
@@ -289,6 +291,13 @@ impl Stages<'_> {
     fn closed(&mut self, placed: Placed) -> Result<Arc<dyn ExecutionPlan>> {
         match placed {
             Placed::Here(plan) => Ok(plan),
+            // Whoever reads a stage puts in place of an exchange at its top what hands out rows: to have its rows by keys here,
+            // they are exchanged here.
+            Placed::Below(Below { plan, tasks, .. }) if is_exchange(&plan) => {
+                let input = Arc::clone(plan.children()[0]);
+                let (input, _) = self.stamped(&NetworkCoalesceExec::try_new(input, tasks, 1)?)?;
+                with_children(plan, vec![input])
+            }
             Placed::Below(below) => {
                 Ok(self.stamped(&NetworkCoalesceExec::try_new(below.plan, below.tasks, 1)?)?.0)
             }
@@ -328,6 +337,23 @@ pub(super) fn stages_read(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<usize>> {
         Ok(TreeNodeRecursion::Jump)
     })?;
     Ok(stages)
+}
+
+/// The input of an operator that merges sorted partitions, merged in each task already. All partitions of a task come here through
+/// one connection, which takes a bounded number of bytes: were the merge to wait for one partition while another one fills it,
+/// nothing would ever move.
+fn merged_below(plan: &Arc<dyn ExecutionPlan>, placed: Vec<Placed>) -> Result<Vec<Placed>> {
+    if plan.downcast_ref::<SortPreservingMergeExec>().is_none() || reads_subqueries(plan)? {
+        return Ok(placed);
+    }
+    let merge = |placed: Placed| match placed {
+        Placed::Below(Below { plan: sorted, tasks, .. }) => {
+            let plan = with_children(Arc::clone(plan), vec![sorted])?;
+            Ok(Placed::Below(Below { plan, tasks, by_keys: false }))
+        }
+        here => Ok(here),
+    };
+    placed.into_iter().map(merge).collect()
 }
 
 /// In how many tasks an operator runs where its children are, and whether its rows are by keys; `None` if it cannot.

@@ -5,36 +5,37 @@
 //! decides for the next one.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use parking_lot::Mutex;
-use std::sync::Arc;
 
 use crate::execute::scan::SegmentScanExec;
 
-/// Keys of which the number of groups is known: some 100 bytes each.
+/// Keys of which the number of groups is known.
 const KEYS_MAX: usize = 4096;
 
-/// What is grouped by what: the tables, and the names of the keys.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct GroupKey(String);
+/// What is grouped by what: a hash of the tables and of the names of the keys, which are as long as a client likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct GroupKey(u64);
 
 impl GroupKey {
     /// What the query groups by at `aggregate`.
     pub(super) fn of(aggregate: &AggregateExec) -> Self {
         let keys = aggregate.group_expr().expr().iter().map(|(_, name)| name.as_str());
-        let mut text = keys.collect::<Vec<_>>().join(",");
+        let mut hasher = DefaultHasher::new();
+        keys.for_each(|key| key.hash(&mut hasher));
         // The walk itself cannot fail.
         let _ = aggregate.input().apply(|node| {
             if let Some(scan) = node.downcast_ref::<SegmentScanExec>() {
-                text.push('|');
-                text.push_str(scan.source().table.name());
+                scan.source().table.name().hash(&mut hasher);
             }
             Ok(TreeNodeRecursion::Continue)
         });
-        Self(text)
+        Self(hasher.finish())
     }
 }
 
@@ -50,15 +51,16 @@ impl LearnedGroups {
         self.known.lock().get(key).copied()
     }
 
-    /// So many there are now.
-    pub(super) fn learn(&self, key: GroupKey, groups: u64) {
+    /// So many there are now; or at least so many, if the query did not run to its end.
+    pub(super) fn learn(&self, key: GroupKey, groups: u64, has_ended: bool) {
         let mut known = self.known.lock();
         if known.len() >= KEYS_MAX && !known.contains_key(&key) {
             // Any: what is asked often is soon known again.
-            let any = known.keys().next().cloned();
+            let any = known.keys().next().copied();
             any.and_then(|any| known.remove(&any));
         }
-        known.insert(key, groups);
+        let least = if has_ended { 0 } else { known.get(&key).copied().unwrap_or(0) };
+        known.insert(key, groups.max(least));
     }
 }
 
@@ -76,14 +78,16 @@ mod tests {
     #[test]
     fn what_is_known_is_bounded_and_the_last_count_holds() {
         let learned = LearnedGroups::default();
-        for key in 0..KEYS_MAX + 10 {
-            learned.learn(GroupKey(key.to_string()), key as u64);
+        for key in 0..KEYS_MAX as u64 + 10 {
+            learned.learn(GroupKey(key), key, true);
         }
         assert_eq!(learned.known.lock().len(), KEYS_MAX);
-        let last = GroupKey((KEYS_MAX + 9).to_string());
+        let last = GroupKey(KEYS_MAX as u64 + 9);
         assert_eq!(learned.groups(&last), Some(KEYS_MAX as u64 + 9));
-        learned.learn(last.clone(), 7);
+        learned.learn(last, 7, false);
+        assert_eq!(learned.groups(&last), Some(KEYS_MAX as u64 + 9), "it was cut short");
+        learned.learn(last, 7, true);
         assert_eq!(learned.groups(&last), Some(7));
-        assert_eq!(learned.groups(&GroupKey("another".into())), None);
+        assert_eq!(learned.groups(&GroupKey(u64::MAX)), None);
     }
 }

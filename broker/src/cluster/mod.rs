@@ -15,13 +15,11 @@
 //! | `view`, `placement` | the nodes at one moment, and which owns what |
 //! | `cut`, `nodes`, `messages` | the cut across nodes |
 //! | `assignment`, `codec` | what one node reads, and plans as bytes |
-//! | `distribute`, `subqueries`, `channel`, `access` | a plan on several nodes, what runs before it, and the way there |
 //! | `load`, `pace`, `waits` | which nodes are busy, when a query is late, and whom it waits for |
 //! | `run` | what a node is told of the query, besides its plan |
-//! | `service`, `hosted`, `spawned`, `edge` | the other side |
 //! | `distribute`, `reach`, `learned`, `subqueries` | a plan on several nodes, what may go there, what is worth it, and what runs before |
 //! | `channel`, `address`, `access`, `attempt` | the way there, and what is heard from there |
-//! | `service`, `spawned`, `edge` | the other side |
+//! | `service`, `hosted`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
 //! | `node_error` | errors with the node's name |
 //!
@@ -52,7 +50,7 @@ pub mod placement;
 mod reach;
 pub(crate) mod run;
 pub(crate) mod service;
-pub(crate) mod spawned;
+mod spawned;
 pub(crate) mod subqueries;
 mod view;
 pub(crate) mod waits;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::NodeId;
 use crate::engine::error_of;
@@ -130,10 +130,15 @@ pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
         _ => None,
     });
     let Some(foreign) = foreign else { return error };
-    match foreign.downcast_ref::<Status>().and_then(|status| status.message().strip_prefix(FULL)) {
-        Some(message) => of_node(node, NodeErrorKind::Full, message),
-        None => of_node(node, NodeErrorKind::Lost, &error.strip_backtrace()),
+    let status = foreign.downcast_ref::<Status>();
+    if let Some(message) = status.and_then(|status| status.message().strip_prefix(FULL)) {
+        return of_node(node, NodeErrorKind::Full, message);
     }
+    if status.is_some_and(|status| status.code() == Code::DeadlineExceeded) {
+        let message = format!("the deadline passed before node {node} began");
+        return DataFusionError::External(Box::new(QueryError::new(QueryErrorKind::Deadline, message)));
+    }
+    of_node(node, NodeErrorKind::Lost, &error.strip_backtrace())
 }
 
 /// A [`NodeError`] as DataFusion carries it.

@@ -88,6 +88,12 @@ impl PartAsked {
     pub(crate) fn answered(mut self) {
         self.asking.answered();
         self.waits.nodes.paces().part_took(self.waits.shape, self.since.elapsed());
+    }
+}
+
+impl Drop for PartAsked {
+    /// Answered or not, nobody waits for it any more.
+    fn drop(&mut self) {
         if let Some(open) = self.waits.state.lock().open.get_mut(&self.node) {
             *open = open.saturating_sub(1);
         }

@@ -29,6 +29,7 @@ use super::run::{PlanReport, Planned, QueryTask, Trial, panicked};
 use super::stream::Message;
 use crate::QueryError;
 use crate::cluster::NodeId;
+use crate::cluster::attempt::Attempt;
 use crate::cluster::explain;
 use crate::cluster::node_error::{self, NodeErrorKind};
 use crate::cluster::nodes::{Nodes, Wanted};
@@ -193,6 +194,7 @@ async fn run_until_held(
             return Ok((held, Some(batches)));
         }
     }
+    Attempt::of(&context)?.ended();
     if is_analyzed {
         // By now every task has reported.
         held.push(explain::analyzed(&plan, &context)?);

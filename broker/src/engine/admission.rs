@@ -85,6 +85,11 @@ impl Admission {
         Arc::new(Self { running_max: running_max.max(1), waiting_max, state: Mutex::default() })
     }
 
+    /// How many run.
+    pub(crate) fn running(&self) -> usize {
+        self.state.lock().running.len()
+    }
+
     /// Waits for the right to run; `began` says how old the query is, the same everywhere.
     ///
     /// # Errors

@@ -74,6 +74,8 @@ struct Engine {
     tables: Arc<Tables>,
     /// Of clients' queries.
     admission: Arc<Admission>,
+    /// Of what other nodes send here. Places of their own: a query here may wait for fragments here.
+    hosted_admission: Arc<Admission>,
     registry: Arc<Registry>,
     sessions: Arc<Sessions>,
     /// None only while the engine is dropped.
@@ -134,7 +136,9 @@ impl QueryEngine {
             .map(Arc::new)
             .map_err(|error| internal("the query sessions could not be set up", &error))?;
         let admission = Admission::new(config.concurrent_max, config.queue_max);
-        let inner = Engine { config, tables, admission, registry, sessions, runtime: Some(runtime) };
+        let hosted_admission = Admission::new(config.concurrent_max, config.queue_max);
+        let runtime = Some(runtime);
+        let inner = Engine { config, tables, admission, hosted_admission, registry, sessions, runtime };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -175,9 +179,7 @@ impl QueryEngine {
         let shut_down = || QueryError::new(QueryErrorKind::Internal, "the engine is shut down");
         let queries = engine.runtime.as_ref().ok_or_else(shut_down)?.handle().clone();
         let config = &engine.config;
-        // Places of their own: a query here may wait for fragments here.
-        let admission = Admission::new(config.concurrent_max, config.queue_max);
-        let hosted = HostedQueries::new(admission, config.deadline_max);
+        let hosted = HostedQueries::new(Arc::clone(&engine.hosted_admission), config.deadline_max);
         let access = ClusterAccess::new(secret.clone(), io.clone()).map_err(|error| {
             QueryError::new(QueryErrorKind::Internal, format!("the way to other nodes: {error}"))
         })?;
@@ -201,6 +203,11 @@ impl QueryEngine {
     /// Queries running or waiting.
     pub fn running(&self) -> usize {
         self.inner.registry.running()
+    }
+
+    /// Whether it is at work for anybody, a client or another node.
+    pub fn is_busy(&self) -> bool {
+        self.running() > 0 || self.inner.hosted_admission.running() > 0
     }
 
     /// The resident columns of sealed segments, for whoever seals segments.

@@ -9,6 +9,7 @@
 //! holds. Several processes may share one `spill_dir`.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use datafusion::common::exec_datafusion_err;
@@ -42,6 +43,10 @@ impl SpillDirectory {
                 // Another process that starts took it for one that nobody holds, and removes it.
                 Err(TryLockError::WouldBlock) => continue,
                 locked => locked?,
+            }
+            // It may have done so in between.
+            if lock.metadata()?.nlink() == 0 {
+                continue;
             }
             fs::create_dir(&path)?;
             return Ok(Self { path, lock_path, _lock: lock });
@@ -78,11 +83,12 @@ fn sweep(base: &Path) {
     for lock_path in entries.flatten().map(|entry| entry.path()) {
         let is_lock = lock_path.extension().is_some_and(|extension| extension == LOCK)
             && lock_path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX));
-        // One of another user, or of a process that lives, is not ours to remove.
+        // One of another user, or of a process that lives, is not ours to remove. The lock is held until that is done.
         let lock = is_lock.then(|| File::open(&lock_path).ok()).flatten();
-        if lock.is_some_and(|lock| lock.try_lock().is_ok()) {
+        if let Some(lock) = lock.filter(|lock| lock.try_lock().is_ok()) {
             tracing::info!(path = %lock_path.display(), "removing what queries of an earlier process have spilled");
             remove(&lock_path.with_extension(""), &lock_path);
+            drop(lock);
         }
     }
 }

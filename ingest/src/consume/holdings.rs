@@ -29,6 +29,8 @@ pub(super) struct Holdings {
     has_wanted: bool,
     /// Whether one that is this node's was put off when there was last one to start, since too many moved here.
     has_postponed: bool,
+    /// When the owners of a partition were last seen to have taken it over.
+    taken_over: Option<Instant>,
 }
 
 impl Holdings {
@@ -63,11 +65,16 @@ impl Supervisor {
                 continue;
             }
             let since = *without_rank.get_or_insert(now);
+            // They take over a few at a time: as long as they do, those that wait for their turn are kept.
+            let since = self.holdings.taken_over.map_or(since, |at| at.max(since));
             let live = &self.parts.live;
             let is_served =
                 self.parts.ownership.is_served_by_owners(live.name(), live.log().table_id(), partition);
             if decide_release(rank, now.saturating_duration_since(since), is_served) {
                 tracing::info!(table = live.name(), partition, is_served, "left to other nodes");
+                if is_served {
+                    self.holdings.taken_over = Some(now);
+                }
                 self.release(partition);
             }
         }
@@ -76,13 +83,21 @@ impl Supervisor {
         (has_wanted && !had_wanted) || (self.holdings.has_postponed && self.moving() < MOVES_MAX)
     }
 
+    /// What was put off is to be found out anew.
+    pub(super) fn forget_postponed(&mut self) {
+        self.holdings.has_postponed = false;
+    }
+
     /// Those of `idle`, which do not run, that are to start now.
     pub(super) fn due(&mut self, idle: Vec<i32>) -> Vec<i32> {
         let mut moving = self.moving();
-        self.holdings.has_postponed = false;
         let mut due = Vec::with_capacity(idle.len());
-        for partition in idle {
-            let (rank, is_served) = (self.rank(partition), self.is_served_elsewhere(partition));
+        let mut ranked: Vec<(Rank, i32)> =
+            idle.into_iter().map(|partition| (self.rank(partition), partition)).collect();
+        // What this node is to seal comes first.
+        ranked.sort_by_key(|(rank, _)| *rank != Rank::Primary);
+        for (rank, partition) in ranked {
+            let is_served = self.is_served_elsewhere(partition);
             if decide_take(rank, is_served, moving) {
                 moving += usize::from(is_served);
                 due.push(partition);

@@ -110,6 +110,8 @@ pub(crate) type Encode = fn(SealRequest<'_>) -> Result<EncodedSegment, SegmentEr
 enum Remaining {
     Nothing,
     From(i64),
+    /// The rows before the job are not committed, so its own cannot be, but they are all that queries have of them.
+    Before,
 }
 
 fn remaining(job: &SealJob, snapshot: &LogSnapshot) -> Remaining {
@@ -117,13 +119,15 @@ fn remaining(job: &SealJob, snapshot: &LogSnapshot) -> Remaining {
     remaining_of((job.epoch, job.from, job.to), snapshot.stream.epoch, committed)
 }
 
-/// Pure: a range of one epoch against what the log says now. If the log stands before the range, or in another epoch,
-/// somebody has set the partition back; the supervisor sees it, too, and reads it again from the committed offset.
+/// Pure: a range of one epoch against what the log says now. If the log stands before the range, what came before it was not
+/// let in, or somebody has set the partition back; if it stands in another epoch, offsets count anew. The supervisor sees that,
+/// too, and reads the partition again from the committed offset.
 fn remaining_of((epoch, from, to): (u32, i64, i64), log_epoch: u32, committed: Option<i64>) -> Remaining {
     match committed {
         Some(committed) if epoch == log_epoch && (from..to).contains(&committed) => {
             Remaining::From(committed)
         }
+        Some(committed) if epoch == log_epoch && committed < from => Remaining::Before,
         _ => Remaining::Nothing,
     }
 }
@@ -175,6 +179,11 @@ impl Sealer {
             }
             let from = match remaining(job, &snapshot) {
                 Remaining::From(from) => from,
+                Remaining::Before => {
+                    self.live.adopt(snapshot, None);
+                    self.live.partition_progress(self.partition).can_seal();
+                    return SealOutcome::Nothing;
+                }
                 Remaining::Nothing => {
                     // A write whose outcome was unknown may have been ours.
                     let ours = prepared.as_ref().and_then(|prepared| prepared.find_in(&snapshot));

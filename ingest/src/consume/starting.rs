@@ -49,6 +49,8 @@ impl Supervisor {
 
     fn look_once(&mut self) -> Result<()> {
         let Some(topic) = self.topic.clone() else { return Ok(()) };
+        // Should the look fail, it is tried again like any other.
+        self.forget_postponed();
         if self.has_wanted() {
             // Others have committed since: what they have need not be read again.
             self.refresh_log();

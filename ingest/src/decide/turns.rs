@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ownership::Rank;
 
-/// How long a partition that is not this node's any more is kept for owners that do not serve it yet.
+/// How long a partition that is not this node's any more is kept for owners that do not serve it yet, and take over no other.
 pub const KEEP_WITHOUT_RANK_MAX: Duration = Duration::from_secs(60);
 /// How long a standby leaves a segment to each of those before it in line.
 pub const STANDBY_WAIT: Duration = Duration::from_secs(30);

@@ -52,8 +52,8 @@ struct TableState {
     partitions: BTreeMap<i32, PartitionSegments>,
 }
 
-/// Earlier snapshots of the log that are kept, 12 bytes a segment each: what another process still reads at one of them was
-/// compacted or has expired here, but its object is there for hours.
+/// Earlier snapshots of the log that are kept, which share most of their segments: what another process still reads at one of them
+/// was compacted or has expired here, but its object is there for hours.
 const SNAPSHOTS_BEFORE: usize = 16;
 
 /// One table while it is being written and read.

@@ -281,6 +281,29 @@ mod tests {
     }
 
     #[test]
+    fn zeros_of_both_signs_are_two_bounds_in_whatever_order_they_come() {
+        let float = |value: f64| Some(StatValue::Float(value));
+        for (first, second) in
+            [((-1.0, -0.0), (-2.0, 0.0)), ((-0.0, 2.0), (0.0, 1.0)), ((0.0, 1.0), (-0.0, 2.0))]
+        {
+            let places = [first, second].into_iter().zip(0..).map(|((min, max), from)| {
+                let mut place = place(from, None, None, 0);
+                let meta = Arc::make_mut(&mut place.meta);
+                (meta.columns[0].min, meta.columns[0].max) = (float(min), float(max));
+                place
+            });
+            let all = SegmentChunk::of(places.collect()).all_of(0);
+            let bits = |bound: Option<StatValue>| match bound {
+                Some(StatValue::Float(value)) => value.to_bits(),
+                _ => 0,
+            };
+            let least = if first.0.total_cmp(&second.0).is_lt() { first.0 } else { second.0 };
+            let greatest = if first.1.total_cmp(&second.1).is_gt() { first.1 } else { second.1 };
+            assert_eq!((bits(all.min), bits(all.max)), (least.to_bits(), greatest.to_bits()));
+        }
+    }
+
+    #[test]
     fn a_chunk_of_nulls_has_no_bounds() {
         let chunk = SegmentChunk::of(vec![place(0, None, None, 10)]);
         assert_eq!(all(&chunk), (Some(10), None, None));

@@ -35,6 +35,11 @@ impl<K: Copy + Eq + Hash, V> Lru<K, V> {
         self.bytes <= self.bytes_max / 4 * 3
     }
 
+    /// Whether so many bytes fit without anything having to go.
+    pub(super) fn has_free(&self, bytes: u64) -> bool {
+        self.bytes.saturating_add(bytes) <= self.bytes_max
+    }
+
     /// Whether a value of so many bytes can be kept at all.
     pub(super) fn fits(&self, bytes: u64) -> bool {
         bytes <= self.bytes_max

@@ -31,6 +31,14 @@ impl ResidentStore {
         self.memory.read().has_room() && (self.dir.is_none() || self.files.read().has_room())
     }
 
+    /// The same for a column of a segment: eight bytes a row are more than most have, and text has its dictionary besides.
+    pub fn has_room_for(&self, meta: &SegmentMeta) -> bool {
+        let bytes = meta.rows.saturating_mul(8);
+        self.has_room()
+            && self.memory.read().has_free(bytes)
+            && (self.dir.is_none() || self.files.read().has_free(bytes))
+    }
+
     /// Whether nobody reads an object at this moment.
     pub fn is_idle(&self) -> bool {
         self.fetches.available_permits() == FETCHES_MAX

@@ -37,7 +37,8 @@ impl StatValue {
         match (self, other) {
             (Self::Bool(left), Self::Bool(right)) => Some(left.cmp(right)),
             (Self::Int(left), Self::Int(right)) => Some(left.cmp(right)),
-            (Self::Float(left), Self::Float(right)) => left.partial_cmp(right),
+            // As segments' own bounds, and as filters are decided on them: -0 is below 0.
+            (Self::Float(left), Self::Float(right)) => Some(left.total_cmp(right)),
             (Self::Decimal(left), Self::Decimal(right)) => Some(left.cmp(right)),
             (Self::Str(left), Self::Str(right)) => Some(left.cmp(right)),
             _ => None,

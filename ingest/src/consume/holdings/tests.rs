@@ -173,6 +173,7 @@ fn few_move_at_a_time_unless_nobody_serves_them() {
     assert_eq!(node.supervisor.due(others.clone()), others[..MOVES_MAX - 1], "one is on its way");
 
     node.ranks.set(Rank::None);
+    node.supervisor.forget_postponed();
     assert_eq!(node.supervisor.due(others), Vec::<i32>::new());
     assert!(!node.supervisor.follow_ownership(Instant::now()), "nothing of this node's was put off");
 }

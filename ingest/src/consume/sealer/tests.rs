@@ -35,7 +35,7 @@ fn what_remains_of_a_range() {
     assert_eq!(remaining_of(range, 3, Some(15)), Remaining::From(15));
     assert_eq!(remaining_of(range, 3, Some(20)), Remaining::Nothing);
     assert_eq!(remaining_of(range, 3, Some(30)), Remaining::Nothing);
-    assert_eq!(remaining_of(range, 3, Some(5)), Remaining::Nothing);
+    assert_eq!(remaining_of(range, 3, Some(5)), Remaining::Before);
     assert_eq!(remaining_of(range, 4, Some(10)), Remaining::Nothing);
     assert_eq!(remaining_of(range, 3, None), Remaining::Nothing);
 }
