@@ -85,6 +85,38 @@ async fn exchanged_rows_give_the_answers_of_one_process() {
     assert!(is_plan_kept(engine, EXCHANGED[0]).await);
 }
 
+/// A side of which no node has anything is nowhere: what joins it is on the broker, and what meets that there is by the same keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_side_that_is_nowhere_brings_the_others_here_by_their_keys() {
+    let (store, _broker, nodes) = three().await;
+    let alone = QueryEngine::new(config(), serving(&opened(&store, &[0, 1]).await)).unwrap();
+    let whole = Node::start("data-2", opened(&store, &[0, 1]).await, secret("one")).await;
+    let two: Vec<&Node> = nodes.iter().collect();
+    let engines = [
+        ("one data node", exchanging(&store, &[&whole], everywhere(0)).await),
+        ("two data nodes", exchanging(&store, &two, everywhere(0)).await),
+    ];
+    // The log knows that no sealed segment has such an id.
+    let nothing = "(SELECT id FROM sales WHERE id < -5)";
+    for statement in [
+        format!(
+            "SELECT a.id, x.id FROM sales a JOIN (SELECT b.* FROM sales b LEFT JOIN {nothing} c ON b.id = c.id) x ON a.amount = x.id"
+        ),
+        format!("SELECT a.id, b.id FROM sales a FULL JOIN {nothing} b ON a.amount = b.id"),
+        format!(
+            "SELECT id, count(*) FROM (SELECT id FROM sales UNION ALL SELECT id FROM {nothing} AS e) u GROUP BY id"
+        ),
+    ] {
+        let request =
+            || QueryRequest { sql: statement.clone(), sealed_only: true, ..QueryRequest::default() };
+        let expected = ask_with(&alone, request()).await.unwrap();
+        assert!(expected.len() > 50, "{statement}");
+        for (name, engine) in &engines {
+            assert_eq!(ask_with(engine, request()).await.unwrap(), expected, "{name}: {statement}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_behind_an_exchange_are_those_of_one_process() {
     let (store, _broker, nodes) = three().await;
