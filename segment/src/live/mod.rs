@@ -312,7 +312,10 @@ impl LiveTable {
         }
         let offered = from.iter().filter_map(|(partition, from)| {
             let mutable = state.partitions.get(partition)?;
-            ranges::offer(&state.log, mutable, (epoch, *partition, *from))
+            let offered = ranges::offer(&state.log, mutable, (epoch, *partition, *from))?;
+            // One that is still catching up may be far behind: nobody is to be content with it.
+            let is_live = self.progress.load().get(partition).is_some_and(|progress| progress.is_live());
+            Some(Offered { is_consumed: offered.is_consumed && is_live, ..offered })
         });
         Ok((state.log.version, offered.collect()))
     }

@@ -71,6 +71,11 @@ pub struct BatchProgress {
 }
 
 impl PartitionProgress {
+    /// Whether its consumer has caught up.
+    pub(super) fn is_live(&self) -> bool {
+        self.0.lock().stage == PartitionStage::Live
+    }
+
     /// Counts a batch.
     pub fn batch(&self, batch: BatchProgress) {
         let mut record = self.0.lock();

@@ -42,7 +42,7 @@ pub struct Offered {
     pub rows: u64,
     /// The newest `$timestamp` among those that are not sealed here, in milliseconds since the epoch.
     pub newest_timestamp_ms: Option<i64>,
-    /// Whether the partition is consumed here: what follows `to` will be here as well.
+    /// Whether the partition is consumed here, and the consumer has caught up: what follows `to` will be here as well.
     pub is_consumed: bool,
 }
 

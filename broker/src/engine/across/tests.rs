@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arc_swap::ArcSwap;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use headwater_segment::budget::MemoryBudget;
-use headwater_segment::live::{LiveTable, Tables};
+use headwater_segment::live::{LiveTable, PartitionStage, Tables};
 use headwater_segment::log::{Change, Commit, TableLog};
 use headwater_segment::mutable::MutableSegment;
 use headwater_segment::sealed::{SealRequest, encode as seal};
@@ -76,6 +76,7 @@ async fn opened(store: &Arc<dyn ObjectStore>, partitions: &[i32]) -> Arc<LiveTab
     let table = LiveTable::new(log, Arc::clone(store), root());
     for partition in partitions {
         table.open_segment(filled(&table, *partition, 100..150));
+        table.partition_progress(*partition).stage(PartitionStage::Live);
     }
     table
 }
