@@ -25,6 +25,7 @@ pub mod schema;
 pub mod sealed;
 pub mod spec;
 pub mod tasks;
+pub mod trace;
 pub mod value;
 
 pub use error::{Result, SegmentError};

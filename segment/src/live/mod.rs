@@ -32,11 +32,12 @@ use crate::tasks::TaskList;
 
 mod covered;
 mod dead_letters;
+mod letter_cache;
 mod progress;
 mod ranges;
 mod tables;
 
-pub use dead_letters::DEAD_LETTERS_MAX;
+pub use dead_letters::{DEAD_LETTERS_MAX, LettersWanted};
 pub use progress::{BatchProgress, PartitionProgress, PartitionStage, ProgressSnapshot};
 pub use ranges::{Offered, OffsetRange, Piece, Refusal};
 pub use tables::Tables;
@@ -67,6 +68,7 @@ pub struct LiveTable {
     progress: ArcSwap<BTreeMap<i32, Arc<PartitionProgress>>>,
     visible: watch::Sender<u64>,
     trouble: Mutex<Option<String>>,
+    letters: letter_cache::LetterCache,
 }
 
 /// Which part of the stream a read contains: a log version and, per partition, an exclusive upper offset.
@@ -120,6 +122,7 @@ impl LiveTable {
             progress: ArcSwap::default(),
             visible: watch::Sender::new(0),
             trouble: Mutex::new(None),
+            letters: letter_cache::LetterCache::default(),
         })
     }
 

@@ -175,7 +175,10 @@ impl TableLog {
     async fn commit_next(&self, writer: &mut Writer) {
         let inner = &*self.inner;
         let mut group = inner.queue.take();
-        let outcomes = match inner.commit_group(writer, &mut group).await {
+        let started = Instant::now();
+        let committed = inner.commit_group(writer, &mut group).await;
+        metrics::histogram!("headwater_commit_duration_seconds").record(started.elapsed());
+        let outcomes = match committed {
             Ok((outcomes, written)) => {
                 if let Some(version) = written.filter(|version| version % CHECKPOINT_EVERY == 0) {
                     self.checkpoint_in_background(version);

@@ -48,7 +48,7 @@ impl DeadLetter {
     }
 
     /// Memory that it takes.
-    pub(super) fn memory_bytes(&self) -> usize {
+    pub(crate) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.reason.len() + self.payload.len() + self.key.as_ref().map_or(0, Bytes::len)
     }
 }

@@ -44,6 +44,39 @@ pub fn dead_letters_path(partition: i32, from: i64, to: i64, id: Ulid) -> String
     format!("_dead_letters/{partition}/{from:020}-{to:020}-{id}.parquet")
 }
 
+/// What the name of an object of dead letters says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetterObject {
+    /// Kafka partition.
+    pub partition: i32,
+    /// Its letters' offsets are not below this one,
+    pub from: i64,
+    /// and below this one.
+    pub to: i64,
+    /// Which object.
+    pub id: Ulid,
+}
+
+impl LetterObject {
+    /// Reads a file name that [`dead_letters_path`] has made; `None`: it is no such name.
+    pub fn named(partition: i32, name: &str) -> Option<Self> {
+        let mut parts = name.strip_suffix(".parquet")?.split('-');
+        let (from, to, id) = (parts.next()?, parts.next()?, parts.next()?);
+        let known = Self {
+            partition,
+            from: from.parse().ok()?,
+            to: to.parse().ok()?,
+            id: Ulid::from_string(id).ok()?,
+        };
+        parts.next().is_none().then_some(known)
+    }
+
+    /// Stands for all that a partition may have.
+    pub fn all_of(partition: i32) -> Self {
+        Self { partition, from: 0, to: i64::MAX, id: Ulid::nil() }
+    }
+}
+
 /// Encodes dead letters as a Parquet file.
 ///
 /// # Errors
@@ -150,6 +183,19 @@ mod tests {
             truncated: offset == 4,
         };
         (0..9).map(letter).collect()
+    }
+
+    #[test]
+    fn a_name_says_what_is_inside() {
+        let id = Ulid::from_parts(7, 9);
+        let path = dead_letters_path(3, 10, 20, id);
+        let name = path.strip_prefix("_dead_letters/3/").unwrap();
+        assert_eq!(LetterObject::named(3, name), Some(LetterObject { partition: 3, from: 10, to: 20, id }));
+        for other in
+            ["", "x.parquet", "1-2.parquet", "1-2-3.parquet", &name[1..name.len() - 1], &format!("1-{name}")]
+        {
+            assert_eq!(LetterObject::named(3, other), None, "{other}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod tail_mark;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use dead_letters::{dead_letters_path, decode_dead_letters, encode_dead_letters};
+pub use dead_letters::{LetterObject, dead_letters_path, decode_dead_letters, encode_dead_letters};
 pub use encode::{EncodedSegment, KeptColumn, SealRequest, encode};
 pub use footer::FooterCache;
 pub(crate) use index::PostingsEntry;

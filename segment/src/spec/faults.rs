@@ -1,4 +1,5 @@
-//! The fault collector: every reader adds what is wrong with its part and the walk goes on, so that one answer lists all.
+//! The fault collector of documents that users write (table specs, dashboards): every reader adds what is wrong with its part
+//! and the walk goes on, so that one answer lists all.
 //!
 //! A reader that yields `None` has added a fault. Paths and messages quote at most [`QUOTED_CHARS_MAX`] characters
 //! of the user's text, and a list holds at most [`FAULTS_MAX`] faults.
@@ -16,13 +17,13 @@ const SUGGEST_BYTES_MAX: usize = 64;
 
 /// The faults found so far.
 #[derive(Default)]
-pub(super) struct Faults {
+pub struct Faults {
     list: Vec<SpecFault>,
 }
 
 impl Faults {
     /// Notes that `message` is wrong at `path`.
-    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
         match self.list.len() {
             len if len < FAULTS_MAX => {
                 self.list.push(SpecFault { path: path.into(), message: message.into() });
@@ -36,12 +37,12 @@ impl Faults {
     }
 
     /// Unwraps a reader's result, noting its error.
-    pub(super) fn note<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
+    pub fn note<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.add(path, message)).ok()
     }
 
     /// Opens a mapping and notes every key that is not one of `keys`.
-    pub(super) fn section<'a>(&mut self, path: &str, value: &'a Value, keys: &[&str]) -> Option<Section<'a>> {
+    pub fn section<'a>(&mut self, path: &str, value: &'a Value, keys: &[&str]) -> Option<Section<'a>> {
         let Value::Object(fields) = value else {
             let keys = keys.join(", ");
             let place = if path.is_empty() { "spec" } else { path };
@@ -55,29 +56,32 @@ impl Faults {
         Some(section)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether none was found.
+    pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    pub(super) fn into_list(self) -> Vec<SpecFault> {
+    /// The faults in the order in which they were found.
+    pub fn into_list(self) -> Vec<SpecFault> {
         self.list
     }
 }
 
 /// A mapping of the spec and its path. A key whose value is null counts as absent.
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     path: String,
-    pub(super) fields: &'a Map<String, Value>,
+    /// Its keys and values.
+    pub fields: &'a Map<String, Value>,
 }
 
 impl<'a> Section<'a> {
     /// A mapping whose keys are not fixed.
-    pub(super) fn new(path: &str, fields: &'a Map<String, Value>) -> Self {
+    pub fn new(path: &str, fields: &'a Map<String, Value>) -> Self {
         Self { path: path.to_string(), fields }
     }
 
     /// The path of one of this mapping's keys.
-    pub(super) fn path_of(&self, key: &str) -> String {
+    pub fn path_of(&self, key: &str) -> String {
         let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "_.-$".contains(c));
         match (bare && key.len() <= QUOTED_CHARS_MAX, self.path.is_empty()) {
             (true, true) => key.to_string(),
@@ -86,12 +90,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
+    /// The value of a key that may be there.
+    pub fn get(&self, key: &str) -> Option<&'a Value> {
         self.fields.get(key).filter(|value| !value.is_null())
     }
 
     /// The value of a key that must be there.
-    pub(super) fn present(&self, key: &str, faults: &mut Faults) -> Option<&'a Value> {
+    pub fn present(&self, key: &str, faults: &mut Faults) -> Option<&'a Value> {
         let value = self.get(key);
         if value.is_none() {
             faults.add(self.path_of(key), "missing; this key is needed");
@@ -100,7 +105,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a key that must be there.
-    pub(super) fn required<T>(
+    pub fn required<T>(
         &self,
         key: &str,
         faults: &mut Faults,
@@ -111,7 +116,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reads a key that has a default.
-    pub(super) fn optional<T>(
+    pub fn optional<T>(
         &self,
         key: &str,
         default: T,
@@ -126,7 +131,7 @@ impl<'a> Section<'a> {
 }
 
 /// Reads text.
-pub(super) fn text(value: &Value) -> Result<&str, String> {
+pub fn text(value: &Value) -> Result<&str, String> {
     match value {
         Value::String(text) => Ok(text),
         Value::Number(_) | Value::Bool(_) => {
@@ -137,12 +142,12 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
 }
 
 /// Reads `true` or `false`.
-pub(super) fn boolean(value: &Value) -> Result<bool, String> {
+pub fn boolean(value: &Value) -> Result<bool, String> {
     value.as_bool().ok_or_else(|| format!("must be true or false, not {}", kind(value)))
 }
 
 /// What a value is, in words.
-pub(super) fn kind(value: &Value) -> String {
+pub fn kind(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(value) => value.to_string(),
@@ -154,7 +159,7 @@ pub(super) fn kind(value: &Value) -> String {
 }
 
 /// The user's text in quotes, escaped and cut.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -162,7 +167,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// `did you mean X?` where a name is near, else the list of what is allowed.
-pub(super) fn suggestion(name: &str, allowed: &[&str]) -> String {
+pub fn suggestion(name: &str, allowed: &[&str]) -> String {
     let folded = name.to_lowercase();
     let nearest = allowed
         .iter()

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::schema::ColumnType;
 
 mod document;
-mod faults;
+pub mod faults;
 mod index;
 mod names;
 mod parse;
@@ -30,6 +30,7 @@ pub use index::IndexSet;
 pub use names::{NAME_BYTES_MAX, check_column_name, check_table_name};
 pub use parse::{COLUMNS_MAX, parse_spec};
 pub use path::{FieldPath, PathStep};
+pub use units::{format_duration, parse_duration};
 
 /// One fault of a spec: where, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

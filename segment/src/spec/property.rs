@@ -1,19 +1,26 @@
-//! librdkafka properties: which ones a spec may set, and how a value is fetched when the consumer starts.
+//! librdkafka properties: which ones a spec may set, and how a value is fetched when the consumer starts. Which variables and
+//! files a spec may name is not decided here: whoever reads specs of others asks that first (`ingest`, `kafka::config`).
+
+use std::env::VarError;
 
 use super::PropertyValue;
 
 /// Properties that the engine sets itself, and why a spec can't.
-const OWNED: [(&str, &str); 11] = [
+const OWNED: [(&str, &str); 15] = [
     ("bootstrap.servers", "the brokers are named by `stream.brokers`"),
     ("metadata.broker.list", "the brokers are named by `stream.brokers`"),
     ("enable.auto.commit", "offsets are committed in the table log, with the rows"),
     ("auto.commit.enable", "offsets are committed in the table log, with the rows"),
     ("enable.auto.offset.store", "offsets are committed in the table log, with the rows"),
+    ("offset.store.method", "offsets are committed in the table log, with the rows"),
+    ("offset.store.path", "offsets are committed in the table log, with the rows"),
     ("auto.offset.reset", "a position is never reset silently; see `stream.start` and `stream.on_gap`"),
     ("isolation.level", "only committed messages are read"),
     ("enable.partition.eof", "the engine needs it to know that a partition is read to its end"),
     ("plugin.library.paths", "a spec can't load code"),
     ("ssl.engine.location", "a spec can't load code"),
+    ("ssl.engine.id", "a spec can't load code"),
+    ("ssl.providers", "a spec can't load code"),
     ("sasl.kerberos.kinit.cmd", "a spec can't run commands"),
 ];
 
@@ -51,7 +58,12 @@ impl PropertyValue {
         match self {
             Self::Literal(value) => Ok(value.clone()),
             Self::Env { env } => std::env::var(env).map_err(|error| {
-                format!("property {property}: environment variable {env}: {error}; set it and start again")
+                // The system's own message shows the value.
+                let fault = match error {
+                    VarError::NotPresent => "is not set; set it and start again",
+                    VarError::NotUnicode(_) => "is not UTF-8",
+                };
+                format!("property {property}: environment variable {env} {fault}")
             }),
             Self::File { file } => match std::fs::read_to_string(file) {
                 Ok(text) => {
@@ -69,6 +81,23 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+
+    #[test]
+    fn what_loads_code_or_runs_it_is_refused() {
+        let refused = [
+            "plugin.library.paths",
+            "ssl.engine.location",
+            "ssl.engine.id",
+            "ssl.providers",
+            "sasl.kerberos.kinit.cmd",
+        ];
+        for name in refused {
+            assert!(check_property(name).unwrap_err().contains("a spec can't"), "{name}");
+        }
+        for name in ["ssl.ca.pem", "ssl.keystore.location", "sasl.kerberos.keytab", "security.protocol"] {
+            assert_eq!(check_property(name), Ok(()), "{name}");
+        }
+    }
 
     #[test]
     fn values_come_from_literal_environment_and_file() {

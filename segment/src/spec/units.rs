@@ -44,7 +44,10 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a duration: `500ms`, `30s`, `10m`, `1h`, `30d`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// If it is none; the text says how to write one.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split_unit(text);
     let factor = DURATION_UNITS_MS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     let millis = parse_count(number).ok().zip(factor).and_then(|(count, factor)| count.checked_mul(factor));
@@ -86,7 +89,7 @@ fn split_unit(text: &str) -> (&str, &str) {
 }
 
 /// A duration in its largest whole unit.
-pub(super) fn format_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let whole = |(_, factor): &&(&str, u64)| millis > 0 && millis.is_multiple_of(u128::from(*factor));
     match DURATION_UNITS_MS.iter().find(whole) {
