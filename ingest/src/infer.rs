@@ -108,11 +108,15 @@ fn collect<'a>(
     }
 }
 
-/// The type that holds every value seen.
+/// The type that holds every value seen, but for faulty times.
 fn column_type(name: &str, observed: &Observed) -> ColumnType {
     match observed.shape() {
         Shape::Integers { millis: true, .. } if names_a_time(name) => ColumnType::TimestampMillis,
         Shape::Integers { micros: true, .. } if names_a_time(name) => ColumnType::TimestampMicros,
+        // A time with a fault now and then is a time; other text may have its reasons.
+        Shape::Strings if names_a_time(name) => {
+            scalar_type(observed.nearly_instants().map_or(Shape::Strings, |(instants, _)| instants))
+        }
         Shape::Array => match observed.element().map(Observed::shape) {
             None | Some(Shape::Array | Shape::Object | Shape::Unknown | Shape::Mixed) => ColumnType::Json,
             Some(element) => ColumnType::Array(Box::new(scalar_type(element))),

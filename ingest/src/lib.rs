@@ -11,6 +11,7 @@ pub mod infer;
 pub mod kafka;
 mod maintain;
 pub mod ownership;
+pub mod preview;
 pub mod table;
 
 pub use error::{IngestError, Result};

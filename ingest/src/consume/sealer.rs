@@ -27,10 +27,12 @@ use headwater_segment::resident::ResidentStore;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{self, EncodedSegment, SealRequest, SegmentMeta};
 use headwater_segment::tasks::Task;
+use headwater_segment::trace::TARGET;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinError;
+use tracing::Instrument;
 use ulid::Ulid;
 
 use super::dead_letters::DeadLetterTopic;
@@ -148,7 +150,17 @@ impl Sealer {
         while let Some(job) = queue.next().await {
             let outcome = if self.wait_for_turn(&job, &mut queue).await {
                 let started = Instant::now();
-                let outcome = self.seal(&job).await;
+                // A trace of its own: what is sealed has come with many requests, or with none.
+                let span = tracing::info_span!(
+                    target: TARGET,
+                    parent: None,
+                    "seal",
+                    table = self.live.name(),
+                    partition = self.partition,
+                    from = job.from,
+                    to = job.to,
+                );
+                let outcome = self.seal(&job).instrument(span).await;
                 metrics::histogram!("headwater_seal_seconds", "table" => self.live.name().to_string())
                     .record(started.elapsed());
                 outcome

@@ -21,6 +21,9 @@ const DISTINCT_BYTES_MAX: usize = 64;
 /// What is kept of an example, in characters.
 const EXAMPLE_CHARS_MAX: usize = 200;
 
+/// Texts of which at most one in so many is no instant are instants, and the others faulty.
+const INSTANTS_PER_FAULT: usize = 50;
+
 /// Milliseconds of the years 2000 to 2100: whole numbers in here, in a field named like a time, are instants.
 const INSTANT_MS: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
@@ -177,6 +180,14 @@ impl Observed {
             all if all == self.objects => Shape::Object,
             _ => Shape::Mixed,
         }
+    }
+
+    /// The instants of a text that nearly always is one, and how many texts are none.
+    pub(super) fn nearly_instants(&self) -> Option<(Shape, usize)> {
+        let faults = self.strings - self.instants;
+        let are_instants = self.values() == self.strings && faults * INSTANTS_PER_FAULT <= self.instants;
+        (are_instants && faults > 0)
+            .then_some((Shape::Instants { finer_than_millis: self.finer_than_millis }, faults))
     }
 
     /// Whether this is a record whose fields can be columns: always an object, with a fixed set of names.

@@ -40,6 +40,31 @@ fn assert_columns(samples: &[Value], expected: &[(&str, &str, &str)]) {
 }
 
 #[test]
+fn a_faulty_time_now_and_then_leaves_a_time() {
+    let samples = |faults: usize| -> Vec<Value> {
+        let time = |at| if at < faults { json!("about noon") } else { json!("2026-03-01T10:00:00Z") };
+        (0..200).map(|at| json!({"event_time": time(at), "note": time(at)})).collect()
+    };
+    let typed = |faults, expected| {
+        assert_columns(
+            &samples(faults),
+            &[("event_time", expected, "event_time"), ("note", "STRING", "note")],
+        );
+    };
+    typed(1, "TIMESTAMP(3)");
+    typed(3, "TIMESTAMP(3)");
+    typed(4, "STRING");
+    typed(200, "STRING");
+    let (inferred, spec) = infer(&samples(3));
+    assert!(
+        inferred.text.contains("; 3 of them not a time: they would be dead letters"),
+        "{}",
+        inferred.text
+    );
+    assert_eq!(spec.time_column.as_deref(), Some("event_time"));
+}
+
+#[test]
 fn every_kind_of_value_gets_its_type() {
     assert_columns(
         &[

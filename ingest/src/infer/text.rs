@@ -112,6 +112,11 @@ impl Draft<'_> {
             remark.push_str(", such as ");
             remark.push_str(&printable(example, EXAMPLE_CHARS_MAX));
         }
+        if column.data_type != ColumnType::String
+            && let Some((_, faults)) = observed.nearly_instants()
+        {
+            remark.push_str(&format!("; {faults} of them not a time: they would be dead letters"));
+        }
         if column.data_type == ColumnType::Long && names_a_time(&column.name) && observed.could_be_seconds() {
             remark.push_str(" (seconds since the epoch? TIMESTAMP takes milliseconds or microseconds)");
         }
