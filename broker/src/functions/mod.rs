@@ -1,0 +1,230 @@
+//! Functions over time that Apache Pinot's users and tools write, whose meaning depends on the types of their arguments.
+//!
+//! None of them is ever run. The analyzer replaces each call by functions that are there anyway (`date_bin`, `date_trunc`,
+//! `to_char`, arithmetic on milliseconds), before anything is optimized or sent to another node.
+//!
+//! An instant is a TIMESTAMP, a DATE, or a whole number of milliseconds since the epoch; what Pinot answers with milliseconds
+//! is a LONG here as well. Comparing a TIMESTAMP with a whole number compares milliseconds ([`compare`]).
+//!
+//! | function | answers with |
+//! |---|---|
+//! | `dateTimeConvert(x, from, to, granularity)` | the instant `x`, cut to the granularity, in the format `to` |
+//! | `dateTrunc(unit, x [, from, zone, to])` | the instant cut to a unit, in its own type, or in the time unit `to` |
+//! | `timeConvert(x, from, to)` | a number of another time unit |
+//! | `round(dateTrunc(…), ms)` | the instant cut to a number of milliseconds |
+//! | `toEpochSeconds(x)`, `…Rounded(x, n)`, `…Bucket(x, n)` | seconds (or minutes, hours, days) since the epoch |
+//! | `fromEpochSeconds(x)`, `…Bucket(x, n)` | milliseconds since the epoch |
+//! | `fromDateTime(text, pattern [, zone])`, `toDateTime(x, pattern [, zone])` | milliseconds, text |
+//! | `year(x [, zone])`, `quarter`, `month`, `week`, `day`, `dayOfWeek`, `dayOfYear`, `hour`, `minute`, `second`, … | a part of the instant |
+//!
+//! NULL in, NULL out. Instants before 1970 are cut downwards where they are TIMESTAMPs, towards 1970 where they are numbers.
+
+mod compare;
+mod convert;
+mod format;
+mod instant;
+mod pattern;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue, internal_err};
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use convert::Calls;
+pub(crate) use format::period_ms;
+use format::{Format, TimeUnit};
+
+/// `dateTrunc`. The name that is written is an alias of SQL's own `date_trunc`, which a session may register after ours.
+pub(crate) const TIME_TRUNC: &str = "trunc_time";
+/// `round` of an instant.
+pub(crate) const TIME_ROUND: &str = "round_time";
+/// The instant in milliseconds.
+pub(crate) const TO_EPOCH_MILLIS: &str = "toepochmillis";
+
+/// A function, as it is registered: lower case, without underscores.
+#[derive(Debug)]
+pub(crate) struct TimeFunction {
+    /// Its name.
+    pub(crate) name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    DateTimeConvert,
+    Trunc,
+    TimeConvert,
+    Round,
+    /// Milliseconds to another unit, cut to a multiple if there is a second argument.
+    ToEpoch(TimeUnit),
+    /// The same, counted in multiples.
+    ToEpochBucket(TimeUnit),
+    /// Another unit, or multiples of it, to milliseconds.
+    FromEpoch(TimeUnit),
+    FromDateTime,
+    ToDateTime,
+    /// A part by the name that `date_part` knows.
+    Part(&'static str),
+    /// Milliseconds of the second.
+    Millisecond,
+}
+
+const fn function(name: &'static str, kind: Kind) -> TimeFunction {
+    TimeFunction { name, kind }
+}
+
+/// All of them.
+pub(crate) const TIME_FUNCTIONS: [TimeFunction; 47] = [
+    function("datetimeconvert", Kind::DateTimeConvert),
+    function(TIME_TRUNC, Kind::Trunc),
+    function("timeconvert", Kind::TimeConvert),
+    function(TIME_ROUND, Kind::Round),
+    function(TO_EPOCH_MILLIS, Kind::ToEpoch(TimeUnit::Milliseconds)),
+    function("toepochseconds", Kind::ToEpoch(TimeUnit::Seconds)),
+    function("toepochminutes", Kind::ToEpoch(TimeUnit::Minutes)),
+    function("toepochhours", Kind::ToEpoch(TimeUnit::Hours)),
+    function("toepochdays", Kind::ToEpoch(TimeUnit::Days)),
+    function("toepochsecondsrounded", Kind::ToEpoch(TimeUnit::Seconds)),
+    function("toepochminutesrounded", Kind::ToEpoch(TimeUnit::Minutes)),
+    function("toepochhoursrounded", Kind::ToEpoch(TimeUnit::Hours)),
+    function("toepochdaysrounded", Kind::ToEpoch(TimeUnit::Days)),
+    function("toepochsecondsbucket", Kind::ToEpochBucket(TimeUnit::Seconds)),
+    function("toepochminutesbucket", Kind::ToEpochBucket(TimeUnit::Minutes)),
+    function("toepochhoursbucket", Kind::ToEpochBucket(TimeUnit::Hours)),
+    function("toepochdaysbucket", Kind::ToEpochBucket(TimeUnit::Days)),
+    function("fromepochseconds", Kind::FromEpoch(TimeUnit::Seconds)),
+    function("fromepochminutes", Kind::FromEpoch(TimeUnit::Minutes)),
+    function("fromepochhours", Kind::FromEpoch(TimeUnit::Hours)),
+    function("fromepochdays", Kind::FromEpoch(TimeUnit::Days)),
+    function("fromepochsecondsbucket", Kind::FromEpoch(TimeUnit::Seconds)),
+    function("fromepochminutesbucket", Kind::FromEpoch(TimeUnit::Minutes)),
+    function("fromepochhoursbucket", Kind::FromEpoch(TimeUnit::Hours)),
+    function("fromepochdaysbucket", Kind::FromEpoch(TimeUnit::Days)),
+    function("fromdatetime", Kind::FromDateTime),
+    function("todatetime", Kind::ToDateTime),
+    function("year", Kind::Part("year")),
+    function("yearofweek", Kind::Part("isoyear")),
+    function("yow", Kind::Part("isoyear")),
+    function("quarter", Kind::Part("quarter")),
+    function("month", Kind::Part("month")),
+    function("monthofyear", Kind::Part("month")),
+    function("week", Kind::Part("week")),
+    function("weekofyear", Kind::Part("week")),
+    function("day", Kind::Part("day")),
+    function("dayofmonth", Kind::Part("day")),
+    function("dayofweek", Kind::Part("isodow")),
+    function("dow", Kind::Part("isodow")),
+    function("dayofyear", Kind::Part("doy")),
+    function("doy", Kind::Part("doy")),
+    function("hour", Kind::Part("hour")),
+    function("hourofday", Kind::Part("hour")),
+    function("minute", Kind::Part("minute")),
+    function("minuteofhour", Kind::Part("minute")),
+    function("second", Kind::Part("second")),
+    function("millisecond", Kind::Millisecond),
+];
+
+/// Registers the functions, what replaces them, and what compares instants with numbers.
+pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
+    let calls = Calls::of(state)?;
+    for TimeFunction { name, kind } in TIME_FUNCTIONS {
+        let function = Unplanned { name, kind, signature: Signature::variadic_any(Volatility::Immutable) };
+        state.register_udf(Arc::new(ScalarUDF::from(function)))?;
+    }
+    state.register_function_rewrite(Arc::new(Replace { calls }))?;
+    state.register_expr_planner(Arc::new(compare::CompareInstants))
+}
+
+/// A call that the analyzer has yet to replace.
+#[derive(Debug)]
+struct Unplanned {
+    name: &'static str,
+    kind: Kind,
+    signature: Signature,
+}
+
+impl PartialEq for Unplanned {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Unplanned {}
+
+impl Hash for Unplanned {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Unplanned {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        internal_err!("the type of {} depends on its arguments", self.name)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        let text = |index: usize| match args.scalar_arguments.get(index).copied().flatten() {
+            Some(ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text)) => {
+                text.as_deref()
+            }
+            _ => None,
+        };
+        let type_of = |index: usize| args.arg_fields.get(index).map(|field| field.data_type().clone());
+        let data_type = match self.kind {
+            Kind::DateTimeConvert => match text(2).and_then(Format::read) {
+                Some(format) => format.data_type(),
+                None => DataType::Int64,
+            },
+            Kind::Trunc if args.arg_fields.len() == 2 => instant::own_type(type_of(1)),
+            Kind::Round => instant::own_type(type_of(0)),
+            Kind::ToDateTime => DataType::Utf8,
+            Kind::Part(_) => DataType::Int32,
+            _ => DataType::Int64,
+        };
+        Ok(Arc::new(Field::new(self.name, data_type, true)))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        internal_err!("{} was not planned", self.name)
+    }
+}
+
+/// Replaces the calls.
+#[derive(Debug)]
+struct Replace {
+    calls: Calls,
+}
+
+impl FunctionRewrite for Replace {
+    fn name(&self) -> &str {
+        "replace_time_functions"
+    }
+
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+        match call.func.inner().downcast_ref::<Unplanned>() {
+            Some(Unplanned { name, kind, .. }) => {
+                self.calls.replacement(name, *kind, &call.args, schema).map(Transformed::yes)
+            }
+            None => Ok(Transformed::no(expr)),
+        }
+    }
+}
