@@ -1,11 +1,13 @@
 //! The query engine as the endpoints see it.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::{QueryRunner, TableFacts};
 use crate::engine::QueryEngine;
 use crate::error::QueryError;
-use crate::request::{QueryAnswer, QueryRequest};
+use crate::request::{QueryAnswer, QueryProgress, QueryRequest, TableCut};
 
 #[async_trait]
 impl QueryRunner for QueryEngine {
@@ -13,8 +15,16 @@ impl QueryRunner for QueryEngine {
         Self::run(self, request).await
     }
 
-    fn cancel(&self, id: &str) -> bool {
-        Self::cancel(self, id)
+    async fn kill(&self, id: &str, only_of: Option<&str>) -> bool {
+        Self::kill(self, id, only_of).await
+    }
+
+    async fn progress(&self, id: &str, only_of: Option<&str>, with_plan: bool) -> Option<QueryProgress> {
+        Self::progress(self, id, only_of, with_plan).await
+    }
+
+    async fn other_rows(&self, cuts: &BTreeMap<String, TableCut>) {
+        Self::other_rows(self, cuts).await;
     }
 
     fn table_names(&self) -> Vec<String> {

@@ -3,27 +3,36 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::admin::AdminError;
-use crate::render::error_json;
+use crate::dashboards::DashboardError;
+use crate::dashboards::live::WatchError;
+use crate::render::failure::Failure;
 use crate::{QueryError, QueryErrorKind};
 
 /// A failure, ready to be sent.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
-    error: Value,
+    error: Box<Failure>,
+    /// The code that Pinot's clients look for.
+    pinot: Option<i32>,
 }
 
 impl ApiError {
     /// A failure of the request itself.
-    pub(super) fn new(status: StatusCode, kind: &str, message: impl Into<String>) -> Self {
-        Self { status, error: json!({"kind": kind, "message": message.into()}) }
+    pub(crate) fn new(status: StatusCode, kind: &str, message: impl Into<String>) -> Self {
+        Self { status, error: Box::new(Failure::new(kind, message)), pinot: None }
+    }
+
+    /// With the fields that Pinot's clients read, beside ours.
+    pub(crate) fn for_pinot(self, code: i32) -> Self {
+        Self { pinot: Some(code), ..self }
     }
 
     /// A malformed request: 400.
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::from(QueryError::new(QueryErrorKind::BadRequest, message))
     }
 
@@ -35,7 +44,7 @@ impl ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        Self { status: status_of(error.kind), error: error_json(&error) }
+        Self { status: status_of(error.kind), error: Box::new(Failure::of(&error)), pinot: None }
     }
 }
 
@@ -45,7 +54,8 @@ impl From<AdminError> for ApiError {
         match error {
             AdminError::Invalid { faults, .. } => Self {
                 status: StatusCode::BAD_REQUEST,
-                error: json!({"kind": "invalid", "message": message, "faults": faults}),
+                error: Box::new(Failure { faults: Some(faults), ..Failure::new("invalid", message) }),
+                pinot: None,
             },
             AdminError::NotFound(_) => Self::not_found(message),
             AdminError::Conflict(_) => Self::new(StatusCode::CONFLICT, "conflict", message),
@@ -54,9 +64,50 @@ impl From<AdminError> for ApiError {
     }
 }
 
+impl From<DashboardError> for ApiError {
+    fn from(error: DashboardError) -> Self {
+        let message = error.to_string();
+        match error {
+            DashboardError::Invalid(faults) => Self {
+                status: StatusCode::BAD_REQUEST,
+                error: Box::new(Failure { faults: Some(faults), ..Failure::new("invalid", message) }),
+                pinot: None,
+            },
+            DashboardError::NotFound(_) => Self::not_found(message),
+            DashboardError::Conflict { version, .. } => Self {
+                status: StatusCode::PRECONDITION_FAILED,
+                error: Box::new(Failure { version, ..Failure::new("conflict", message) }),
+                pinot: None,
+            },
+            DashboardError::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", message),
+            DashboardError::Unavailable(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+            }
+        }
+    }
+}
+
+impl From<WatchError> for ApiError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Dashboard(error) => Self::from(error),
+            WatchError::Values(message) => Self::bad_request(message),
+            WatchError::Busy(message) => Self::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", message),
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(json!({"error": self.error}))).into_response();
+        let mut document = json!({"error": self.error});
+        if let Some(code) = self.pinot {
+            let message = document["error"]["message"].clone();
+            document["exceptions"] = json!([{"errorCode": code, "message": message}]);
+        }
+        let mut response = (self.status, Json(document)).into_response();
+        if let Some(code) = self.pinot {
+            response.headers_mut().insert("x-pinot-error-code", HeaderValue::from(code));
+        }
         if matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

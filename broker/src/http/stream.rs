@@ -9,8 +9,10 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::render::AnswerEncoder;
+use crate::trace::TARGET;
 use crate::{QueryError, QueryErrorKind};
 
 /// Chunks that may wait for a slow client, beside the one being rendered.
@@ -94,11 +96,13 @@ impl AnswerChunks {
             return Body::from(first);
         }
         let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
-        tokio::spawn(self.pump(sender, query_id, stall));
+        let span = tracing::info_span!(target: TARGET, "render");
+        tokio::spawn(self.pump(sender, query_id, stall).instrument(span));
         let rest = stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|chunk| (chunk, receiver))
         });
-        Body::from_stream(stream::once(async { Ok(Bytes::from(first)) }).chain(rest))
+        // Whoever compresses it may ask again after its end.
+        Body::from_stream(stream::once(async { Ok(Bytes::from(first)) }).chain(rest).fuse())
     }
 
     async fn pump(mut self, sender: mpsc::Sender<io::Result<Bytes>>, query_id: String, stall: Duration) {

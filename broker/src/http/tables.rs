@@ -1,25 +1,92 @@
 //! `/tables`: list, describe, apply, drop, pause, resume, seal.
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::body::{query_parameters, read_text};
+use super::body::{Name, flag, only_parameter, read_text};
 use super::error::ApiError;
+use super::openapi::{BodyFailures, ChangeFailures, NotFound};
 use super::{HttpState, pinot};
 use crate::admin::Applied;
 
-/// `GET /tables`.
-pub(super) async fn list(State(state): State<HttpState>) -> Json<Value> {
-    Json(json!({"tables": state.runner.table_names()}))
+/// The routes.
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(describe, apply, drop_table))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(seal))
 }
 
-/// `GET /tables/{t}`: our description, and beside it the key under which Pinot's clients look.
-pub(super) async fn describe(
-    State(state): State<HttpState>,
-    Path(table): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+/// All tables.
+#[derive(Serialize, ToSchema)]
+struct TableNames {
+    /// Sorted.
+    tables: Vec<String>,
+}
+
+/// What a spec has done.
+#[derive(Serialize, ToSchema)]
+struct TableApplied {
+    table: String,
+    applied: Applied,
+    /// What would change, a line each, if this was a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<Vec<String>>,
+    /// True if nothing was changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dry_run: Option<bool>,
+}
+
+/// A table that is gone.
+#[derive(Serialize, ToSchema)]
+struct TableDropped {
+    table: String,
+    dropped: bool,
+    /// Whether its objects are gone, too.
+    purged: bool,
+}
+
+/// Whether a table is consumed.
+#[derive(Serialize, ToSchema)]
+struct TablePaused {
+    table: String,
+    /// Null: all of them.
+    partition: Option<i32>,
+    paused: bool,
+}
+
+/// What was sealed.
+#[derive(Serialize, ToSchema)]
+struct TableSealed {
+    table: String,
+    /// Null: all of them.
+    partition: Option<i32>,
+    /// Each with its partition, offsets, rows and path.
+    #[schema(value_type = Vec<Object>)]
+    segments: Vec<Value>,
+}
+
+/// All tables
+#[utoipa::path(get, path = "/tables", tag = "tables", responses((status = 200, body = TableNames)))]
+async fn list(State(state): State<HttpState>) -> Json<TableNames> {
+    Json(TableNames { tables: state.runner.table_names() })
+}
+
+/// A table: its spec, columns, segments and partitions
+///
+/// Beside our description stands the key under which Pinot's clients look.
+#[utoipa::path(get, path = "/tables/{table}", tag = "tables",
+    params(("table" = String, Path, description = "Name of the table")),
+    responses((status = 200, description = "The table", body = Object), NotFound))]
+async fn describe(State(state): State<HttpState>, Name(table): Name) -> Result<Json<Value>, ApiError> {
     let mut document = state.admin.describe(&table).await?;
     if let Some(object) = document.as_object_mut() {
         object.insert("REALTIME".into(), pinot::table_config(&state, &table));
@@ -27,67 +94,110 @@ pub(super) async fn describe(
     Ok(Json(document))
 }
 
-/// `PUT /tables/{t}`: the body is a table spec in YAML or JSON.
-pub(super) async fn apply(
+/// Create or change a table
+#[utoipa::path(put, path = "/tables/{table}", tag = "tables",
+    params(
+        ("table" = String, Path, description = "Name of the table"),
+        ("dry_run" = Option<bool>, Query, description = "Only say what would change"),
+    ),
+    request_body(
+        description = "A table spec in YAML or JSON",
+        content((Object = "application/json"), (String = "application/yaml")),
+    ),
+    responses(
+        (status = 200, description = "The table existed", body = TableApplied),
+        (status = 201, description = "The table is new", body = TableApplied),
+        ChangeFailures,
+        BodyFailures,
+    ))]
+async fn apply(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
+    RawQuery(query): RawQuery,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<TableApplied>), ApiError> {
+    let is_dry = flag(query.as_deref(), "dry_run")?;
     let spec = read_text(request.into_body(), &state.limits).await?;
+    if is_dry {
+        let found = state.admin.dry_run(&table, &spec).await?;
+        let answer =
+            TableApplied { table, applied: found.applied, changes: Some(found.changes), dry_run: Some(true) };
+        return Ok((StatusCode::OK, Json(answer)));
+    }
     let applied = state.admin.apply(&table, &spec).await?;
     let status = match applied {
         Applied::Created => StatusCode::CREATED,
         Applied::Updated | Applied::Unchanged => StatusCode::OK,
     };
-    Ok((status, Json(json!({"table": table, "applied": applied}))))
+    Ok((status, Json(TableApplied { table, applied, changes: None, dry_run: None })))
 }
 
-/// `DELETE /tables/{t}?purge=true`.
-pub(super) async fn drop_table(
+/// Drop a table
+#[utoipa::path(delete, path = "/tables/{table}", tag = "tables",
+    params(
+        ("table" = String, Path, description = "Name of the table"),
+        ("purge" = Option<bool>, Query, description = "Delete its objects, too"),
+    ),
+    responses((status = 200, body = TableDropped), ChangeFailures))]
+async fn drop_table(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, ApiError> {
-    let purge = match only_parameter(query.as_deref(), "purge")?.as_deref() {
-        None | Some("false") => false,
-        Some("true" | "") => true,
-        Some(other) => return Err(ApiError::bad_request(format!("purge={other}: use true or false"))),
-    };
-    state.admin.drop_table(&table, purge).await?;
-    Ok(Json(json!({"table": table, "dropped": true, "purged": purge})))
+) -> Result<Json<TableDropped>, ApiError> {
+    let purged = flag(query.as_deref(), "purge")?;
+    state.admin.drop_table(&table, purged).await?;
+    Ok(Json(TableDropped { table, dropped: true, purged }))
 }
 
-/// `POST /tables/{t}/pause?partition=n`.
-pub(super) async fn pause(
+/// Stop consuming
+#[utoipa::path(post, path = "/tables/{table}/pause", tag = "tables",
+    params(
+        ("table" = String, Path, description = "Name of the table"),
+        ("partition" = Option<i32>, Query, minimum = 0, description = "Only this one"),
+    ),
+    responses((status = 200, body = TablePaused), ChangeFailures))]
+async fn pause(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TablePaused>, ApiError> {
     let partition = partition(query.as_deref())?;
     state.admin.pause(&table, partition).await?;
-    Ok(Json(json!({"table": table, "partition": partition, "paused": true})))
+    Ok(Json(TablePaused { table, partition, paused: true }))
 }
 
-/// `POST /tables/{t}/resume?partition=n`.
-pub(super) async fn resume(
+/// Go on consuming
+#[utoipa::path(post, path = "/tables/{table}/resume", tag = "tables",
+    params(
+        ("table" = String, Path, description = "Name of the table"),
+        ("partition" = Option<i32>, Query, minimum = 0, description = "Only this one"),
+    ),
+    responses((status = 200, body = TablePaused), ChangeFailures))]
+async fn resume(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TablePaused>, ApiError> {
     let partition = partition(query.as_deref())?;
     state.admin.resume(&table, partition).await?;
-    Ok(Json(json!({"table": table, "partition": partition, "paused": false})))
+    Ok(Json(TablePaused { table, partition, paused: false }))
 }
 
-/// `POST /tables/{t}/seal?partition=n`: answers when the segments are committed.
-pub(super) async fn seal(
+/// Seal what is open, and wait for the commit
+#[utoipa::path(post, path = "/tables/{table}/seal", tag = "tables",
+    params(
+        ("table" = String, Path, description = "Name of the table"),
+        ("partition" = Option<i32>, Query, minimum = 0, description = "Only this one"),
+    ),
+    responses((status = 200, body = TableSealed), ChangeFailures))]
+async fn seal(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TableSealed>, ApiError> {
     let partition = partition(query.as_deref())?;
     let segments = state.admin.seal(&table, partition).await?;
-    Ok(Json(json!({"table": table, "partition": partition, "segments": segments})))
+    Ok(Json(TableSealed { table, partition, segments }))
 }
 
 fn partition(query: Option<&str>) -> Result<Option<i32>, ApiError> {
@@ -95,17 +205,5 @@ fn partition(query: Option<&str>) -> Result<Option<i32>, ApiError> {
     match text.parse::<i32>() {
         Ok(partition) if partition >= 0 => Ok(Some(partition)),
         _ => Err(ApiError::bad_request(format!("partition={text}: use a partition number, 0 or more"))),
-    }
-}
-
-/// The value of the one parameter that the endpoint takes.
-fn only_parameter(query: Option<&str>, name: &str) -> Result<Option<String>, ApiError> {
-    let mut parameters: Map<String, Value> = query_parameters(query)?;
-    let value = parameters.remove(name).and_then(|value| value.as_str().map(str::to_string));
-    match parameters.keys().next() {
-        Some(unknown) => {
-            Err(ApiError::bad_request(format!("unknown parameter {unknown}; this takes {name}")))
-        }
-        None => Ok(value),
     }
 }

@@ -8,9 +8,10 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use serde_json::{Value, json};
 
+use super::failure::Failure;
 use super::types::sql_type;
 use super::value::{Dialect, RowEncoder};
-use super::{AnswerEncoder, AnswerFacts, error_json, write_json};
+use super::{AnswerEncoder, AnswerFacts, write_json};
 use crate::QueryError;
 
 /// `{"query_id", "columns", "rows", "row_count", "cut", "stats"}`, and `"error"` at the end if the query failed half way.
@@ -34,7 +35,7 @@ impl JsonEncoder {
         write_json(out, &self.facts.stats_json());
         if let Some(error) = error {
             out.extend_from_slice(b",\"error\":");
-            write_json(out, &error_json(error));
+            write_json(out, &Failure::of(error));
         }
         out.extend_from_slice(b"}\n");
     }
@@ -132,7 +133,7 @@ impl AnswerEncoder for NdjsonEncoder {
 
     fn fail(&mut self, error: &QueryError) -> Option<Vec<u8>> {
         let mut out = Vec::new();
-        write_json(&mut out, &json!({"error": error_json(error)}));
+        write_json(&mut out, &json!({"error": Failure::of(error)}));
         out.push(b'\n');
         Some(out)
     }

@@ -1,4 +1,4 @@
-//! Renders the batches of an answer as bytes: JSON, NDJSON, CSV, Arrow IPC, and the JSON that Pinot's clients read.
+//! Renders the batches of an answer as bytes: JSON, NDJSON, CSV, Arrow IPC, Parquet, and the JSON that Pinot's clients read.
 //!
 //! An [`AnswerEncoder`] is a small state machine: `begin`, any number of `rows`, then `finish` or `fail`. It appends to a
 //! buffer and holds no rows, so an answer of any size is rendered in the memory of one chunk.
@@ -16,19 +16,22 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::QueryError;
 use crate::request::{QueryAnswer, QueryStats, TableCut};
 
 mod csv;
+pub(crate) mod failure;
 mod ipc;
 mod json;
 mod nested;
+mod parquet;
 pub(crate) mod types;
 pub(crate) mod value;
 
 /// The formats of `POST /sql`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// One JSON document with columns, rows, cut and statistics.
@@ -40,6 +43,8 @@ pub(crate) enum Format {
     Csv,
     /// The Arrow IPC stream.
     Arrow,
+    /// A Parquet file.
+    Parquet,
 }
 
 impl Format {
@@ -51,6 +56,7 @@ impl Format {
                 "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Self::Ndjson),
                 "text/csv" => Some(Self::Csv),
                 "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
+                "application/vnd.apache.parquet" => Some(Self::Parquet),
                 _ => None,
             }
         })
@@ -63,6 +69,7 @@ impl Format {
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::Arrow => "application/vnd.apache.arrow.stream",
+            Self::Parquet => "application/vnd.apache.parquet",
         }
     }
 
@@ -77,6 +84,7 @@ impl Format {
             Self::Ndjson => Box::new(json::NdjsonEncoder::new(schema)),
             Self::Csv => Box::new(csv::CsvEncoder::new(schema)),
             Self::Arrow => Box::new(ipc::IpcEncoder::new(schema)?),
+            Self::Parquet => Box::new(parquet::ParquetEncoder::new(schema)?),
         })
     }
 }
@@ -160,20 +168,6 @@ impl AnswerFacts {
     pub(crate) fn elapsed_ms(&self) -> f64 {
         self.started.elapsed().as_micros() as f64 / 1000.0
     }
-}
-
-/// The object that stands under `error` wherever our own interface reports one.
-pub(crate) fn error_json(error: &QueryError) -> Value {
-    let mut object = Map::new();
-    object.insert("kind".into(), error.kind.name().into());
-    object.insert("message".into(), error.message.clone().into());
-    if let Some((line, column)) = error.position {
-        object.insert("position".into(), json!({"line": line, "column": column}));
-    }
-    if let Some(suggestion) = &error.suggestion {
-        object.insert("suggestion".into(), suggestion.clone().into());
-    }
-    Value::Object(object)
 }
 
 /// Appends `value` as JSON text.

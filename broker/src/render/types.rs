@@ -6,7 +6,7 @@ use headwater_segment::schema::ColumnType;
 /// The declared type of a table's column, if `field` still is one.
 ///
 /// Field metadata survives casts and aggregates in the plan, so the declaration counts only while its Arrow type is the field's.
-fn declared(field: &Field) -> Option<ColumnType> {
+pub(crate) fn declared(field: &Field) -> Option<ColumnType> {
     let declared: ColumnType = field.metadata().get("headwater.type")?.parse().ok()?;
     (declared.arrow() == *field.data_type()).then_some(declared)
 }

@@ -1,16 +1,20 @@
 //! Metadata reads: schema, sizes, brokers, health.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use headwater_segment::schema::{Column, ColumnType};
 use serde_json::{Map, Value, json};
 
+use super::super::body::Name;
 use super::super::error::ApiError;
+use super::super::openapi::NotFound;
 use super::super::{HttpState, TableFacts};
 use crate::render::types::pinot_column_type;
 
-/// `GET /health`.
+/// The process lives
+#[utoipa::path(get, path = "/health", tag = "pinot",
+    responses((status = 200, description = "OK", content_type = "text/plain", body = String)))]
 pub(super) async fn health() -> &'static str {
     "OK"
 }
@@ -36,10 +40,13 @@ fn facts_of(state: &HttpState, table: &str) -> Result<TableFacts, ApiError> {
     state.runner.table_facts(table).ok_or_else(missing)
 }
 
-/// `GET /tables/{t}/metadata`.
+/// How large a table is
+#[utoipa::path(get, path = "/tables/{table}/metadata", tag = "pinot",
+    params(("table" = String, Path, description = "Name of the table")),
+    responses((status = 200, description = "Sizes", body = Object), NotFound))]
 pub(super) async fn sizes(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
 ) -> Result<Json<Value>, ApiError> {
     let facts = facts_of(&state, &table)?;
     Ok(Json(json!({
@@ -50,11 +57,15 @@ pub(super) async fn sizes(
     })))
 }
 
-/// `GET /tables/{t}/schema`: the spec's columns. Instants (and the time column) are date-times, fractional numbers metrics,
-/// everything else dimensions.
+/// The columns of a table's spec
+///
+/// Instants (and the time column) are date-times, fractional numbers metrics, everything else dimensions.
+#[utoipa::path(get, path = "/tables/{table}/schema", tag = "pinot",
+    params(("table" = String, Path, description = "Name of the table")),
+    responses((status = 200, description = "A Pinot schema", body = Object), NotFound))]
 pub(super) async fn schema(
     State(state): State<HttpState>,
-    Path(table): Path<String>,
+    Name(table): Name,
 ) -> Result<Json<Value>, ApiError> {
     let schema = facts_of(&state, &table)?.schema;
     let (mut dimensions, mut metrics, mut date_times) = (Vec::new(), Vec::new(), Vec::new());
@@ -99,7 +110,11 @@ fn field_spec(column: &Column) -> Map<String, Value> {
     spec
 }
 
-/// `GET /v2/brokers/tables`: every table is served by the address that the client has just called.
+/// Which brokers serve which table
+///
+/// Every table is served by the address that the client has just called.
+#[utoipa::path(get, path = "/v2/brokers/tables", tag = "pinot",
+    responses((status = 200, description = "Brokers by table", body = Object)))]
 pub(super) async fn brokers(State(state): State<HttpState>, headers: HeaderMap) -> Json<Value> {
     let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let (host, port) = match authority.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {

@@ -1,7 +1,7 @@
 //! What Apache Pinot's clients (pinotdb, JDBC, the Grafana plugin) send, answered so that they work unmodified.
 
-use axum::Router;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::HttpState;
 
@@ -13,11 +13,11 @@ mod statement;
 pub(super) use metadata::table_config;
 
 /// The routes that only Pinot's clients call; they share `/tables` and `/tables/{t}` with ours.
-pub(super) fn routes() -> Router<HttpState> {
-    Router::new()
-        .route("/query/sql", get(query::get_query).post(query::post_query))
-        .route("/health", get(metadata::health))
-        .route("/tables/{table}/schema", get(metadata::schema))
-        .route("/tables/{table}/metadata", get(metadata::sizes))
-        .route("/v2/brokers/tables", get(metadata::brokers))
+pub(super) fn routes() -> OpenApiRouter<HttpState> {
+    OpenApiRouter::new()
+        .routes(routes!(query::get_query, query::post_query))
+        .routes(routes!(metadata::health))
+        .routes(routes!(metadata::schema))
+        .routes(routes!(metadata::sizes))
+        .routes(routes!(metadata::brokers))
 }

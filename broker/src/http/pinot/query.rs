@@ -5,20 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::super::HttpState;
 use super::super::body::{query_parameters, read_text};
 use super::super::error::{ApiError, status_of};
-use super::super::sql::check_sql;
+use super::super::openapi::{BodyFailures, QueryFailures};
+use super::super::sql::{check_sql, user_of};
 use super::super::stream::AnswerChunks;
 use super::answer::{PinotEncoder, failure};
 use super::statement::read_statement;
 use crate::render::AnswerFacts;
-use crate::request::QueryRequest;
+use crate::request::{ClientKind, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
 
 /// An answer up to this size is held back until it is whole, so that a query that fails half way is reported as Pinot does it:
@@ -26,14 +29,21 @@ use crate::{QueryError, QueryErrorKind};
 const HELD_BYTES_MAX: usize = 1 << 20;
 
 /// The body of `POST /query/sql`. Keys that we have no use for are ignored, as Pinot does.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 struct PinotBody {
     sql: String,
+    /// `k1=v1;k2=v2`, of which `timeoutMs` counts.
     #[serde(default, rename = "queryOptions")]
     query_options: Option<String>,
 }
 
-/// `POST /query/sql`.
+/// A query of a client of Pinot
+///
+/// A query that fails is answered with 200 and `exceptions`, as Pinot does, unless the header `pinot-use-http-status-for-errors:
+/// true` asks for a status.
+#[utoipa::path(post, path = "/query/sql", tag = "pinot",
+    request_body = PinotBody,
+    responses((status = 200, description = "A Pinot answer", body = Object), QueryFailures, BodyFailures))]
 pub(in super::super) async fn post_query(
     State(state): State<HttpState>,
     request: Request,
@@ -43,29 +53,36 @@ pub(in super::super) async fn post_query(
     let text = read_text(body, &state.limits).await?;
     let body: PinotBody =
         serde_json::from_str(&text).map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
-    Ok(respond(&state, body, &parts.headers, started).await)
+    Ok(respond(&state, body, &parts, started).await)
 }
 
-/// `GET /query/sql?sql=`.
+/// A query of a client of Pinot
+#[utoipa::path(get, path = "/query/sql", tag = "pinot",
+    params(
+        ("sql" = String, Query, description = "The statement"),
+        ("queryOptions" = Option<String>, Query, description = "k1=v1;k2=v2"),
+    ),
+    responses((status = 200, description = "A Pinot answer", body = Object), QueryFailures))]
 pub(in super::super) async fn get_query(
     State(state): State<HttpState>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
-    let parameters = query_parameters(query.as_deref())?;
+    let (parts, _) = request.into_parts();
+    let parameters = query_parameters(parts.uri.query())?;
     let text = |name: &str| parameters.get(name).and_then(|value| value.as_str()).map(str::to_string);
     let Some(sql) = text("sql") else {
         return Err(ApiError::bad_request("the parameter sql is missing"));
     };
-    Ok(respond(&state, PinotBody { sql, query_options: text("queryOptions") }, &headers, started).await)
+    Ok(respond(&state, PinotBody { sql, query_options: text("queryOptions") }, &parts, started).await)
 }
 
-async fn respond(state: &HttpState, body: PinotBody, headers: &HeaderMap, started: Instant) -> Response {
-    let use_status = headers
+async fn respond(state: &HttpState, body: PinotBody, parts: &Parts, started: Instant) -> Response {
+    let use_status = parts
+        .headers
         .get("pinot-use-http-status-for-errors")
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
-    let (status, code, body) = match run(state, body, started).await {
+    let (status, code, body) = match run(state, body, parts, started).await {
         Ok(body) => (StatusCode::OK, -1, body),
         Err(Failed { error, facts }) => {
             let status = if use_status { status_of(error.kind) } else { StatusCode::OK };
@@ -88,13 +105,23 @@ impl From<QueryError> for Failed {
     }
 }
 
-async fn run(state: &HttpState, body: PinotBody, started: Instant) -> Result<axum::body::Body, Failed> {
+async fn run(
+    state: &HttpState,
+    body: PinotBody,
+    parts: &Parts,
+    started: Instant,
+) -> Result<axum::body::Body, Failed> {
     check_sql(&body.sql, state.limits.sql_bytes_max)?;
     let statement = read_statement(&body.sql);
     let mut options = read_options(body.query_options.as_deref().unwrap_or_default());
     options.extend(statement.options);
-    let request =
-        QueryRequest { sql: statement.sql, deadline: timeout(&options)?, ..QueryRequest::default() };
+    let request = QueryRequest {
+        sql: statement.sql,
+        client: ClientKind::Pinot,
+        user: user_of(parts),
+        deadline: timeout(&options)?,
+        ..QueryRequest::default()
+    };
     let answer = state.runner.run(request).await?;
     let facts = AnswerFacts::of(&answer, started);
     let encoder = Box::new(PinotEncoder::new(answer.schema.clone(), facts.clone()));

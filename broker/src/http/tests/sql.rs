@@ -1,6 +1,9 @@
 //! `/sql`: formats, options, errors early and late, clients that go away.
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
 use super::*;
+use crate::request::ClientKind;
 
 const QUERY: &str = "SELECT city, n FROM t ORDER BY n";
 
@@ -45,6 +48,101 @@ async fn other_formats_by_option_and_by_accept() {
     assert_eq!(arrow.header("content-type"), "application/vnd.apache.arrow.stream");
     let reader = arrow::ipc::reader::StreamReader::try_new(arrow.body.as_slice(), None).unwrap();
     assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 3);
+
+    let request = Request::post("/sql").header("accept", "application/vnd.apache.parquet");
+    let parquet = fixture.send(request.body(Body::from(json!({"sql": QUERY}).to_string())).unwrap()).await;
+    assert_eq!(parquet.header("content-type"), "application/vnd.apache.parquet");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(parquet.body)).unwrap();
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 3);
+}
+
+#[tokio::test]
+async fn text_is_compressed_and_nothing_else() {
+    let fixture = fixture();
+    let sql = "SELECT value AS n FROM range(100000)";
+    let cases = [
+        ("json", "gzip", "gzip"),
+        ("json", "zstd, gzip", "zstd"),
+        ("csv", "gzip", "gzip"),
+        ("ndjson", "zstd", "zstd"),
+        ("ndjson", "identity", ""),
+        ("ndjson", "br", ""),
+        ("arrow", "gzip, zstd", ""),
+        ("parquet", "gzip, zstd", ""),
+    ];
+    for (format, accepted, used) in cases {
+        let request = Request::post("/sql").header("accept-encoding", accepted);
+        let body = json!({"sql": sql, "format": format}).to_string();
+        let answer = fixture.send(request.body(Body::from(body)).unwrap()).await;
+        assert_eq!((answer.status, answer.header("content-encoding")), (StatusCode::OK, used), "{format}");
+        let is_json = format == "json" && serde_json::from_slice::<Value>(&answer.body).is_ok();
+        assert!(!is_json, "{format} was not compressed");
+    }
+    // A body that is known to be small.
+    let request = Request::post("/sql").header("accept-encoding", "gzip");
+    let small = fixture.send(request.body(Body::from("{}")).unwrap()).await;
+    assert_eq!((small.status.as_u16(), small.header("content-encoding")), (400, ""));
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_sent_as_far_as_it_is() {
+    let fixture = fixture();
+    let body = json!({"sql": "silent", "format": "ndjson"}).to_string();
+    let request = Request::post("/sql").header("accept-encoding", "zstd").body(Body::from(body)).unwrap();
+    let response = fixture.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "zstd");
+    // The query will never give another row, and the first ones are here.
+    let mut chunks = response.into_body().into_data_stream();
+    let first = tokio::time::timeout(Duration::from_secs(5), chunks.next()).await.unwrap();
+    assert!(!first.unwrap().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_late_failure_breaks_a_compressed_answer_off() {
+    let body = json!({"sql": "late", "format": "csv"}).to_string();
+    let request = Request::post("/sql").header("accept-encoding", "gzip").body(Body::from(body)).unwrap();
+    let answer = fixture().send(request).await;
+    assert_eq!((answer.header("content-encoding"), answer.aborted), ("gzip", true));
+}
+
+#[tokio::test]
+async fn encoded_bodies_are_not_read() {
+    let fixture = fixture();
+    for (encoding, status) in [("gzip", 415), ("zstd, identity", 415), ("identity", 200)] {
+        let request = Request::post("/sql").header("content-encoding", encoding);
+        let answer = fixture.send(request.body(Body::from(json!({"sql": QUERY}).to_string())).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn queries_are_followed_and_ended() {
+    let fixture = fixture();
+    let progress = fixture.get("/queries/q-1").await.json();
+    let expected = json!({
+        "id": "q-1", "state": "running", "user": "ada", "elapsed_ms": 1.5, "segments_total": 3, "segments_done": 2,
+        "rows_scanned": 5, "rows_total": 7, "rows_returned": 0,
+    });
+    assert_eq!(progress, expected);
+    assert_eq!(fixture.get("/queries/q-1?plan=true").await.json()["plan"], "SegmentScanExec");
+    for (path, status) in [("/queries/q-2", 404), ("/queries/q-1?plan=yes", 400), ("/queries/q-1?x=1", 400)] {
+        assert_eq!(fixture.get(path).await.status.as_u16(), status, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_says_through_which_door_it_came_and_for_whom() {
+    let fixture = fixture();
+    let body = || Body::from(json!({"sql": QUERY}).to_string());
+    let console = Request::post("/sql").header("sec-fetch-site", "same-origin");
+    fixture.send(console.body(body()).unwrap()).await;
+    let seen = fixture.engine.seen.lock().take().unwrap();
+    assert_eq!((seen.client, seen.user.as_deref()), (ClientKind::Console, Some("anonymous")));
+    fixture.send(Request::post("/sql").body(body()).unwrap()).await;
+    let seen = fixture.engine.seen.lock().take().unwrap();
+    assert_eq!(seen.client, ClientKind::Http);
+    fixture.send(Request::post("/query/sql").body(body()).unwrap()).await;
+    assert_eq!(fixture.engine.seen.lock().take().unwrap().client, ClientKind::Pinot);
 }
 
 #[tokio::test]
@@ -66,13 +164,13 @@ async fn empty_answers_are_whole_in_every_format() {
 async fn options_reach_the_engine() {
     let fixture = fixture();
     let body = json!({
-        "sql": "SELECT 1", "parameters": [1, "x", null], "deadline_ms": 250, "memory_bytes_max": 1024, "rows_max": 9,
+        "sql": "SELECT 1", "query_id": "12", "parameters": [1, "x", null], "deadline_ms": 250, "memory_bytes_max": 1024, "rows_max": 9,
         "min_offsets": {"t": {"0": 123}}, "sealed_only": true,
     });
     assert_eq!(fixture.post("/sql", body).await.status, StatusCode::OK);
     let by_body = fixture.engine.seen.lock().take().unwrap();
 
-    let query = "parameters=%5B1,%22x%22,null%5D&deadline_ms=250&memory_bytes_max=1024&rows_max=9\
+    let query = "query_id=12&parameters=%5B1,%22x%22,null%5D&deadline_ms=250&memory_bytes_max=1024&rows_max=9\
                  &min_offsets=%7B%22t%22:%7B%220%22:123%7D%7D&sealed_only=true";
     assert_eq!(fixture.get(&format!("/sql?q=SELECT%201&{query}")).await.status, StatusCode::OK);
     let by_query = fixture.engine.seen.lock().take().unwrap();
@@ -104,12 +202,12 @@ async fn malformed_requests() {
         (
             "{\"sql\": \"SELECT 1\", \"limit\": 3}",
             400,
-            "unknown field `limit`, expected one of `sql`, `parameters`",
+            "unknown field `limit`, expected one of `sql`, `query_id`, `parameters`",
         ),
         (
             "{\"sql\": \"SELECT 1\", \"format\": \"xml\"}",
             400,
-            "expected one of `json`, `ndjson`, `csv`, `arrow`",
+            "expected one of `json`, `ndjson`, `csv`, `arrow`, `parquet`",
         ),
         ("{\"sql\": \"SELECT 1\", \"deadline_ms\": -1}", 400, "u64"),
         (&long_sql, 400, "1001 bytes"),

@@ -46,6 +46,8 @@ async fn failures() {
     for (table, status) in [("missing", 404), ("busy", 409), ("offline", 503)] {
         assert_eq!(fixture.post(&format!("/tables/{table}/seal"), "").await.status.as_u16(), status);
     }
+    let nameless = fixture.get("/tables/%ff").await;
+    assert_eq!((nameless.status.as_u16(), &nameless.json()["error"]["kind"]), (400, &json!("bad_request")));
     for path in ["/tables/t/pause?partition=-1", "/tables/t/pause?partition=x", "/tables/t/pause?part=1"] {
         assert_eq!(fixture.post(path, "").await.status, StatusCode::BAD_REQUEST, "{path}");
     }
