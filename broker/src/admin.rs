@@ -3,6 +3,9 @@
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::wizard::TableWizard;
 
 /// Why a management call failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +30,7 @@ pub enum AdminError {
 }
 
 /// What `apply` did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Applied {
     /// The table is new.
@@ -40,7 +43,7 @@ pub enum Applied {
 
 /// Table management, implemented by the server.
 #[async_trait]
-pub trait TableAdmin: Send + Sync + 'static {
+pub trait TableAdmin: TableWizard {
     /// Creates or updates the table `name` from a spec in YAML or JSON.
     async fn apply(&self, name: &str, spec_text: &str) -> Result<Applied, AdminError>;
     /// Stops consuming and removes the table; with `purge` its objects too.

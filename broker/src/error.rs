@@ -25,6 +25,8 @@ pub enum QueryErrorKind {
     Deadline,
     /// Cancelled by a client or an operator.
     Cancelled,
+    /// A query of the identity that the client has chosen runs already.
+    Conflict,
     /// Too many queries are running and waiting.
     Overloaded,
     /// A segment could not be read.
@@ -41,6 +43,7 @@ impl QueryErrorKind {
             Self::Execution | Self::MemoryExceeded | Self::RowsExceeded => 422,
             Self::Deadline => 504,
             Self::Cancelled => 499,
+            Self::Conflict => 409,
             Self::Overloaded => 429,
             Self::SegmentUnavailable => 503,
             Self::Internal => 500,
@@ -58,7 +61,7 @@ impl QueryErrorKind {
             Self::Overloaded => 429,
             Self::Internal => 450,
             Self::Cancelled => 503,
-            Self::BadRequest | Self::NotReadOnly => 700,
+            Self::BadRequest | Self::NotReadOnly | Self::Conflict => 700,
             Self::Plan => 710,
         }
     }
@@ -75,6 +78,7 @@ impl QueryErrorKind {
         Self::RowsExceeded,
         Self::Deadline,
         Self::Cancelled,
+        Self::Conflict,
         Self::Overloaded,
         Self::SegmentUnavailable,
         Self::Internal,
@@ -98,6 +102,7 @@ impl QueryErrorKind {
             Self::RowsExceeded => "rows_exceeded",
             Self::Deadline => "deadline",
             Self::Cancelled => "cancelled",
+            Self::Conflict => "conflict",
             Self::Overloaded => "overloaded",
             Self::SegmentUnavailable => "segment_unavailable",
             Self::Internal => "internal",

@@ -4,15 +4,22 @@
 //! cut. The HTTP side renders that stream and offers table management through [`admin::TableAdmin`], which the server
 //! implements: this crate never sees `ingest`.
 
+pub mod access;
 pub mod admin;
 pub(crate) mod catalog;
 pub mod cluster;
+pub mod dashboards;
 pub mod engine;
 pub mod error;
 mod execute;
+pub mod flight;
+mod functions;
 pub mod http;
+pub mod postgres;
 mod render;
 pub mod request;
 pub mod sql;
+mod trace;
+pub mod wizard;
 
 pub use error::{QueryError, QueryErrorKind};

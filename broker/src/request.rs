@@ -6,15 +6,65 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::engine::StatementPlanner;
+
+/// Longest identity that a client may choose for its query.
+const QUERY_ID_BYTES_MAX: usize = 64;
+
+/// Through which door a query came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientKind {
+    /// `/sql`.
+    #[default]
+    Http,
+    /// The console, which is the page of this server.
+    Console,
+    /// A panel of a dashboard, for all who watch it.
+    Dashboard,
+    /// Pinot's endpoints.
+    Pinot,
+    /// The Postgres protocol.
+    Postgres,
+    /// Arrow Flight SQL.
+    Flight,
+}
+
+impl ClientKind {
+    /// Stable name in `system.query_log` and in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Console => "console",
+            Self::Dashboard => "dashboard",
+            Self::Pinot => "pinot",
+            Self::Postgres => "postgres",
+            Self::Flight => "flight",
+        }
+    }
+}
 
 /// One query, from whatever front door.
 #[derive(Clone, Debug, Default)]
 pub struct QueryRequest {
     /// The statement. One only; a trailing `;` is allowed.
     pub sql: String,
+    /// Identity that the client has chosen, as [`is_query_id`] takes it; otherwise the engine chooses one.
+    pub query_id: Option<String>,
+    /// Where it came in.
+    pub client: ClientKind,
+    /// Who asks; `None`: nobody was asked for a name.
+    pub user: Option<String>,
     /// Values for `$1`, `$2`, … in order, as JSON scalars.
     pub parameters: Vec<serde_json::Value>,
+    /// Values for `$1`, `$2`, … with their types, in place of `parameters`.
+    pub arguments: Vec<Argument>,
+    /// Plans the statement in place of the engine's own planner.
+    pub planner: Option<Arc<dyn StatementPlanner>>,
     /// Give up after this long; the engine's default and maximum apply.
     pub deadline: Option<Duration>,
     /// Memory budget in bytes; the engine's default and maximum apply.
@@ -27,6 +77,15 @@ pub struct QueryRequest {
     pub sealed_only: bool,
     /// Rather answer without rows that no node has at the moment than wait for them; the answer's cut says what is missing.
     pub allow_partial: bool,
+}
+
+/// A value for a parameter of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Argument {
+    /// The value.
+    pub value: ScalarValue,
+    /// Whether it is text that takes the type which the statement expects at its place.
+    pub is_untyped: bool,
 }
 
 /// Which part of one table's stream an answer contains.
@@ -53,6 +112,10 @@ pub struct QueryStats {
     pub rows_total: AtomicU64,
     /// Segments of the tables at the cut (sealed and open).
     pub segments_total: AtomicU64,
+    /// Segments that nothing is to be read of any more here: pruned, kept from earlier queries, or handed out to the last row.
+    pub segments_done: AtomicU64,
+    /// Segments of the fragments that have ended on other nodes.
+    pub segments_done_elsewhere: AtomicU64,
     /// Segments left after pruning: by zone maps when the query starts, by bloom filters as it comes to each.
     pub segments_scanned: AtomicU64,
     /// Open and sealing segments among those scanned.
@@ -68,6 +131,73 @@ impl QueryStats {
     pub fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
     }
+}
+
+/// Where a query stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QueryState {
+    /// It waits for a place among the running.
+    Queued,
+    /// It runs.
+    Running,
+    /// It has ended, and its client has the whole answer.
+    Done,
+    /// It has ended with an error.
+    Failed,
+    /// It was ended, or its client went away.
+    Cancelled,
+}
+
+impl QueryState {
+    /// Stable name in system tables, JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// How far a query is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QueryProgress {
+    /// Its identity.
+    pub id: String,
+    /// Where it stands.
+    pub state: QueryState,
+    /// Who asked, if anybody was asked for a name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<String>,
+    /// Milliseconds since it came in, or that it took.
+    pub elapsed_ms: f64,
+    /// Segments of its tables, known once it is planned.
+    pub segments_total: u64,
+    /// Those of them that are behind it, be it because they were pruned.
+    pub segments_done: u64,
+    /// Rows read so far.
+    pub rows_scanned: u64,
+    /// Rows of its tables.
+    pub rows_total: u64,
+    /// Rows of its answer so far.
+    pub rows_returned: u64,
+    /// Its plan with what its operators have counted, if it was asked for: while the query runs, and after it if it was slow.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plan: Option<String>,
+}
+
+/// Whether a client may call its query so: 1 to 64 letters, digits, `_` and `-`.
+pub fn is_query_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=QUERY_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
 /// A query under way: its schema, its cut, and the stream of its answer. Dropping the stream cancels the query.

@@ -74,7 +74,7 @@ async fn whole_sql_runs() {
     assert!(text(&engine, sql("EXPLAIN ANALYZE SELECT 1")).await.contains("metrics"));
     assert!(text(&engine, sql("SHOW TABLES")).await.contains("headwater|system|segments"));
     let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'system'";
-    assert_eq!(text(&engine, sql(columns)).await, "74");
+    assert_eq!(text(&engine, sql(columns)).await, "89");
 }
 
 #[tokio::test]
@@ -191,7 +191,7 @@ async fn dropping_the_answer_or_cancelling_ends_the_query() {
     }
 
     let mut answer = engine.run(sql(ENDLESS)).await.unwrap();
-    assert!(engine.cancel(&answer.id) && !engine.cancel("nobody"));
+    assert!(engine.kill(&answer.id, None).await && !engine.kill("nobody", None).await);
     let error = answer.stream.next().await.unwrap().unwrap_err();
     assert_eq!(error_of(&error).kind, QueryErrorKind::Cancelled);
     assert_eq!(text(&engine, sql("SELECT 2")).await, "2");

@@ -6,6 +6,7 @@
 mod prune;
 mod system;
 mod system_across;
+mod system_letters;
 mod system_nodes;
 mod system_rows;
 mod table;
@@ -27,6 +28,7 @@ use headwater_segment::resident::ResidentStore;
 use headwater_segment::sealed::FooterCache;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tracing::{Instrument, Span};
 use url::Url;
 
 use crate::QueryError;
@@ -40,6 +42,7 @@ use crate::execute::options::ExecuteOptions;
 use crate::execute::source::Source;
 use crate::request::{QueryStats, TableCut};
 use crate::sql::KnownNames;
+use crate::trace::TARGET;
 pub(crate) use prune::Pruner;
 pub(crate) use system_across::rows_of_this_node;
 pub(crate) use table::CutTable;
@@ -48,7 +51,8 @@ pub(crate) use table::CutTable;
 pub(crate) const CATALOG: &str = "headwater";
 /// The schema of the tables.
 pub(crate) const PUBLIC: &str = "public";
-const SYSTEM: &str = "system";
+/// The schema of the system tables.
+pub(crate) const SYSTEM: &str = "system";
 
 /// What the catalogs of all queries share.
 pub(crate) struct CatalogSources {
@@ -85,6 +89,8 @@ pub(crate) struct QueryCatalog {
     sealed_only: bool,
     stats: Arc<QueryStats>,
     io: Handle,
+    /// What the query does is a part of this.
+    trace: Span,
     /// What the query wants of the cuts of tables whose rows are on the nodes of the cluster; `None`: they are here.
     wanted: Option<Wanted>,
     taken: Mutex<BTreeMap<String, Arc<CutTable>>>,
@@ -104,10 +110,19 @@ impl QueryCatalog {
         stream_columns: BTreeSet<String>,
         sealed_only: bool,
         stats: Arc<QueryStats>,
-        io: Handle,
+        (io, trace): (Handle, Span),
         wanted: Option<Wanted>,
     ) -> Arc<Self> {
-        Arc::new(Self { sources, stream_columns, sealed_only, stats, io, wanted, taken: Mutex::default() })
+        Arc::new(Self {
+            sources,
+            stream_columns,
+            sealed_only,
+            stats,
+            io,
+            trace,
+            wanted,
+            taken: Mutex::default(),
+        })
     }
 
     /// Takes the cuts of these tables, as far as there are such tables.
@@ -131,7 +146,10 @@ impl QueryCatalog {
         let Some(live) = self.sources.tables.get(name) else { return Ok(None) };
         let at = match self.sealed_only {
             true => nodes.sealed_cut(&live, wanted),
-            false => nodes.cut(&live, wanted).await?,
+            false => {
+                let span = tracing::info_span!(target: TARGET, parent: &self.trace, "cut", table = name);
+                nodes.cut(&live, wanted).instrument(span).await?
+            }
         };
         let stats = Arc::clone(&self.stats);
         let table = CutTable::at(live, &self.sources, &self.stream_columns, at, stats);
@@ -182,6 +200,11 @@ impl QueryCatalog {
     /// Whom the query waits for; `None` if its rows are here.
     pub(crate) fn waits(&self) -> Option<&Arc<Waits>> {
         self.wanted.as_ref().map(|wanted| &wanted.waits)
+    }
+
+    /// What the query does is a part of this span.
+    pub(crate) fn trace(&self) -> &Span {
+        &self.trace
     }
 
     /// Where the query's I/O runs.
@@ -282,4 +305,9 @@ pub(crate) fn known_names(tables: &Tables) -> KnownNames {
 pub(crate) fn table_names(tables: &Tables) -> Vec<String> {
     let own = tables.list().into_iter().map(|table| table.name().to_owned());
     own.chain(system_rows::TABLES.iter().map(|table| format!("{SYSTEM}.{}", table.name))).collect()
+}
+
+/// The system tables' names and columns.
+pub(crate) fn system_schemas() -> impl Iterator<Item = (&'static str, arrow::datatypes::SchemaRef)> {
+    system_rows::TABLES.iter().map(|table| (table.name, table.schema()))
 }

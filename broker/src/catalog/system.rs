@@ -11,9 +11,11 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{SchemaProvider, Session, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, ToDFSchema};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::conjunction_opt;
+use datafusion::physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
@@ -32,11 +34,34 @@ pub(super) type Row = Vec<ScalarValue>;
 pub(super) type Rows = fn(Arc<CatalogSources>, Listing) -> BoxFuture<'static, Result<Vec<Row>>>;
 
 /// What is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Listing {
+    pub(super) wanted: Wanted,
     pub(super) part: Part,
     /// This node's name, for its own rows; `None`: it has none.
     pub(super) node: Option<NodeId>,
+}
+
+/// What a query looks for: a listing may leave out rows that do not pass, and the rest once it has enough that do.
+#[derive(Clone, Default)]
+pub(super) struct Wanted {
+    /// `None`: all rows.
+    pub(super) predicate: Option<Arc<PruningPredicate>>,
+    /// Any so many rows will do; `None`: all are needed.
+    pub(super) rows_max: Option<usize>,
+}
+
+impl Wanted {
+    fn of(filters: &[Expr], limit: Option<usize>, schema: &SchemaRef, session: &dyn Session) -> Result<Self> {
+        let named = schema.as_ref().clone().to_dfschema()?;
+        let filters = filters.iter().map(|filter| session.create_physical_expr(filter.clone(), &named));
+        let filters = filters.collect::<Result<Vec<_>>>()?;
+        let rows_max = limit.filter(|_| filters.is_empty());
+        let predicate = conjunction_opt(filters).and_then(|filter| {
+            PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).build(filter)
+        });
+        Ok(Self { predicate, rows_max })
+    }
 }
 
 /// Which rows.
@@ -227,14 +252,20 @@ impl TableProvider for SystemProvider {
         TableType::View
     }
 
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // They spare work, and are looked at again.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
     async fn scan(
         &self,
-        _: &dyn Session,
+        session: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _: &[Expr],
-        _: Option<usize>,
+        filters: &[Expr],
+        limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let batches = rows_of_all_nodes(self.table, &self.sources).await?;
+        let wanted = Wanted::of(filters, limit, &self.schema, session)?;
+        let batches = rows_of_all_nodes(self.table, &self.sources, wanted).await?;
         Ok(MemorySourceConfig::try_new_exec(&[batches], Arc::clone(&self.schema), projection.cloned())?)
     }
 }

@@ -18,7 +18,7 @@ use arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::error::Result;
 
 use super::CatalogSources;
-use super::system::{Holders, Listing, Part, Spread, SystemTable, find};
+use super::system::{Holders, Listing, Part, Spread, SystemTable, Wanted, find};
 use crate::cluster::gather::{Asked, gather};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::{DataNode, NodeId, node_url};
@@ -27,13 +27,15 @@ use crate::cluster::{DataNode, NodeId, node_url};
 pub(super) async fn rows_of_all_nodes(
     table: &SystemTable,
     sources: &Arc<CatalogSources>,
+    wanted: Wanted,
 ) -> Result<Vec<RecordBatch>> {
     let (Some(spread), Some(nodes)) = (&table.spread, &sources.nodes) else {
-        let rows = (table.rows)(Arc::clone(sources), Listing { part: Part::All, node: None }).await?;
+        let listing = Listing { wanted, part: Part::All, node: None };
+        let rows = (table.rows)(Arc::clone(sources), listing).await?;
         return distinct(table.batches(rows)?, table);
     };
     let schema = table.schema();
-    let (listing, asked) = holders(nodes, spread);
+    let (listing, asked) = holders(nodes, spread, wanted);
     let mut others = Vec::new();
     for (node, answer) in gather(nodes.access(), asked, table.name, &schema).await {
         // Those that did not answer are in the log.
@@ -56,12 +58,13 @@ pub(crate) async fn rows_of_this_node(
         return Some(Ok((table.schema(), Vec::new())));
     }
     // Whoever asks knows this node's name.
-    let rows = (table.rows)(Arc::clone(sources), Listing { part: Part::Own, node: None }).await;
+    let listing = Listing { wanted: Wanted::default(), part: Part::Own, node: None };
+    let rows = (table.rows)(Arc::clone(sources), listing).await;
     Some(rows.and_then(|rows| Ok((table.schema(), table.batches(rows)?))))
 }
 
 /// What is listed here, and who is asked for the rest.
-fn holders(nodes: &Nodes, spread: &Spread) -> (Listing, Vec<Asked>) {
+fn holders(nodes: &Nodes, spread: &Spread, wanted: Wanted) -> (Listing, Vec<Asked>) {
     let members = nodes.members();
     let this = members.iter().find(|member| member.is_this).map(|member| member.id.clone());
     let holders: Vec<Asked> = match spread.holders {
@@ -78,7 +81,7 @@ fn holders(nodes: &Nodes, spread: &Spread) -> (Listing, Vec<Asked>) {
     let (own, others): (Vec<Asked>, Vec<Asked>) =
         holders.into_iter().partition(|holder| Some(&holder.node) == this.as_ref());
     let has_own = spread.holders == Holders::All || !own.is_empty();
-    (Listing { part: if has_own { Part::All } else { Part::Shared }, node: this }, others)
+    (Listing { wanted, part: if has_own { Part::All } else { Part::Shared }, node: this }, others)
 }
 
 /// The rows of another node, with its name in the last column.

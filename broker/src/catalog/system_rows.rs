@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
-use datafusion::error::{DataFusionError, Result};
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use headwater_segment::live::{LiveTable, PartitionStage, ProgressSnapshot};
-use headwater_segment::mutable::DeadLetter;
 use headwater_segment::schema::TableSchema;
 use headwater_segment::sealed::{FORMAT_VERSION, SegmentMeta, StatValue};
 use headwater_segment::tasks::TaskSnapshot;
 
 use super::CatalogSources;
 use super::prune::scalar;
-use super::system::Kind::{Bool, Bytes, Double, Int, Long, Text, Time};
+use super::system::Kind::{Double, Int, Long, Text, Time};
 use super::system::{Holders, Listing, Row, Spread, SystemTable, count, text, time_of_ms, time_of_us};
+use super::system_letters::DEAD_LETTERS;
 use super::system_nodes::NODES;
 use crate::cluster::NodeId;
+use crate::engine::registry::{ENDED_SHOWN_MAX, QueryEntry};
 use crate::request::QueryStats;
+
+/// The user of queries of clients that were not asked who they are.
+const ANONYMOUS: &str = "anonymous";
 
 /// Every system table.
 pub(super) const TABLES: &[SystemTable] = &[
@@ -34,6 +36,7 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("to_offset", Long),
             ("rows", Long),
             ("size_bytes", Long),
+            ("index_bytes", Long),
             ("format_version", Int),
             ("sealed_at", Time),
             ("state", Text),
@@ -69,6 +72,7 @@ pub(super) const TABLES: &[SystemTable] = &[
         name: "queries",
         columns: &[
             ("id", Text),
+            ("user_name", Text),
             ("sql", Text),
             ("state", Text),
             ("started_at", Time),
@@ -78,6 +82,26 @@ pub(super) const TABLES: &[SystemTable] = &[
             ("node", Text),
         ],
         rows: |sources, listing| async move { Ok(queries(&sources, &listing)) }.boxed(),
+        spread: Some(Spread { holders: Holders::All, named_by: 0 }),
+    },
+    SystemTable {
+        name: "query_log",
+        columns: &[
+            ("id", Text),
+            ("user_name", Text),
+            ("client", Text),
+            ("sql", Text),
+            ("started_at", Time),
+            ("duration_ms", Double),
+            ("state", Text),
+            ("error", Text),
+            ("rows_returned", Long),
+            ("rows_scanned", Long),
+            ("segments_scanned", Long),
+            ("plan", Text),
+            ("node", Text),
+        ],
+        rows: |sources, listing| async move { Ok(query_log(&sources, &listing)) }.boxed(),
         spread: Some(Spread { holders: Holders::All, named_by: 0 }),
     },
     SystemTable {
@@ -113,23 +137,7 @@ pub(super) const TABLES: &[SystemTable] = &[
         rows: |sources, listing| async move { Ok(of_tables(&sources, &listing, gaps)) }.boxed(),
         spread: None,
     },
-    SystemTable {
-        name: "dead_letters",
-        columns: &[
-            ("table_name", Text),
-            ("partition", Int),
-            ("offset", Long),
-            ("timestamp", Time),
-            ("reason", Text),
-            ("payload", Bytes),
-            ("truncated", Bool),
-            ("key", Bytes),
-            ("node", Text),
-        ],
-        rows: dead_letters,
-        // Table, partition, offset and timestamp: a topic that was recreated has the same offsets once more.
-        spread: Some(Spread { holders: Holders::Data, named_by: 4 }),
-    },
+    DEAD_LETTERS,
 ];
 
 fn of_tables(
@@ -141,7 +149,7 @@ fn of_tables(
 }
 
 /// The node of rows that only this one has.
-fn this_node(listing: &Listing) -> ScalarValue {
+pub(super) fn this_node(listing: &Listing) -> ScalarValue {
     text(listing.node.as_ref().map(NodeId::as_str))
 }
 
@@ -161,6 +169,7 @@ fn segments(table: &LiveTable, listing: &Listing) -> Vec<Row> {
             ScalarValue::Int64(Some(segment.next_offset())),
             count(slice.rows.len() as u64),
             count(segment.bytes()),
+            ScalarValue::Int64(None),
             ScalarValue::Int32(None),
             time_of_us(None),
             text(Some(state)),
@@ -190,6 +199,7 @@ fn sealed_segment(table: &str, schema: &TableSchema, segment: &SegmentMeta) -> R
         ScalarValue::Int64(Some(segment.to)),
         count(segment.rows),
         count(segment.size_bytes),
+        count(segment.index_length),
         ScalarValue::Int32(i32::try_from(segment.format_version).ok()),
         time_of_ms(Some(segment.sealed_at_ms)),
         text(Some(state)),
@@ -224,11 +234,12 @@ fn partitions(table: &LiveTable, listing: &Listing) -> Vec<Row> {
 }
 
 fn queries(sources: &CatalogSources, listing: &Listing) -> Vec<Row> {
-    let row = |query: &Arc<crate::engine::registry::QueryEntry>| {
+    let row = |query: &Arc<QueryEntry>| {
         vec![
             text(Some(query.id.as_str())),
+            text(query.user.as_deref()),
             text(Some(query.sql.as_str())),
-            text(Some(query.state())),
+            text(Some(query.state().name())),
             time_of_us(Some(query.started_at_us)),
             ScalarValue::Float64(Some(query.elapsed().as_secs_f64() * 1000.0)),
             count(QueryStats::get(&query.stats.load().rows_returned)),
@@ -236,7 +247,32 @@ fn queries(sources: &CatalogSources, listing: &Listing) -> Vec<Row> {
             this_node(listing),
         ]
     };
-    sources.registry.list().iter().filter(|_| listing.part.has_own()).map(row).collect()
+    let queries = sources.registry.list(ENDED_SHOWN_MAX);
+    queries.iter().filter(|_| listing.part.has_own()).map(row).collect()
+}
+
+/// The queries that have ended.
+fn query_log(sources: &CatalogSources, listing: &Listing) -> Vec<Row> {
+    let row = |query: &Arc<QueryEntry>| {
+        let stats = query.stats.load();
+        vec![
+            text(Some(query.id.as_str())),
+            text(Some(query.user.as_deref().unwrap_or(ANONYMOUS))),
+            text(Some(query.client.name())),
+            text(Some(query.sql.as_str())),
+            time_of_us(Some(query.started_at_us)),
+            ScalarValue::Float64(Some(query.elapsed().as_secs_f64() * 1000.0)),
+            text(Some(query.state().name())),
+            text(query.error().map(ToString::to_string)),
+            count(QueryStats::get(&stats.rows_returned)),
+            count(QueryStats::get(&stats.rows_scanned)),
+            count(QueryStats::get(&stats.segments_scanned)),
+            text(query.plan_kept()),
+            this_node(listing),
+        ]
+    };
+    let ended = if listing.part.has_own() { sources.registry.ended(usize::MAX) } else { Vec::new() };
+    ended.iter().map(row).collect()
 }
 
 fn tasks(table: &LiveTable, listing: &Listing) -> Vec<Row> {
@@ -276,37 +312,4 @@ fn gaps(table: &LiveTable, _: &Listing) -> Vec<Row> {
         ]
     };
     gaps.map(row).collect()
-}
-
-fn dead_letters(sources: Arc<CatalogSources>, listing: Listing) -> BoxFuture<'static, Result<Vec<Row>>> {
-    async move {
-        let (here, shared) = (this_node(&listing), text(None::<String>));
-        let mut rows = Vec::new();
-        for table in sources.tables.list() {
-            // In this order: letters are stored before they leave memory.
-            let open = if listing.part.has_own() { table.open_dead_letters() } else { Vec::new() };
-            if listing.part.has_shared() {
-                let failed = |error| DataFusionError::External(Box::new(error));
-                let stored = table.stored_dead_letters().await.map_err(failed)?;
-                rows.extend(stored.into_iter().map(|letter| dead_letter(table.name(), letter, &shared)));
-            }
-            rows.extend(open.into_iter().map(|letter| dead_letter(table.name(), letter, &here)));
-        }
-        Ok(rows)
-    }
-    .boxed()
-}
-
-fn dead_letter(table: &str, letter: DeadLetter, node: &ScalarValue) -> Row {
-    vec![
-        text(Some(table)),
-        ScalarValue::Int32(Some(letter.partition)),
-        ScalarValue::Int64(Some(letter.offset)),
-        time_of_ms(letter.timestamp_ms),
-        text(Some(letter.reason)),
-        ScalarValue::Binary(Some(letter.payload.to_vec())),
-        ScalarValue::Boolean(Some(letter.truncated)),
-        ScalarValue::Binary(letter.key.map(|key| key.to_vec())),
-        node.clone(),
-    ]
 }

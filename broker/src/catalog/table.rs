@@ -259,6 +259,8 @@ impl CutTable {
         let stats = &self.stats;
         stats.rows_total.fetch_add(self.rows_total(), Ordering::Relaxed);
         stats.segments_total.fetch_add(self.segments_total() as u64, Ordering::Relaxed);
+        let pruned = (self.segments_total() as u64).saturating_sub(sealed.len() as u64 + open);
+        stats.segments_done.fetch_add(pruned, Ordering::Relaxed);
         stats.segments_scanned.fetch_add(sealed.len() as u64 + open, Ordering::Relaxed);
         stats.segments_open.fetch_add(open, Ordering::Relaxed);
         sealed

@@ -1,16 +1,24 @@
-//! How a node reaches the others: one HTTP client, one gRPC channel per node, and the secret that all requests carry.
+//! How a node reaches the others: one HTTP client, one gRPC channel per node, the secret that all requests carry, and TLS.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use bytes::Bytes;
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use reqwest::header::AUTHORIZATION;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 use url::Url;
 
 /// A host that does not take a connection within this time counts as gone.
@@ -19,6 +27,11 @@ const CONNECT_WAIT: Duration = Duration::from_millis(500);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(1);
 /// A connection that does not answer that within this time is closed.
 const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(2);
+/// Bytes that one fragment may have sent which nobody has read yet.
+const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// The same for all fragments of a connection, which HTTP/2 bounds as well: as much as it can say, so that answers whose clients
+/// stopped reading do not hold up the others.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 /// Requests to a node that take longer than this fail, whatever they are.
 const REQUEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -62,6 +75,7 @@ impl SharedSecret {
 pub struct ClusterAccess {
     http: reqwest::Client,
     secret: Option<SharedSecret>,
+    tls: Option<Arc<ClientConfig>>,
     channels: Arc<Mutex<HashMap<Url, Channel>>>,
     io: Handle,
 }
@@ -78,14 +92,41 @@ impl ClusterAccess {
     /// # Errors
     /// If there can be no HTTP client at all.
     pub fn new(secret: Option<SharedSecret>, io: Handle) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        Self::over(secret, None, io)
+    }
+
+    /// As [`new`](Self::new), over TLS: `tls` says whom to trust, and what to show.
+    ///
+    /// # Errors
+    /// If there can be no HTTP client at all.
+    pub fn with_tls(
+        secret: Option<SharedSecret>,
+        tls: Arc<ClientConfig>,
+        io: Handle,
+    ) -> Result<Self, reqwest::Error> {
+        Self::over(secret, Some(tls), io)
+    }
+
+    /// What its connections are made with, if that is TLS.
+    pub(crate) fn tls(&self) -> Option<Arc<ClientConfig>> {
+        self.tls.clone()
+    }
+
+    pub(crate) fn over(
+        secret: Option<SharedSecret>,
+        tls: Option<Arc<ClientConfig>>,
+        io: Handle,
+    ) -> Result<Self, reqwest::Error> {
+        let mut http = reqwest::Client::builder()
             .no_proxy()
             .connect_timeout(CONNECT_WAIT)
             .timeout(REQUEST_WAIT)
             .tcp_nodelay(true)
-            .pool_max_idle_per_host(64)
-            .build()?;
-        Ok(Self { http, secret, channels: Arc::default(), io })
+            .pool_max_idle_per_host(64);
+        if let Some(tls) = &tls {
+            http = http.use_preconfigured_tls(ClientConfig::clone(tls));
+        }
+        Ok(Self { http: http.build()?, secret, tls, channels: Arc::default(), io })
     }
 
     /// The runtime that does network and store I/O.
@@ -105,7 +146,10 @@ impl ClusterAccess {
     /// If the node is not reached, or answers with another status than 200.
     pub async fn post(&self, node: &Url, path: &str, body: Bytes) -> Result<Bytes, String> {
         let failed = |error: reqwest::Error| error.without_url().to_string();
-        let url = node.join(path).map_err(|error| error.to_string())?;
+        let mut url = node.join(path).map_err(|error| error.to_string())?;
+        if self.tls.is_some() && url.set_scheme("https").is_err() {
+            return Err(format!("{url} cannot be asked over TLS"));
+        }
         let sent = self.http.post(url).headers(self.headers()).body(body).send().await.map_err(failed)?;
         let status = sent.status();
         let bytes = sent.bytes().await.map_err(failed)?;
@@ -123,12 +167,29 @@ impl ClusterAccess {
         let endpoint = Endpoint::from_shared(url.to_string())?
             .connect_timeout(CONNECT_WAIT)
             .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
             .keep_alive_timeout(KEEP_ALIVE_WAIT)
             .keep_alive_while_idle(true);
         let _io = self.io.enter();
-        let channel = endpoint.connect_lazy();
+        let channel = match &self.tls {
+            None => endpoint.connect_lazy(),
+            Some(tls) => {
+                let tls = TlsConnector::from(Arc::clone(tls));
+                endpoint.connect_with_connector_lazy(service_fn(move |uri| connect(uri, tls.clone())))
+            }
+        };
         self.channels.lock().insert(url.clone(), channel.clone());
         Ok(channel)
     }
+}
+
+/// A connection for a channel, over TLS.
+async fn connect(uri: Uri, tls: TlsConnector) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let connection = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
+    connection.set_nodelay(true)?;
+    Ok(TokioIo::new(tls.connect(name, connection).await?))
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, RecordBatch};
+use axum::http::HeaderMap;
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::ClusterAccess;
 use super::learned::{GroupKey, LearnedGroups};
 
 /// A stage of one of the plans of a run: a query has one besides those of its subqueries.
@@ -33,15 +35,18 @@ pub(crate) struct Crossed {
 }
 
 impl Crossed {
-    fn add(&mut self, rows: usize, bytes: usize) {
-        self.rows += rows as u64;
-        self.bytes += bytes as u64;
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
     }
 }
 
 /// See the module. Part of the context in which the broker runs its part of the plan.
 pub(crate) struct Attempt {
     learned: Arc<LearnedGroups>,
+    access: ClusterAccess,
+    /// What all its requests carry.
+    headers: HeaderMap,
     failure: watch::Sender<Option<Arc<DataFusionError>>>,
     stages: Mutex<Stages>,
     has_ended: AtomicBool,
@@ -57,9 +62,12 @@ struct Stages {
 }
 
 impl Attempt {
-    pub(crate) fn new(learned: Arc<LearnedGroups>) -> Self {
+    /// With what all its requests carry, but for which run it is.
+    pub(crate) fn new(learned: Arc<LearnedGroups>, access: ClusterAccess, headers: HeaderMap) -> Self {
         Self {
             learned,
+            access,
+            headers,
             failure: watch::Sender::new(None),
             stages: Mutex::default(),
             has_ended: AtomicBool::new(false),
@@ -75,6 +83,16 @@ impl Attempt {
     /// All rows have come: what was counted is all there is.
     pub(crate) fn ended(&self) {
         self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// The way to the nodes.
+    pub(super) fn access(&self) -> &ClusterAccess {
+        &self.access
+    }
+
+    /// See [`new`](Self::new).
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     pub(crate) fn learned(&self) -> &Arc<LearnedGroups> {
@@ -111,8 +129,17 @@ impl Attempt {
     pub(super) fn count(&self, task: &TaskKey, batch: &RecordBatch) {
         let sizes =
             batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
-        let (rows, bytes) = (batch.num_rows(), sizes.sum());
-        self.stages.lock().crossed.entry((task.query_id, task.stage_id)).or_default().add(rows, bytes);
+        self.add(task, batch.num_rows(), sizes.sum());
+    }
+
+    /// As [`count`](Self::count), where nobody will ask for the bytes.
+    pub(super) fn count_rows(&self, task: &TaskKey, batch: &RecordBatch) {
+        self.add(task, batch.num_rows(), 0);
+    }
+
+    fn add(&self, task: &TaskKey, rows: usize, bytes: usize) {
+        let crossed = Crossed { rows: rows as u64, bytes: bytes as u64 };
+        self.stages.lock().crossed.entry((task.query_id, task.stage_id)).or_default().add(crossed);
     }
 
     /// What a task has read from other stages, by its metrics.
@@ -124,7 +151,7 @@ impl Attempt {
         if boundaries.len() == inputs.len() {
             for (stage, crossed) in inputs.into_iter().zip(boundaries) {
                 let sum = stages.crossed.entry((task.query_id, stage)).or_default();
-                sum.add(crossed.rows as usize, crossed.bytes as usize);
+                sum.add(crossed);
             }
         }
     }

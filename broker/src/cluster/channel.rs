@@ -22,6 +22,7 @@ use url::Url;
 
 use super::address::{bare, name_of};
 use super::attempt::Attempt;
+use super::direct::Counted;
 use super::node_error::{NodeErrorKind, of_node, unpack};
 use super::waits::{PartAsked, Waits};
 use super::{ClusterAccess, NodeId};
@@ -67,7 +68,10 @@ impl WorkerChannel for NodeChannel {
         context: &Arc<TaskContext>,
     ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
         let catalog = QueryCatalog::of(context)?;
-        catalog.waits().inspect(|waits| waits.run.put(&mut headers));
+        catalog.waits().inspect(|waits| {
+            waits.give(&self.node);
+            waits.run.put(&mut headers);
+        });
         let (attempt, task) = (Attempt::of(context)?, request.task_key);
         let answers = self.inner.coordinator_channel(headers, request, messages, metrics, context).await;
         let failed = |error, node: &NodeId, attempt: &Attempt| {
@@ -79,7 +83,7 @@ impl WorkerChannel for NodeChannel {
         let (node, stats) = (self.node.clone(), Arc::clone(catalog.stats()));
         let answers = answers.map(move |answer| {
             if let Ok(WorkerToCoordinatorMsg::TaskMetrics(metrics)) = &answer {
-                count(&stats, metrics);
+                count(&stats, &counted(metrics));
                 attempt.count_read(&task, metrics);
             }
             answer.map_err(|error| failed(error, &node, &attempt))
@@ -102,12 +106,7 @@ impl WorkerChannel for NodeChannel {
         let partitions = partitions.map_err(|error| unpack(error, &self.node))?;
         // Only the broker hears of failures, and only it asks who reads what.
         let attempt = Attempt::of(context).ok();
-        let first = Arc::new(FirstAnswer {
-            node: self.node.clone(),
-            to_ask: Mutex::new(waits),
-            asked: Mutex::default(),
-            partitions: AtomicUsize::new(partitions.len()),
-        });
+        let first = FirstAnswer::of(self.node.clone(), waits, partitions.len());
         let partitions = partitions.into_iter().map(|batches| {
             let node = self.node.clone();
             let batches = batches.map_err(move |error| unpack(error, &node)).boxed();
@@ -124,23 +123,23 @@ impl WorkerChannel for NodeChannel {
     }
 }
 
+/// What a task has counted.
+fn counted(task: &TaskMetrics) -> Counted {
+    Counted::of(&task.pre_order_plan_metrics)
+}
+
 /// What a task has counted, in the statistics of its query.
-fn count(stats: &QueryStats, task: &TaskMetrics) {
-    let total = |name: &str| {
-        let operators = task.pre_order_plan_metrics.iter();
-        let counted = operators.filter_map(|metrics| Some(metrics.sum_by_name(name)?.as_usize() as u64));
-        counted.sum()
-    };
-    stats.rows_scanned.fetch_add(total("rows_scanned"), Ordering::Relaxed);
-    stats.segments_kept.fetch_add(total("segments_kept"), Ordering::Relaxed);
-    let denied = total("segments_pruned_by_bloom");
-    let left = |scanned: u64| Some(scanned.saturating_sub(denied));
+pub(super) fn count(stats: &QueryStats, counted: &Counted) {
+    stats.rows_scanned.fetch_add(counted.rows_scanned, Ordering::Relaxed);
+    stats.segments_kept.fetch_add(counted.segments_kept, Ordering::Relaxed);
+    stats.segments_done_elsewhere.fetch_add(counted.segments_done, Ordering::Relaxed);
+    let left = |scanned: u64| Some(scanned.saturating_sub(counted.segments_pruned_by_bloom));
     // It always gives a value.
     let _ = stats.segments_scanned.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
 }
 
 /// A part that a node was asked for, until it has begun to answer: with a batch, or with no batch in any partition.
-struct FirstAnswer {
+pub(super) struct FirstAnswer {
     node: NodeId,
     /// Until somebody wants rows: only then the node is asked.
     to_ask: Mutex<Option<Arc<Waits>>>,
@@ -149,6 +148,16 @@ struct FirstAnswer {
 }
 
 impl FirstAnswer {
+    /// Of `node`, in so many partitions.
+    pub(super) fn of(node: NodeId, waits: Option<Arc<Waits>>, partitions: usize) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            to_ask: Mutex::new(waits),
+            asked: Mutex::default(),
+            partitions: AtomicUsize::new(partitions),
+        })
+    }
+
     fn begun(&self) {
         let waits = self.to_ask.lock().take();
         if let Some(waits) = waits {
@@ -168,7 +177,7 @@ impl FirstAnswer {
     }
 
     /// The batches of a partition, noted when they are wanted and when they come.
-    fn noting(
+    pub(super) fn noting(
         self: Arc<Self>,
         batches: BoxStream<'static, Result<RecordBatch>>,
     ) -> BoxStream<'static, Result<RecordBatch>> {

@@ -4,14 +4,22 @@
 //! fragment goes through [`overflow`](crate::engine::overflow) again, and the conditions of a leaf do so here.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::common::{exec_datafusion_err, internal_datafusion_err, not_impl_err};
 use datafusion::error::Result;
-use datafusion::execution::TaskContext;
+use datafusion::execution::session_state::SessionState;
+use datafusion::execution::{FunctionRegistry, TaskContext};
+use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, ScalarUDF, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::bytes::{
+    physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
+};
 use datafusion_proto::physical_plan::{
-    PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+    DeduplicatingProtoConverter, PhysicalExtensionCodec, PhysicalPlanDecodeContext,
+    PhysicalProtoConverterExtension,
 };
 use datafusion_proto::protobuf::PhysicalExprNode;
 use headwater_segment::live::OffsetRange;
@@ -24,9 +32,41 @@ use crate::catalog::QueryCatalog;
 use crate::engine::overflow;
 use crate::execute::scan::{SegmentOrder, SegmentScanExec};
 
-/// Encodes and decodes leaves, with the assignment that they have.
-#[derive(Debug)]
-pub(crate) struct LeafCodec;
+/// Encodes and decodes leaves, with the assignment that they have, and finds the functions that a plan names.
+#[derive(Default)]
+pub(crate) struct LeafCodec {
+    /// All functions, where the context in which a plan is decoded has none.
+    functions: Option<Arc<SessionState>>,
+}
+
+impl fmt::Debug for LeafCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LeafCodec")
+    }
+}
+
+impl LeafCodec {
+    fn functions(&self) -> Result<&SessionState> {
+        self.functions.as_deref().ok_or_else(|| internal_datafusion_err!("no functions to choose from"))
+    }
+}
+
+/// A plan as bytes.
+pub(crate) fn encode(plan: Arc<dyn ExecutionPlan>) -> Result<Bytes> {
+    let converter = DeduplicatingProtoConverter::default();
+    physical_plan_to_bytes_with_proto_converter(plan, &LeafCodec::default(), &converter)
+}
+
+/// A plan of bytes, with functions of `functions`: a context of a thousand of them takes longer to make than a short query to run.
+pub(crate) fn decode(
+    plan: &[u8],
+    context: &TaskContext,
+    functions: Arc<SessionState>,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let (codec, converter) =
+        (LeafCodec { functions: Some(functions) }, DeduplicatingProtoConverter::default());
+    physical_plan_from_bytes_with_proto_converter(plan, context, &codec, &converter)
+}
 
 impl PhysicalExtensionCodec for LeafCodec {
     fn try_encode(
@@ -55,6 +95,22 @@ impl PhysicalExtensionCodec for LeafCodec {
             assignment: scan.assignment().map(AssignmentMessage::of),
         };
         message.encode(buffer).map_err(|error| internal_datafusion_err!("a leaf cannot be encoded: {error}"))
+    }
+
+    fn try_decode_udf(&self, name: &str, _: &[u8]) -> Result<Arc<ScalarUDF>> {
+        self.functions()?.udf(name)
+    }
+
+    fn try_decode_higher_order_function(&self, name: &str, _: &[u8]) -> Result<Arc<HigherOrderUDF>> {
+        self.functions()?.higher_order_function(name)
+    }
+
+    fn try_decode_udaf(&self, name: &str, _: &[u8]) -> Result<Arc<AggregateUDF>> {
+        self.functions()?.udaf(name)
+    }
+
+    fn try_decode_udwf(&self, name: &str, _: &[u8]) -> Result<Arc<WindowUDF>> {
+        self.functions()?.udwf(name)
     }
 
     fn try_decode(

@@ -14,6 +14,9 @@
 //!                        ┘         Repartition, SegmentScan     ┘                                                  ┘
 //! ```
 //!
+//! What the broker reads of a stage that reads no other it [fetches](super::direct) from each task, without a boundary of the
+//! distributed plan; plans that are to be looked at have one all the same.
+//!
 //! A stage with a leaf runs on the leaf's nodes, a task on each, with another assignment in each task; one without a leaf runs on
 //! all nodes that answered for the query's cuts. Rows *are by keys* once they have gone through a shuffle: those of equal keys are
 //! in one partition of one task, and operators that want no more than that follow. A shuffle costs a hop and the start of another
@@ -48,6 +51,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::attempt::Attempt;
+use super::direct::FetchExec;
 use super::learned::{GroupKey, LearnedGroups, rows_of};
 use super::reach::{
     broadcasts, final_over_exchange, goes_below, inherits_keys, is_exchange, is_of_equal_keys, reaches,
@@ -65,6 +69,7 @@ pub(crate) fn distribute(
     plan: Arc<dyn ExecutionPlan>,
     context: &TaskContext,
     cancel: &CancellationToken,
+    ways: Ways,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let (catalog, attempt) = (QueryCatalog::of(context)?, Attempt::of(context)?);
     let mut stages = Stages {
@@ -75,19 +80,30 @@ pub(crate) fn distribute(
         query: Uuid::new_v4(),
         inputs: BTreeMap::new(),
         groups: BTreeMap::new(),
+        ways,
+        boundaries: 0,
     };
     let placed = stages.place(plan, Wanted::Chosen)?;
     let head = stages.closed(placed)?;
-    if stages.inputs.is_empty() {
-        return interruptible(head, cancel);
-    }
     attempt.begin(stages.query, stages.inputs, stages.groups);
     let head = interruptible(head, cancel)?;
+    if stages.boundaries == 0 {
+        return Ok(head);
+    }
     let head = match head.output_partitioning().partition_count() {
         1 => head,
         _ => Arc::new(CoalescePartitionsExec::new(head)),
     };
     Ok(Arc::new(DistributedExec::new(head)))
+}
+
+/// How the broker gets at the rows of its stages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ways {
+    /// By the distributed plan, which knows all of its stages and what each counts.
+    Stages,
+    /// [Directly](super::direct), where a stage reads no other.
+    Shortest,
 }
 
 /// A subtree on its way.
@@ -127,6 +143,9 @@ struct Stages<'a> {
     inputs: BTreeMap<usize, Vec<usize>>,
     /// Stages with partial groups.
     groups: BTreeMap<usize, GroupKey>,
+    ways: Ways,
+    /// Boundaries of the distributed plan.
+    boundaries: usize,
 }
 
 impl Stages<'_> {
@@ -294,14 +313,28 @@ impl Stages<'_> {
             // Whoever reads a stage puts in place of an exchange at its top what hands out rows: to have its rows by keys here,
             // they are exchanged here.
             Placed::Below(Below { plan, tasks, .. }) if is_exchange(&plan) => {
-                let input = Arc::clone(plan.children()[0]);
-                let (input, _) = self.stamped(&NetworkCoalesceExec::try_new(input, tasks, 1)?)?;
+                let input = self.gathered(Arc::clone(plan.children()[0]), tasks)?;
                 with_children(plan, vec![input])
             }
-            Placed::Below(below) => {
-                Ok(self.stamped(&NetworkCoalesceExec::try_new(below.plan, below.tasks, 1)?)?.0)
-            }
+            Placed::Below(below) => self.gathered(below.plan, below.tasks),
         }
+    }
+
+    /// The rows of a stage, here.
+    fn gathered(&mut self, plan: Arc<dyn ExecutionPlan>, tasks: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions = plan.output_partitioning().partition_count();
+        // The rows of a task come in one order or in none.
+        let is_simple = partitions == 1 || plan.output_ordering().is_none();
+        if self.ways == Ways::Stages || !is_simple || !stages_read(&plan)?.is_empty() {
+            return Ok(self.stamped(&NetworkCoalesceExec::try_new(plan, tasks, 1)?)?.0);
+        }
+        let plan = match partitions {
+            1 => plan,
+            _ => Arc::new(CoalescePartitionsExec::new(plan)),
+        };
+        let number = self.inputs.len() + 1;
+        self.inputs.insert(number, Vec::new());
+        Ok(Arc::new(FetchExec::try_new(plan, (self.query, number))?))
     }
 
     /// A boundary as one of this query, and the number of its stage.
@@ -312,6 +345,7 @@ impl Stages<'_> {
         // Tasks are known by these two: queries that run at once must not share them.
         stage.query_id = self.query;
         stage.num = self.inputs.len() + 1;
+        self.boundaries += 1;
         self.inputs.insert(stage.num, stages_read(&stage.plan)?);
         let number = stage.num;
         let boundary = boundary.with_input_stage(Stage::Local(stage))?;

@@ -31,11 +31,14 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tracing::{Instrument, Span};
 use ulid::Ulid;
 
 use super::node_error::full;
 use super::run::Run;
 use crate::engine::admission::{Admission, Slot};
+use crate::request::QueryStats;
+use crate::trace::{self, TARGET};
 
 /// See the module.
 pub(crate) struct HostedQueries {
@@ -52,6 +55,10 @@ pub(crate) struct HostedQuery {
     slot: Mutex<Option<Slot>>,
     /// By the number of the run.
     budgets: Mutex<HashMap<u32, Weak<RuntimeEnv>>>,
+    /// By the number of the run: what its fragments have done here.
+    stats: Mutex<HashMap<u32, Arc<QueryStats>>>,
+    /// By the number of the run: the span of its first request.
+    traces: Mutex<HashMap<u32, Span>>,
     ended: CancellationToken,
     timer: Mutex<Option<AbortHandle>>,
 }
@@ -74,6 +81,8 @@ impl HostedQueries {
             admitted: OnceCell::new(),
             slot: Mutex::default(),
             budgets: Mutex::default(),
+            stats: Mutex::default(),
+            traces: Mutex::default(),
             ended: CancellationToken::new(),
             timer: Mutex::default(),
         });
@@ -94,6 +103,12 @@ impl HostedQueries {
     /// The query of a fragment that one of its requests has brought.
     pub(crate) fn query(&self, run: &Run) -> Option<Arc<HostedQuery>> {
         self.queries.lock().get(&run.query)?.upgrade()
+    }
+
+    /// What was done here for a run of a query, as long as the query is here.
+    pub(super) fn stats(&self, query: Ulid, run: u32) -> Option<Arc<QueryStats>> {
+        let query = self.queries.lock().get(&query)?.upgrade()?;
+        query.stats.lock().get(&run).cloned()
     }
 }
 
@@ -128,6 +143,16 @@ impl HostedQuery {
         budget
     }
 
+    /// The counters that all fragments of one run share here.
+    pub(crate) fn stats(&self, number: u32) -> Arc<QueryStats> {
+        Arc::clone(self.stats.lock().entry(number).or_default())
+    }
+
+    /// What the fragments of a run do here is a part of this span.
+    pub(crate) fn trace(&self, number: u32) -> Span {
+        self.traces.lock().get(&number).cloned().unwrap_or_else(Span::none)
+    }
+
     fn end(&self) {
         self.ended.cancel();
         let slot = self.slot.lock().take();
@@ -160,6 +185,18 @@ pub(super) async fn admit(
         return status.into_http();
     };
     let query = hosted.enter(run);
+    let span = tracing::info_span!(
+        target: TARGET,
+        "fragment",
+        otel.kind = "server",
+        headwater.query = %run.query,
+        headwater.run = run.number,
+        rpc.method = request.uri().path().rsplit('/').next(),
+    );
+    trace::continue_from(&span, request.headers());
+    if !span.is_disabled() {
+        query.traces.lock().entry(run.number).or_insert_with(|| span.clone());
+    }
     if let Err(status) = query.admit().await {
         metrics::counter!("headwater_fragments_refused_total").increment(1);
         return status.into_http();
@@ -167,16 +204,18 @@ pub(super) async fn admit(
     let response = tokio::select! {
         biased;
         () = query.ended.cancelled() => return Status::deadline_exceeded("the query has ended").into_http(),
-        response = next.run(request) => response,
+        response = next.run(request).instrument(span.clone()) => response,
     };
     let (head, body) = response.into_parts();
-    Response::from_parts(head, Body::new(Held { body, _query: query }))
+    Response::from_parts(head, Body::new(Held { body, _query: query, _span: span }))
 }
 
 /// An answer that keeps its query here until it is through, or nobody wants it.
 struct Held {
     body: Body,
     _query: Arc<HostedQuery>,
+    /// Ends with the answer.
+    _span: Span,
 }
 
 impl HttpBody for Held {
@@ -219,6 +258,11 @@ mod tests {
         let budget = first.budget(1, Arc::default);
         assert!(Arc::ptr_eq(&budget, &again.budget(1, Arc::default)));
         assert!(!Arc::ptr_eq(&budget, &again.budget(2, Arc::default)));
+
+        first.stats(1).segments_done.store(5, std::sync::atomic::Ordering::Relaxed);
+        let counted = hosted.stats(Ulid::from(7), 1).unwrap();
+        assert_eq!(QueryStats::get(&counted.segments_done), 5);
+        assert!(hosted.stats(Ulid::from(7), 2).is_none() && hosted.stats(Ulid::from(8), 1).is_none());
 
         let stranger = hosted.enter(run(9, 1, Duration::from_secs(10)));
         assert_eq!(stranger.admit().await.unwrap_err().code(), tonic::Code::ResourceExhausted);

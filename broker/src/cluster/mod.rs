@@ -18,9 +18,10 @@
 //! | `load`, `pace`, `waits` | which nodes are busy, when a query is late, and whom it waits for |
 //! | `run` | what a node is told of the query, besides its plan |
 //! | `distribute`, `reach`, `learned`, `subqueries` | a plan on several nodes, what may go there, what is worth it, and what runs before |
-//! | `channel`, `address`, `access`, `attempt` | the way there, and what is heard from there |
+//! | `direct`, `channel`, `address`, `access`, `attempt` | the ways there, and what is heard from there |
 //! | `service`, `hosted`, `spawned`, `edge` | the other side |
 //! | `gather`, `explain` | system tables of all nodes, and what each reads for a query |
+//! | `queries` | queries of other brokers, found and ended from here, and how far data nodes are with those of this one |
 //! | `node_error` | errors with the node's name |
 //!
 //! **Invariants.** Views, placement and addresses are hints: a wrong one costs time, never an answer. A query reads one cut
@@ -34,6 +35,7 @@ pub(crate) mod attempt;
 pub(crate) mod channel;
 pub(crate) mod codec;
 pub(crate) mod cut;
+pub(crate) mod direct;
 pub(crate) mod distribute;
 pub(crate) mod edge;
 pub(crate) mod explain;
@@ -47,6 +49,7 @@ mod node_id;
 pub(crate) mod nodes;
 pub(crate) mod pace;
 pub mod placement;
+pub(crate) mod queries;
 mod reach;
 pub(crate) mod run;
 pub(crate) mod service;
@@ -61,4 +64,4 @@ pub use view::{Cluster, ClusterView, DataNode, MemberRow, node_url};
 
 /// What the nodes of a cluster say to each other, as a number: raised with every change that an older node would
 /// misread, in plan fragments, node requests and the keys of the gossip alike.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;

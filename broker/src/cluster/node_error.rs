@@ -69,6 +69,8 @@ const FULL: &str = "headwater: full: ";
 const LOST_NODE: &str = "lost ";
 const REFUSED_NODE: &str = "refused ";
 const FULL_NODE: &str = "full ";
+/// What a worker says that was asked for rows of a plan which has not come, after waiting for it.
+const NO_PLAN: &str = "while waiting for the plan to be set";
 /// Errors travel in trailers, which are limited to 16 KiB.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
@@ -82,7 +84,8 @@ pub(super) fn full(message: &str) -> Status {
     Status::resource_exhausted(format!("{FULL}{message}"))
 }
 
-fn packed(kind: &str, mut message: String) -> DataFusionError {
+/// A packed error, from its parts.
+pub(super) fn packed(kind: &str, mut message: String) -> DataFusionError {
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
     DataFusionError::Context(format!("{MARK}{kind}"), Box::new(DataFusionError::Execution(message)))
 }
@@ -105,6 +108,14 @@ pub(crate) fn pack(error: DataFusionError) -> DataFusionError {
     packed(error.kind.name(), error.message)
 }
 
+/// Kind and message of an error that is packed, or that nobody packed.
+pub(super) fn packed_parts(error: &DataFusionError) -> (String, String) {
+    match find_mark(error) {
+        Some((kind, message)) => (kind.to_owned(), message.to_owned()),
+        None => (QueryErrorKind::Internal.name().to_owned(), error.strip_backtrace()),
+    }
+}
+
 /// An error that came from `node`, as it is to be seen here. It may be about a node that `node` has asked.
 pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
     if let Some((kind, message)) = find_mark(&error) {
@@ -123,6 +134,13 @@ pub(crate) fn unpack(error: DataFusionError, node: &NodeId) -> DataFusionError {
         }
         let kind = QueryErrorKind::named(kind).unwrap_or(QueryErrorKind::Internal);
         return DataFusionError::External(Box::new(QueryError::new(kind, message)));
+    }
+    let no_plan = search(&error, &mut |part| match part {
+        DataFusionError::Execution(text) if text.contains(NO_PLAN) => Some(()),
+        _ => None,
+    });
+    if no_plan.is_some() {
+        return of_node(node, NodeErrorKind::Refused, "its part of the plan did not arrive there in time");
     }
     // The connection speaks, and not the node: its own errors have a variant of DataFusion's, or are packed.
     let foreign = search(&error, &mut |part| match part {
@@ -220,6 +238,13 @@ mod tests {
             (found.kind, found.message.as_str()),
             (QueryErrorKind::Overloaded, "node data-1: 9 are waiting")
         );
+
+        // As `Worker::execute_task` words it.
+        let text = "Worker::execute_task timed-out while waiting for the plan to be set by the coordinator. (timed out)";
+        let waiting =
+            unpack(DataFusionError::Shared(Arc::new(DataFusionError::Execution(text.into()))), &node);
+        assert_eq!(find(&waiting).unwrap().kind, NodeErrorKind::Refused);
+        assert!(error_of(&waiting).message.starts_with("node data-1: its part of the plan"));
 
         let own = unpack(DataFusionError::Execution("no".into()), &node);
         assert!(find(&own).is_none() && matches!(own, DataFusionError::Execution(_)));

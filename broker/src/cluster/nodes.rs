@@ -274,9 +274,7 @@ impl Nodes {
         let silent = view.nodes().iter().map(|node| node.member.id.clone()).collect();
         let mut heard = Heard { offers: Vec::new(), silent, is_behind: false };
         let mut waiting = heard.silent.clone();
-        let usual = self.offer_times.lock().percentile(95);
-        let patience = usual.map_or(OFFER_WAIT, |usual| OFFER_PATIENCE_MIN.max(usual * OFFER_PATIENCE));
-        let mut patience = pin!(tokio::time::sleep(patience));
+        let mut patience = pin!(tokio::time::sleep(self.offer_patience()));
         let mut is_late = false;
         loop {
             let (node, answer) = tokio::select! {
@@ -310,6 +308,27 @@ impl Nodes {
         // How long they take is noted all the same.
         self.access.io().spawn(async move { while asked.next().await.is_some() {} });
         heard
+    }
+
+    /// How long a node may take to say what it has before it is late.
+    fn offer_patience(&self) -> Duration {
+        let usual = self.offer_times.lock().percentile(95);
+        usual.map_or(OFFER_WAIT, |usual| OFFER_PATIENCE_MIN.max(usual * OFFER_PATIENCE))
+    }
+
+    /// Those of `asked` that are late to answer a question that gives them nothing to do.
+    pub(crate) async fn silent(&self, asked: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let view = self.cluster.view();
+        // Nobody has a table without a name.
+        let nothing = bytes::Bytes::from(OffersRequest::default().encode_to_vec());
+        let nodes = view.nodes().iter().filter(|node| asked.contains(&node.member.id));
+        let patience = self.offer_patience();
+        let asking = nodes.map(|node| async {
+            let answer = tokio::time::timeout(patience, self.ask_offers(Arc::clone(node), nothing.clone()));
+            let is_heard = matches!(answer.await, Ok((_, Some(_))));
+            (!is_heard).then(|| node.member.id.clone())
+        });
+        futures::future::join_all(asking).await.into_iter().flatten().collect()
     }
 
     fn ask_offers(

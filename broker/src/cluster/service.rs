@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `POST /node/offers` | how far it can answer, per table and partition |
 //! | `POST /node/system/{table}` | the rows of a system table that only it has, as a stream of Arrow |
-//! | `/worker.WorkerService/*` | fragments, by gRPC |
+//! | `POST /node/queries/…`, `/node/progress/…` | [queries](super::queries) that run here, and what was done for those of others |
+//! | `POST /node/fragment` | a fragment that reads nothing but segments, [directly](super::direct) |
+//! | `/worker.WorkerService/*` | other fragments, by gRPC |
 //!
-//! Fragments run when their query is [admitted](super::hosted). Whoever lacks the cluster's secret is told 401 and nothing else. What is asked for is small, so bodies are bounded;
-//! fragments are bounded by the size of a message.
+//! Fragments run when their query is [admitted](super::hosted). Whoever lacks the cluster's secret is told 401 and nothing else.
+//! What is asked for is small, so bodies are bounded; fragments are bounded by the size of a message.
 
 use std::sync::Arc;
 
@@ -24,9 +26,11 @@ use prost::Message;
 use tokio::runtime::Handle;
 
 use super::SharedSecret;
+use super::direct::{FRAGMENT_PATH, RunsFragments, fragment};
 use super::gather::{SYSTEM_PATH, encode};
 use super::hosted::{HostedQueries, admit};
 use super::messages::{OfferedPartition, OffersAnswer, OffersRequest};
+use super::queries;
 use super::spawned::Spawned;
 use crate::catalog::{CatalogSources, rows_of_this_node};
 
@@ -45,6 +49,8 @@ pub(crate) struct Workers {
     pub(crate) queries: Handle,
     /// Whose they are.
     pub(crate) hosted: Arc<HostedQueries>,
+    /// Runs those that are asked for directly.
+    pub(crate) direct: Arc<dyn RunsFragments>,
 }
 
 /// The routes for nodes, and `also`.
@@ -54,15 +60,19 @@ pub(crate) fn router(
     secret: Option<SharedSecret>,
     also: Router,
 ) -> Router {
-    let Workers { worker, queries, hosted } = workers;
+    let Workers { worker, queries, hosted, direct: runner } = workers;
     let worker = worker.into_worker_server().max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let direct = post(fragment).layer(DefaultBodyLimit::max(MESSAGE_BYTES_MAX));
+    let queries_here = queries::router(Arc::clone(&sources.registry), Arc::clone(&hosted));
     let fragments = Router::new()
+        .route(FRAGMENT_PATH, direct.with_state((runner, queries.clone())))
         .route_service("/worker.WorkerService/{*method}", Spawned::new(worker, queries))
         .layer(middleware::from_fn_with_state(hosted, admit));
     Router::new()
         .route(OFFERS_PATH, post(offers))
         .route(&format!("{SYSTEM_PATH}{{table}}"), post(system_rows))
         .with_state(sources)
+        .merge(queries_here)
         .merge(fragments)
         .merge(also)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -10,6 +10,7 @@ use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use tokio::runtime::Handle;
 use tower::{Service, ServiceExt};
+use tracing::Instrument;
 
 /// See the module. What a call spawns runs there as well.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = self.inner.clone();
-        let task = self.runtime.spawn(inner.oneshot(request));
+        let task = self.runtime.spawn(inner.oneshot(request).in_current_span());
         // A caller that goes away ends the work.
         let guard = AbortOnDrop(task.abort_handle());
         Box::pin(async move {

@@ -18,7 +18,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::distribute::distribute;
+use super::distribute::{Ways, distribute};
 
 /// `plan` as it runs on the nodes that have the rows, after its subqueries have run, until
 /// `cancel`. To be run once.
@@ -26,6 +26,7 @@ pub(crate) fn distribute_after_subqueries(
     plan: Arc<dyn ExecutionPlan>,
     context: &Arc<TaskContext>,
     cancel: &CancellationToken,
+    ways: Ways,
 ) -> BoxFuture<'static, Result<Arc<dyn ExecutionPlan>>> {
     let (context, cancel) = (Arc::clone(context), cancel.clone());
     // Subqueries have subqueries.
@@ -42,7 +43,7 @@ pub(crate) fn distribute_after_subqueries(
         for (subqueries, results) in levels {
             let mut distributed = Vec::with_capacity(subqueries.len());
             for ScalarSubqueryLink { plan, index } in subqueries {
-                let plan = distribute_after_subqueries(plan, &context, &cancel).await?;
+                let plan = distribute_after_subqueries(plan, &context, &cancel, ways).await?;
                 distributed.push(ScalarSubqueryLink { plan, index });
             }
             // It fills in the results, and has no rows of its own.
@@ -50,7 +51,7 @@ pub(crate) fn distribute_after_subqueries(
             let fill = ScalarSubqueryExec::new(nothing, distributed, results);
             collect(Arc::new(fill), Arc::clone(&context)).await?;
         }
-        distribute(plan, &context, &cancel)
+        distribute(plan, &context, &cancel, ways)
     }
     .boxed()
 }

@@ -26,6 +26,8 @@ pub(crate) struct Waits {
 struct State {
     /// Parts that each node was asked for and has not begun to answer.
     open: BTreeMap<NodeId, usize>,
+    /// Nodes that were given something to do, whoever reads what they make of it.
+    given: BTreeSet<NodeId>,
     /// Nodes with rows that are nowhere else.
     alone: BTreeSet<NodeId>,
 }
@@ -50,6 +52,17 @@ impl Waits {
         PartAsked { waits: Arc::clone(self), node: node.clone(), asking, since: Instant::now() }
     }
 
+    /// Notes that `node` is given something to do.
+    pub(super) fn give(&self, node: &NodeId) {
+        self.state.lock().given.insert(node.clone());
+    }
+
+    /// All nodes that have something to do.
+    pub(crate) fn given(&self) -> BTreeSet<NodeId> {
+        let state = self.state.lock();
+        state.given.iter().chain(state.open.keys()).cloned().collect()
+    }
+
     /// Notes nodes with rows that are nowhere else.
     pub(super) fn note_alone(&self, nodes: &BTreeSet<NodeId>) {
         self.state.lock().alone.extend(nodes.iter().cloned());
@@ -65,6 +78,13 @@ impl Waits {
     pub(crate) fn to_avoid(&self, is_usual: bool) -> Option<BTreeSet<NodeId>> {
         let state = self.state.lock();
         to_avoid(&state.open, &state.alone, is_usual)
+    }
+
+    /// The same for a query that has exchanged rows: whoever waits for the node that is late is late as well, so `silent` are those
+    /// that answer no other question either. Not if all are.
+    pub(crate) fn to_avoid_silent(&self, silent: BTreeSet<NodeId>) -> Option<BTreeSet<NodeId>> {
+        let is_any = !silent.is_empty() && silent.is_disjoint(&self.state.lock().alone);
+        (is_any && !self.given().is_subset(&silent)).then_some(silent)
     }
 }
 

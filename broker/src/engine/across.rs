@@ -21,15 +21,17 @@ use datafusion::physical_plan::execute_stream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::fragment::REFRESH_WAIT;
 use super::hedge;
+use super::registry::QueryEntry;
 use super::run::{PlanReport, Planned, QueryTask, Trial, panicked};
 use super::stream::Message;
 use crate::QueryError;
 use crate::cluster::NodeId;
 use crate::cluster::attempt::Attempt;
+use crate::cluster::distribute::Ways;
 use crate::cluster::explain;
 use crate::cluster::node_error::{self, NodeErrorKind};
 use crate::cluster::nodes::{Nodes, Wanted};
@@ -38,6 +40,7 @@ use crate::cluster::run::Run;
 use crate::cluster::subqueries::distribute_after_subqueries;
 use crate::cluster::waits::Waits;
 use crate::request::QueryStats;
+use crate::trace::TARGET;
 
 /// Bytes of an answer that are held back.
 const HELD_BYTES_MAX: usize = 4 << 20;
@@ -68,6 +71,11 @@ impl Try {
             waits: Arc::clone(&waits),
         };
         Self { trial: Trial { stats: Arc::default(), wanted: Some(wanted) }, waits, excluded }
+    }
+
+    /// Which run of the query it is.
+    pub(super) fn number(&self) -> u32 {
+        self.waits.run.number
     }
 
     pub(super) fn stats(&self) -> Arc<QueryStats> {
@@ -170,8 +178,10 @@ async fn refresh(task: &QueryTask, tables: &[String]) {
 
 /// Runs the query up to the point where its answer has begun.
 pub(super) async fn try_once(task: &QueryTask, run: &Try) -> Result<Begun, Failed> {
-    let planned = task.plan(&run.trial).await.map_err(Failed::Planning)?;
-    match run_until_held(&planned, &task.entry.cancel).await {
+    let span = tracing::info_span!(target: TARGET, "plan", headwater.run = run.number());
+    let planned = task.plan(&run.trial).instrument(span).await.map_err(Failed::Planning)?;
+    let span = tracing::info_span!(target: TARGET, "execute", headwater.run = run.number());
+    match run_until_held(&planned, &task.entry).instrument(span).await {
         Ok((held, rest)) => Ok(Begun { planned, held, rest }),
         Err(error) => Err(Failed::Running(error, planned.cuts.into_keys().collect())),
     }
@@ -180,11 +190,14 @@ pub(super) async fn try_once(task: &QueryTask, run: &Try) -> Result<Begun, Faile
 /// The first rows of an answer, and where the others come from if there are more than are held back.
 async fn run_until_held(
     planned: &Planned,
-    cancel: &CancellationToken,
+    entry: &QueryEntry,
 ) -> Result<(Vec<RecordBatch>, Option<SendableRecordBatchStream>), DataFusionError> {
     let (plan, context) = (Arc::clone(&planned.plan), Arc::clone(&planned.context));
     let is_analyzed = plan.downcast_ref::<AnalyzeExec>().is_some();
-    let plan = distribute_after_subqueries(plan, &context, cancel).await?;
+    // What is to be looked at has all stages in one plan.
+    let ways = if is_analyzed { Ways::Stages } else { Ways::Shortest };
+    let plan = distribute_after_subqueries(plan, &context, &entry.cancel, ways).await?;
+    entry.set_plan(&plan);
     let mut batches = execute_stream(Arc::clone(&plan), Arc::clone(&context))?;
     let (mut held, mut bytes) = (Vec::new(), 0);
     while let Some(batch) = batches.try_next().await? {

@@ -90,6 +90,11 @@ impl Admission {
         self.state.lock().running.len()
     }
 
+    /// How many wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     /// Waits for the right to run; `began` says how old the query is, the same everywhere.
     ///
     /// # Errors

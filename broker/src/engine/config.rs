@@ -41,6 +41,8 @@ pub struct EngineConfig {
     pub resident_memory_bytes_max: u64,
     /// Bytes of partial aggregates of sealed segments that are kept for later queries; 0: none are.
     pub result_bytes_max: usize,
+    /// Queries that take as long as this are logged with their plan; `None`: none are.
+    pub slow: Option<Duration>,
     /// Which operators and indexes execution may choose from.
     pub execute: ExecuteOptions,
 }
@@ -64,6 +66,7 @@ impl Default for EngineConfig {
             resident_disk_bytes_max: 100 << 30,
             resident_memory_bytes_max: 4 << 30,
             result_bytes_max: 64 << 20,
+            slow: Some(Duration::from_secs(10)),
             execute: ExecuteOptions::default(),
         }
     }

@@ -3,6 +3,9 @@
 //! Late is what 95 of a hundred queries of its shape are not. Few queries may be run twice: where many are late there is too
 //! much to do, and doing it twice is no help.
 //!
+//! Where data nodes exchange rows, whoever waits for a late node is late itself, and no query says which one it is. There the
+//! nodes are asked something else, and those that are late to answer that are done without.
+//!
 //! Invariants: only one of the two runs is answered from, and the other one is cancelled before a row leaves; a query that could
 //! not be answered without the late node is not run twice.
 
@@ -24,6 +27,8 @@ const LATE_MIN: Duration = Duration::from_millis(20);
 const LATE_UNKNOWN: Duration = Duration::from_secs(1);
 /// Between two looks at a query that is late.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Between two questions whether a node is there.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// Queries for which one may be run twice: 5 %.
 const QUERIES_PER_HEDGE: f64 = 20.0;
 /// Queries in a row that may be run twice after many that were not: as many as may wait for a node when it falls silent.
@@ -62,7 +67,7 @@ pub(super) async fn run(
     next: impl FnOnce(&BTreeSet<NodeId>) -> Try,
 ) -> Result<Begun, Failed> {
     let begun_at = Instant::now();
-    task.entry.stats.store(first.stats());
+    task.entry.follow(first.number(), first.stats());
     let mut running = pin!(Box::pin(try_once(task, first)));
     let late = tokio::select! {
         biased;
@@ -90,7 +95,7 @@ pub(super) async fn run(
     let won = if is_won { "second" } else { "first" };
     metrics::counter!("headwater_queries_hedged_total", "won" => won).increment(1);
     if is_won {
-        task.entry.stats.store(second.stats());
+        task.entry.follow(second.number(), second.stats());
         return took(nodes, &second, second_at, answer);
     }
     took(nodes, first, begun_at, answer)
@@ -109,8 +114,14 @@ async fn until_late(nodes: &Nodes, run: &Try) -> BTreeSet<NodeId> {
     nodes.hedges().put();
     let usual = nodes.paces().late_after(run.waits.shape);
     tokio::time::sleep(usual.unwrap_or(LATE_UNKNOWN).max(LATE_MIN)).await;
+    let mut probe_at = Instant::now();
     loop {
-        if let Some(late) = run.waits.to_avoid(usual.is_some()) {
+        let mut late = run.waits.to_avoid(usual.is_some());
+        if late.is_none() && probe_at <= Instant::now() {
+            late = run.waits.to_avoid_silent(nodes.silent(&run.waits.given()).await);
+            probe_at = Instant::now() + PROBE_EVERY;
+        }
+        if let Some(late) = late {
             let without = run.excluded.union(&late).cloned().collect();
             if !nodes.view(&without).nodes().is_empty() && nodes.hedges().take() {
                 return late;

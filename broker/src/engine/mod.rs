@@ -13,14 +13,17 @@
 mod across;
 pub(crate) mod admission;
 mod config;
+mod describe;
 mod errors;
 mod filter_pushdown;
 mod fragment;
 pub(crate) mod hedge;
 pub(crate) mod interrupt;
+mod other_rows;
 pub(crate) mod overflow;
 mod parameters;
 mod plan_cache;
+mod planner;
 pub(crate) mod registry;
 mod run;
 mod session;
@@ -37,12 +40,14 @@ use headwater_segment::resident::{ResidentConfig, ResidentStore};
 use headwater_segment::sealed::SegmentReaderFactory;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::cluster::hosted::HostedQueries;
 use crate::cluster::nodes::Nodes;
 use crate::cluster::service::Workers;
-use crate::cluster::{Cluster, ClusterAccess, SharedSecret, service};
-use crate::request::{QueryAnswer, QueryRequest};
+use crate::cluster::{Cluster, ClusterAccess, SharedSecret, queries, service};
+use crate::request::{QueryAnswer, QueryProgress, QueryRequest, QueryState};
+use crate::trace::TARGET;
 use crate::{QueryError, QueryErrorKind};
 use admission::Admission;
 use fragment::Fragments;
@@ -52,7 +57,9 @@ use stream::QueryGuard;
 
 pub use crate::execute::options::{ExecuteOptions, Toggle};
 pub use config::EngineConfig;
+pub use describe::Description;
 pub use errors::error_of;
+pub use planner::{Foreign, StatementPlanner};
 
 /// Stack of a query thread. Address space, not memory: only the pages that a deep statement touches are real.
 const THREAD_STACK_BYTES: usize = 64 << 20;
@@ -125,7 +132,7 @@ impl QueryEngine {
             .enable_all()
             .build()
             .map_err(|error| internal("the query threads did not start", &error))?;
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(config.slow));
         let residents = ResidentStore::open(ResidentConfig {
             dir: config.resident_dir.clone(),
             disk_bytes_max: config.resident_disk_bytes_max,
@@ -148,14 +155,22 @@ impl QueryEngine {
     pub async fn run(&self, request: QueryRequest) -> Result<QueryAnswer, QueryError> {
         let engine = &self.inner;
         let limits = engine.config.limits_of(&request);
-        let entry = engine.registry.start(&request.sql);
+        let entry = engine.registry.start(&request)?;
         let mut guard =
             QueryGuard { registry: Arc::clone(&engine.registry), entry: Arc::clone(&entry), task: None };
         let deadline = Instant::now() + limits.deadline;
         let cancel = entry.cancel.clone();
+        let span = tracing::info_span!(
+            target: TARGET,
+            "query",
+            headwater.query_id = entry.id,
+            headwater.client = entry.client.name(),
+            db.query.text = entry.sql,
+        );
+        let starting = run::start(engine, request, (limits, deadline), &mut guard).instrument(span);
         let started = tokio::select! {
             biased;
-            started = Box::pin(run::start(engine, request, (limits, deadline), &mut guard)) => started,
+            started = Box::pin(starting) => started,
             () = cancel.cancelled() => Err(registry::cancelled("the query was cancelled")),
             () = tokio::time::sleep_until(deadline) => Err(stream::deadline_passed()),
         };
@@ -180,7 +195,8 @@ impl QueryEngine {
         let queries = engine.runtime.as_ref().ok_or_else(shut_down)?.handle().clone();
         let config = &engine.config;
         let hosted = HostedQueries::new(Arc::clone(&engine.hosted_admission), config.deadline_max);
-        let access = ClusterAccess::new(secret.clone(), io.clone()).map_err(|error| {
+        let tls = engine.sessions.nodes().and_then(|nodes| nodes.access().tls());
+        let access = ClusterAccess::over(secret.clone(), tls, io.clone()).map_err(|error| {
             QueryError::new(QueryErrorKind::Internal, format!("the way to other nodes: {error}"))
         })?;
         let fragments = Fragments {
@@ -190,14 +206,38 @@ impl QueryEngine {
             io,
             access,
         };
+        let direct = Arc::new(fragments.clone());
         let worker = Worker::from_session_builder(fragments).with_version(env!("CARGO_PKG_VERSION"));
-        let workers = Workers { worker, queries, hosted };
+        let workers = Workers { worker, queries, hosted, direct };
         Ok(service::router(Arc::clone(engine.sessions.sources()), workers, secret, also))
     }
 
-    /// Asks a running or waiting query to stop. False if there is no such query.
-    pub fn cancel(&self, id: &str) -> bool {
-        self.inner.registry.cancel(id)
+    /// Asks a query to stop, on whichever node of the cluster it runs; with `only_of` a query of that user alone. False if none has
+    /// it.
+    pub async fn kill(&self, id: &str, only_of: Option<&str>) -> bool {
+        if self.inner.registry.cancel(id, only_of) {
+            return true;
+        }
+        match self.inner.sessions.nodes() {
+            None => false,
+            Some(nodes) => queries::cancel_elsewhere(nodes, id, only_of).await,
+        }
+    }
+
+    /// How far a query is that runs on any node of the cluster, or has ended there within the last minute; with `only_of` a query of
+    /// that user alone.
+    pub async fn progress(&self, id: &str, only_of: Option<&str>, with_plan: bool) -> Option<QueryProgress> {
+        let nodes = self.inner.sessions.nodes();
+        match (self.inner.registry.find(id, only_of), nodes) {
+            (None, None) => None,
+            (None, Some(nodes)) => queries::find_elsewhere(nodes, id, only_of, with_plan).await,
+            (Some(entry), nodes) => {
+                if let Some(nodes) = nodes.filter(|_| entry.state() == QueryState::Running) {
+                    queries::note_progress(nodes, &entry).await;
+                }
+                Some(entry.progress(with_plan))
+            }
+        }
     }
 
     /// Queries running or waiting.
@@ -205,9 +245,19 @@ impl QueryEngine {
         self.inner.registry.running()
     }
 
+    /// Queries that wait for a place among the running.
+    pub fn queued(&self) -> usize {
+        self.inner.admission.waiting()
+    }
+
+    /// Queries of brokers that run here.
+    pub fn hosted(&self) -> usize {
+        self.inner.hosted_admission.running()
+    }
+
     /// Whether it is at work for anybody, a client or another node.
     pub fn is_busy(&self) -> bool {
-        self.running() > 0 || self.inner.hosted_admission.running() > 0
+        self.running() > 0 || self.hosted() > 0
     }
 
     /// The resident columns of sealed segments, for whoever seals segments.

@@ -1,7 +1,10 @@
 //! `$1`, `$2`, … from JSON scalars.
 //!
-//! A number becomes BIGINT, else DOUBLE; a string takes the type that the statement expects at its place (a timestamp, a
-//! date, a decimal), so that it fails here, with its number, and not somewhere in the plan.
+//! A number becomes BIGINT, else DOUBLE; a string takes the type that the statement expects at its [place](Places) (a timestamp,
+//! a date, a decimal), so that it fails here, with its number, and not somewhere in the plan. What comes with a type keeps it.
+//! A text without a type is one of PostgreSQL's clients, and means what it means there; so does the text of a list.
+
+mod places;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::metadata::ScalarAndMetadata;
@@ -11,29 +14,49 @@ use datafusion::logical_expr::LogicalPlan;
 use serde_json::Value;
 
 use super::errors::error_of;
+use crate::postgres::read_untyped;
+use crate::render::types::list_element;
+use crate::request::{Argument, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
 
+pub(super) use self::places::Places;
+
 /// Puts the request's values into the plan. `wanted` is the largest `$n` of the statement.
-pub(super) fn bind(plan: LogicalPlan, wanted: usize, given: &[Value]) -> Result<LogicalPlan, QueryError> {
-    if wanted != given.len() {
-        return Err(bad(format!(
-            "the statement has {wanted} parameter(s), the request gives {}",
-            given.len()
-        )));
+pub(super) fn bind(
+    plan: LogicalPlan,
+    wanted: usize,
+    request: &QueryRequest,
+) -> Result<LogicalPlan, QueryError> {
+    let given = request.parameters.len().max(request.arguments.len());
+    if wanted != given {
+        return Err(bad(format!("the statement has {wanted} parameter(s), the request gives {given}")));
     }
-    if given.is_empty() {
+    if given == 0 {
         return Ok(plan);
     }
-    let expected = plan.get_parameter_types().map_err(|error| error_of(&error))?;
-    let mut values = Vec::with_capacity(given.len());
-    for (index, value) in given.iter().enumerate() {
-        let name = format!("${}", index + 1);
-        let expected = expected.get(&name).and_then(Option::as_ref);
-        let scalar =
-            scalar_of(value, expected).map_err(|reason| bad(format!("parameter {name}: {reason}")))?;
+    let places = Places::of(&plan).map_err(|error| error_of(&error))?;
+    let mut values = Vec::with_capacity(given);
+    for index in 0..given {
+        let expected = places.wanted(index + 1).map(|field| field.data_type());
+        let scalar = match request.arguments.get(index) {
+            Some(argument) => typed(argument, expected),
+            None => scalar_of(request.parameters.get(index).unwrap_or(&Value::Null), expected),
+        };
+        let scalar = scalar.map_err(|reason| bad(format!("parameter ${}: {reason}", index + 1)))?;
         values.push(ScalarAndMetadata::from(scalar));
     }
     plan.with_param_values(ParamValues::List(values)).map_err(|error| error_of(&error))
+}
+
+fn typed(argument: &Argument, expected: Option<&DataType>) -> Result<ScalarValue, String> {
+    let value = &argument.value;
+    match expected.filter(|_| argument.is_untyped) {
+        None => Ok(value.clone()),
+        Some(data_type) => match value.try_as_str().flatten() {
+            Some(text) => read_untyped(text, data_type),
+            None => value.cast_to(data_type).map_err(text_of),
+        },
+    }
 }
 
 fn scalar_of(value: &Value, expected: Option<&DataType>) -> Result<ScalarValue, String> {
@@ -44,8 +67,10 @@ fn scalar_of(value: &Value, expected: Option<&DataType>) -> Result<ScalarValue, 
         Value::String(text) => {
             let scalar = ScalarValue::Utf8View(Some(text.clone()));
             match expected {
-                Some(data_type) if *data_type != DataType::Null => scalar.cast_to(data_type).map_err(text_of),
-                _ => Ok(scalar),
+                // A cast would make a list of one text of it.
+                Some(data_type) if list_element(data_type).is_some() => read_untyped(text, data_type),
+                Some(data_type) => scalar.cast_to(data_type).map_err(text_of),
+                None => Ok(scalar),
             }
         }
         Value::Array(_) | Value::Object(_) => {
@@ -67,4 +92,32 @@ fn text_of(error: DataFusionError) -> String {
 
 fn bad(message: String) -> QueryError {
     QueryError::new(QueryErrorKind::BadRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Field;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_from_its_text_and_from_nothing_else() {
+        let list = DataType::List(Field::new_list_field(DataType::Int64, true).into());
+        let text =
+            |text: &str| Argument { value: ScalarValue::Utf8View(Some(text.into())), is_untyped: true };
+        let items = [1, 2].map(|item| ScalarValue::Int64(Some(item)));
+        let expected = ScalarValue::List(ScalarValue::new_list_nullable(&items, &DataType::Int64));
+        assert_eq!(typed(&text("{1,2}"), Some(&list)).unwrap(), expected);
+        assert_eq!(scalar_of(&json!("{1,2}"), Some(&list)).unwrap(), expected);
+        for other in ["1", "{1,x}", "[1,2]"] {
+            assert!(
+                typed(&text(other), Some(&list)).is_err() && scalar_of(&json!(other), Some(&list)).is_err()
+            );
+        }
+        // What comes with a type keeps it, and so does a text of which nothing is wanted.
+        let given = Argument { is_untyped: false, ..text("{1,2}") };
+        assert_eq!(typed(&given, Some(&list)).unwrap(), given.value);
+        assert_eq!(typed(&text("{1,2}"), None).unwrap(), given.value);
+    }
 }

@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 use crate::catalog::{CutTable, QueryCatalog};
 use crate::execute::scan::SegmentScanExec;
 use crate::execute::source::Source;
-use crate::request::QueryRequest;
+use crate::request::{Argument, QueryRequest};
 
 /// Plans kept: some 20 KB each.
 const PLANS_MAX: usize = 1024;
@@ -77,6 +77,7 @@ const REPEATABLE: &[&str] = &[
 pub(super) struct PlanKey {
     sql: String,
     parameters: String,
+    arguments: Vec<Argument>,
     /// Which tables there are, with which columns.
     names: u64,
 }
@@ -117,7 +118,8 @@ impl PlanCache {
             true => String::new(),
             false => serde_json::to_string(&request.parameters).ok()?,
         };
-        if request.sql.len() + parameters.len() > SQL_BYTES_MAX {
+        let arguments: usize = request.arguments.iter().map(|argument| argument.value.size()).sum();
+        if request.sql.len() + parameters.len() + arguments > SQL_BYTES_MAX {
             return None;
         }
         let mut names = self.hasher.build_hasher();
@@ -125,7 +127,8 @@ impl PlanCache {
             Arc::as_ptr(&table).hash(&mut names);
             Arc::as_ptr(&table.schema()).hash(&mut names);
         }
-        Some(PlanKey { sql: request.sql.clone(), parameters, names: names.finish() })
+        let (sql, arguments) = (request.sql.clone(), request.arguments.clone());
+        Some(PlanKey { sql, parameters, arguments, names: names.finish() })
     }
 
     /// The plan of an earlier query. Plans of tables as they were before are dropped.
@@ -278,7 +281,7 @@ mod tests {
     use super::*;
 
     fn key(sql: &str, names: u64) -> PlanKey {
-        PlanKey { sql: sql.into(), parameters: String::new(), names }
+        PlanKey { sql: sql.into(), parameters: String::new(), arguments: Vec::new(), names }
     }
 
     fn plan() -> KeptPlan {

@@ -19,6 +19,7 @@ use headwater_segment::live::Tables;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::admission::Slot;
 use super::config::Limits;
@@ -28,13 +29,14 @@ use super::plan_cache::{KeptPlan, count_plan, is_repeatable};
 use super::registry::QueryEntry;
 use super::session::Sessions;
 use super::stream::{AnswerStream, Message, QueryGuard};
-use super::{Engine, across, parameters};
+use super::{Engine, across, parameters, planner};
 use crate::catalog::{QueryCatalog, known_names, table_names};
-use crate::cluster::distribute::distribute;
+use crate::cluster::distribute::{Ways, distribute};
 use crate::cluster::explain;
 use crate::cluster::nodes::Wanted;
 use crate::request::{QueryAnswer, QueryRequest, QueryStats, TableCut};
 use crate::sql::{self, Prepared};
+use crate::trace::TARGET;
 use crate::{QueryError, QueryErrorKind};
 
 /// Batches between the query's task and its client: enough to overlap their work, small enough to hold a fast query back.
@@ -49,13 +51,13 @@ pub(super) struct Started {
 
 impl Started {
     pub(super) fn into_answer(self, deadline: Instant, guard: QueryGuard) -> QueryAnswer {
-        let sleep = Box::pin(tokio::time::sleep_until(deadline));
+        guard.keep(deadline);
         QueryAnswer {
             id: guard.entry.id.clone(),
             schema: Arc::clone(&self.schema),
             cuts: self.cuts,
             stats: guard.entry.stats.load_full(),
-            stream: Box::pin(AnswerStream::new(self.schema, self.messages, sleep, guard)),
+            stream: Box::pin(AnswerStream::new(self.schema, self.messages, guard)),
         }
     }
 }
@@ -80,7 +82,8 @@ pub(super) async fn start(
     (limits, deadline): (Limits, Instant),
     guard: &mut QueryGuard,
 ) -> Result<Started, QueryError> {
-    let admitted = engine.admission.admit(0).await;
+    let admitting = tracing::info_span!(target: TARGET, "admission");
+    let admitted = engine.admission.admit(0).instrument(admitting).await;
     let slot = admitted.map_err(|why| QueryError::new(QueryErrorKind::Overloaded, why.to_string()))?;
     guard.entry.admit();
     wait_for_offsets(engine, &request).await?;
@@ -97,11 +100,17 @@ pub(super) async fn start(
         deadline,
         io: Handle::current(),
         sender,
+        trace: Span::current(),
         _slot: slot,
     };
-    guard.task = Some(match engine.sessions.nodes() {
-        None => runtime.spawn(task.run(planned)).abort_handle(),
-        Some(nodes) => runtime.spawn(across::run(task, Arc::clone(nodes), planned)).abort_handle(),
+    let trace = task.trace.clone();
+    // What another planner plans has no rows on other nodes.
+    let nodes = engine.sessions.nodes().filter(|_| task.request.planner.is_none());
+    guard.task = Some(match nodes {
+        None => runtime.spawn(task.run(planned).instrument(trace)).abort_handle(),
+        Some(nodes) => {
+            runtime.spawn(across::run(task, Arc::clone(nodes), planned).instrument(trace)).abort_handle()
+        }
     });
     let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
     Ok(Started { schema, cuts, messages })
@@ -126,12 +135,14 @@ pub(super) struct QueryTask {
     pub(super) tables: Arc<Tables>,
     pub(super) entry: Arc<QueryEntry>,
     pub(super) request: QueryRequest,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// When its client no longer waits.
     pub(super) deadline: Instant,
     /// The caller's runtime, which does the I/O.
     pub(super) io: Handle,
     pub(super) sender: mpsc::Sender<Message>,
+    /// The span of the query.
+    trace: Span,
     _slot: Slot,
 }
 
@@ -140,7 +151,8 @@ pub(super) type PlanReport = Result<(SchemaRef, BTreeMap<String, TableCut>), Que
 impl QueryTask {
     async fn run(self, report: oneshot::Sender<PlanReport>) {
         let trial = Trial { stats: self.entry.stats.load_full(), wanted: None };
-        let planned = AssertUnwindSafe(Box::pin(self.plan(&trial))).catch_unwind().await;
+        let planning = self.plan(&trial).instrument(tracing::info_span!(target: TARGET, "plan"));
+        let planned = AssertUnwindSafe(Box::pin(planning)).catch_unwind().await;
         let planned = match planned.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
             Ok(planned) => planned,
             Err(error) => {
@@ -153,13 +165,19 @@ impl QueryTask {
         if report.send(Ok((plan.schema(), cuts))).is_err() {
             return;
         }
-        let executed = AssertUnwindSafe(self.execute(&plan, context)).catch_unwind().await;
+        self.entry.set_plan(&plan);
+        let executing = tracing::info_span!(target: TARGET, "execute");
+        let executing = self.execute(&plan, context).instrument(executing);
+        let executed = AssertUnwindSafe(executing).catch_unwind().await;
         let executed = executed.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
         self.sender.send(Message::End(executed.err())).await.ok();
     }
 
     /// A plan for one run.
     pub(super) async fn plan(&self, trial: &Trial) -> Result<Planned, QueryError> {
+        if let Some(planner) = &self.request.planner {
+            return planner::plan(self, planner.as_ref()).await;
+        }
         let plans = self.sessions.plans();
         let key = plans.and_then(|plans| plans.key(&self.request, &self.tables));
         if let Some((plans, key)) = plans.zip(key.as_ref()) {
@@ -179,7 +197,7 @@ impl QueryTask {
 
         let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
-        let logical = parameters::bind(logical, prepared.parameters, &self.request.parameters)?;
+        let logical = parameters::bind(logical, prepared.parameters, &self.request)?;
         if self.sessions.nodes().is_some()
             && let LogicalPlan::Explain(explain) = &logical
         {
@@ -187,7 +205,7 @@ impl QueryTask {
             let plan =
                 state.query_planner().create_physical_plan(&logical, &state).await.map_err(explained)?;
             let context = Arc::new(self.sessions.context(self.limits.memory_bytes, &catalog));
-            let plan = distribute(plan, &context, &self.entry.cancel).map_err(explained)?;
+            let plan = distribute(plan, &context, &self.entry.cancel, Ways::Stages).map_err(explained)?;
             let plan = explain::rows(explain, &logical, &plan, &context).map_err(explained)?;
             return Ok(Planned { plan, context, cuts: catalog.cuts() });
         }
@@ -233,7 +251,7 @@ impl QueryTask {
             stream_columns.clone(),
             self.request.sealed_only,
             Arc::clone(&trial.stats),
-            self.io.clone(),
+            (self.io.clone(), self.trace.clone()),
             trial.wanted.clone(),
         )
     }
@@ -298,7 +316,7 @@ impl QueryTask {
 }
 
 /// The plan is checked too: the syntax check decides by statement, this one by what would be done.
-static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
+pub(super) static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 });
 

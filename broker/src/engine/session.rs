@@ -33,6 +33,7 @@ use crate::cluster::learned::LearnedGroups;
 use crate::cluster::nodes::Nodes;
 use crate::execute::aggregate::ResultCache;
 use crate::execute::rule::FuseAggregates;
+use crate::functions;
 
 /// Rows per batch. The chunks of open segments have as many.
 const BATCH_ROWS: usize = 8192;
@@ -48,7 +49,7 @@ const LATE_PUSHDOWN: &str = "FilterPushdown(Post)";
 
 /// What the sessions of all queries share.
 pub(super) struct Sessions {
-    base: SessionState,
+    base: Arc<SessionState>,
     environment: RuntimeEnv,
     disk: Arc<DiskManager>,
     /// Holds the directory of `disk`.
@@ -74,6 +75,7 @@ impl Sessions {
         }
         let mut base = SessionStateBuilder::new().with_config(session).with_default_features().build();
         datafusion_functions_json::register_all(&mut base)?;
+        functions::register_all(&mut base)?;
         let logical = base.optimizers().to_vec();
         // Where rows are elsewhere, aggregates are fused there.
         let fuses = config.execute.aggregate && nodes.is_none();
@@ -87,7 +89,7 @@ impl Sessions {
         let functions = functions.chain(base.table_functions().keys()).cloned().collect();
         let (disk, spill) = spill_disk(config)?;
         Ok(Self {
-            base,
+            base: Arc::new(base),
             environment: RuntimeEnvBuilder::new().build()?,
             disk: Arc::new(disk),
             _spill: spill,
@@ -111,7 +113,7 @@ impl Sessions {
     /// What plans one query: a session with its own catalog, whose tables stay at one cut.
     pub(super) fn planner(&self, catalog: &Arc<QueryCatalog>) -> Result<SessionState, DataFusionError> {
         // A clone: a builder would register some 400 functions anew, a seventh of the time that planning takes.
-        let mut state = self.base.clone();
+        let mut state = self.base.as_ref().clone();
         state.config_mut().set_extension(Arc::clone(catalog));
         state.register_catalog_list(QueryCatalog::list(catalog)?);
         // Fixes the time that now() answers with.
@@ -121,15 +123,21 @@ impl Sessions {
 
     /// What one query runs in: a configuration and a memory budget, without the planner's functions.
     pub(super) fn context(&self, memory_bytes: u64, catalog: &Arc<QueryCatalog>) -> TaskContext {
+        self.without_functions(self.config(memory_bytes, catalog), self.environment(memory_bytes))
+    }
+
+    /// What a plan runs in that has its functions already.
+    pub(super) fn without_functions(&self, config: SessionConfig, budget: Arc<RuntimeEnv>) -> TaskContext {
+        let session = self.base.session_id().to_owned();
         TaskContext::new(
             None,
-            self.base.session_id().to_owned(),
-            self.config(memory_bytes, catalog),
+            session,
+            config,
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
-            self.environment(memory_bytes),
+            budget,
         )
     }
 
@@ -137,8 +145,9 @@ impl Sessions {
         let mut config = self.base.config().clone();
         config.set_extension(Arc::clone(catalog));
         if let Some(nodes) = self.nodes() {
-            config.set_extension(Arc::new(Attempt::new(Arc::clone(&self.learned))));
             let headers = fragment::headers(catalog, memory_bytes, nodes.access().headers());
+            let (learned, access) = (Arc::clone(&self.learned), nodes.access().clone());
+            config.set_extension(Arc::new(Attempt::new(learned, access, headers.clone())));
             if let Err(error) = config.set_distributed_passthrough_headers(headers) {
                 tracing::error!(%error, "fragments go without the budget of their query");
             }
@@ -147,7 +156,7 @@ impl Sessions {
     }
 
     /// The session that all others are made of.
-    pub(super) fn base(&self) -> &SessionState {
+    pub(super) fn base(&self) -> &Arc<SessionState> {
         &self.base
     }
 
@@ -156,7 +165,7 @@ impl Sessions {
         self.sources.nodes.as_ref()
     }
 
-    /// Memory and disk of one query, or of one fragment.
+    /// Memory and disk of one query, or of one run of it on this node.
     pub(super) fn environment(&self, memory_bytes: u64) -> Arc<RuntimeEnv> {
         let bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let pool = TrackConsumersPool::new(FairSpillPool::new(bytes), CONSUMERS_NAMED);
@@ -209,7 +218,7 @@ fn distributed(session: SessionConfig, nodes: &Arc<Nodes>) -> Result<SessionConf
     session
         .with_target_partitions(partitions)
         .with_distributed_channel_resolver(NodeChannels::new(nodes.access().clone()))
-        .with_distributed_user_codec(LeafCodec)
+        .with_distributed_user_codec(LeafCodec::default())
         .with_distributed_route_tasks_handler(route)
         .with_distributed_metrics_collection(true)?
         .with_distributed_compression(None)

@@ -1,6 +1,7 @@
 //! The answer's stream: what the client polls while the query runs on the engine's own threads.
 //!
-//! Dropping it ends the query. It also keeps the deadline, so that a query whose task is busy still answers in time.
+//! Dropping it ends the query. So does the deadline, whether its task is busy or waits for a client that fetches nothing: an
+//! answer that is left open holds no place among the running queries, no memory and no cut beyond it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use datafusion::execution::RecordBatchStream;
 use futures::Stream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::Sleep;
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::registry::{QueryEntry, Registry, cancelled};
@@ -42,6 +43,24 @@ impl QueryGuard {
         self.entry.error().cloned().unwrap_or(error)
     }
 
+    /// Ends the query at its deadline, if it has not ended before, also while nobody looks at its answer.
+    pub(super) fn keep(&self, deadline: Instant) {
+        let (registry, entry, task) =
+            (Arc::clone(&self.registry), Arc::clone(&self.entry), self.task.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                // Every end of the query cancels it.
+                () = entry.cancel.cancelled() => {}
+                () = tokio::time::sleep_until(deadline) => {
+                    registry.finish(&entry, Some(deadline_passed()));
+                    if let Some(task) = task {
+                        task.abort();
+                    }
+                }
+            }
+        });
+    }
+
     fn abort(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -59,21 +78,15 @@ impl Drop for QueryGuard {
 pub(super) struct AnswerStream {
     schema: SchemaRef,
     messages: mpsc::Receiver<Message>,
-    deadline: Pin<Box<Sleep>>,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     guard: QueryGuard,
     ended: bool,
 }
 
 impl AnswerStream {
-    pub(super) fn new(
-        schema: SchemaRef,
-        messages: mpsc::Receiver<Message>,
-        deadline: Pin<Box<Sleep>>,
-        guard: QueryGuard,
-    ) -> Self {
+    pub(super) fn new(schema: SchemaRef, messages: mpsc::Receiver<Message>, guard: QueryGuard) -> Self {
         let cancelled = Box::pin(guard.entry.cancel.clone().cancelled_owned());
-        Self { schema, messages, deadline, cancelled, guard, ended: false }
+        Self { schema, messages, cancelled, guard, ended: false }
     }
 
     fn fail(&mut self, error: QueryError) -> Poll<Option<Result<RecordBatch, DataFusionError>>> {
@@ -91,12 +104,9 @@ impl Stream for AnswerStream {
         if self.ended {
             return Poll::Ready(None);
         }
-        // First, so that a query which is always ready ends in time too.
+        // First, so that a query which is always ready ends in time too. At the deadline the entry says that it was that.
         if self.cancelled.as_mut().poll(context).is_ready() {
             return self.fail(cancelled("the query was cancelled"));
-        }
-        if self.deadline.as_mut().poll(context).is_ready() {
-            return self.fail(deadline_passed());
         }
         match self.messages.poll_recv(context) {
             Poll::Ready(Some(Message::Batch(batch))) => Poll::Ready(Some(Ok(batch))),

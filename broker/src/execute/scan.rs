@@ -49,7 +49,7 @@ use super::options::ExecuteOptions;
 use super::probe::{Probes, SegmentCounts};
 use super::scan_stream::{Quota, ScanMetrics, ScanStream};
 use super::source::{SegmentPart, Source};
-use super::work::{Prepare, Shared, Work};
+use super::work::{Around, Prepare, Shared, Work};
 use crate::catalog::{Pruner, QueryCatalog};
 use crate::cluster::assignment::Assignment;
 use crate::request::QueryStats;
@@ -203,7 +203,12 @@ impl SegmentScanExec {
         let counts = SegmentCounts::new(metrics, total, parts.len(), catalog.stats());
         choose(&mut parts);
         let probes = Probes::new(pruner.demands(), self.source.options.indexes, metrics, counts);
-        Ok(Work::new(Arc::clone(&self.source), parts, columns, probes, catalog.io().clone(), prepare))
+        let around = Around {
+            io: catalog.io().clone(),
+            stats: Arc::clone(catalog.stats()),
+            trace: catalog.trace().clone(),
+        };
+        Ok(Work::new(Arc::clone(&self.source), parts, columns, probes, around, prepare))
     }
 
     /// The statistics of the query of `context`.

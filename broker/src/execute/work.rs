@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::common::internal_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
@@ -25,9 +26,12 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tracing::{Instrument, Span};
 
 use super::probe::Probes;
 use super::source::{SegmentPart, Source};
+use crate::request::QueryStats;
+use crate::trace::{SEGMENT_SPANS_MAX, TARGET};
 
 /// Blocks of a morsel: 131,072 rows, about a millisecond of work.
 const BLOCKS_PER_MORSEL: usize = 16;
@@ -46,11 +50,22 @@ pub(crate) struct Work<P> {
     columns: Vec<usize>,
     probes: Probes,
     prepare: Prepare<P>,
-    /// Where loads run: not on the query threads.
-    io: Handle,
+    around: Around,
+    /// Segments that may still have a span.
+    spans_left: AtomicUsize,
     state: Mutex<State<P>>,
     /// Something has changed for partitions that wait.
     changed: Notify,
+}
+
+/// What the work is a part of.
+pub(crate) struct Around {
+    /// Where loads run: not on the query threads.
+    pub(crate) io: Handle,
+    /// Counts the parts that are done.
+    pub(crate) stats: Arc<QueryStats>,
+    /// The first segments have spans beneath this one.
+    pub(crate) trace: Span,
 }
 
 /// Consecutive blocks of one segment, for one partition to work on.
@@ -63,6 +78,8 @@ pub(crate) struct Morsel<P> {
     pub(crate) blocks: Range<usize>,
     /// Which part; distinct per segment.
     pub(crate) segment_index: usize,
+    /// No further ones follow of this part.
+    is_last: bool,
 }
 
 struct State<P> {
@@ -123,18 +140,29 @@ impl<P> Drop for Claim<'_, P> {
 }
 
 impl<P> Work<P> {
-    /// The visible columns `columns` of `parts`, in their order; loads run on `io`, unless `probes` find them needless.
+    /// The visible columns `columns` of `parts`, in their order; they are loaded unless `probes` find that needless.
     pub(crate) fn new(
         source: Arc<Source>,
         parts: Vec<SegmentPart>,
         columns: Vec<usize>,
         probes: Probes,
-        io: Handle,
+        around: Around,
         prepare: Prepare<P>,
     ) -> Self {
         let unclaimed = (0..parts.len()).collect();
         let state = State { opened: VecDeque::new(), unclaimed, loads: Vec::new(), claimed: 0 };
-        Self { source, parts, columns, probes, prepare, io, state: Mutex::new(state), changed: Notify::new() }
+        let (state, changed) = (Mutex::new(state), Notify::new());
+        Self {
+            source,
+            parts,
+            columns,
+            probes,
+            prepare,
+            around,
+            spans_left: AtomicUsize::new(SEGMENT_SPANS_MAX),
+            state,
+            changed,
+        }
     }
 
     /// The next morsel; `None` when there is and will be none. Cancel by dropping: it gives way after every segment that
@@ -148,7 +176,8 @@ impl<P> Work<P> {
                 Step::Take(morsel) => return Ok(Some(morsel)),
                 Step::Open(claim) => {
                     // Of segments without a row for the operator there may be many, one after the other.
-                    if !self.open(claim).await? {
+                    let span = self.span_of(claim.part);
+                    if !self.open(claim).instrument(span).await? {
                         tokio::task::yield_now().await;
                     }
                 }
@@ -161,6 +190,9 @@ impl<P> Work<P> {
     fn step(&self) -> Step<'_, P> {
         let mut state = self.state.lock();
         if let Some(morsel) = state.take() {
+            if morsel.is_last {
+                self.count_done();
+            }
             return Step::Take(morsel);
         }
         let Some(part) = state.unclaimed.pop_front() else {
@@ -177,16 +209,42 @@ impl<P> Work<P> {
         let part = claim.part;
         let Some(segment) = self.segment(&mut claim).await? else {
             self.probes.count_pruned();
+            self.count_done();
             claim.opened = true;
             return Ok(false);
         };
         let prepared = (self.prepare)(Arc::clone(&segment)).await?;
         claim.opened = true;
-        let Some(prepared) = prepared else { return Ok(false) };
+        let Some(prepared) = prepared.filter(|_| segment.blocks() > 0) else {
+            self.count_done();
+            return Ok(false);
+        };
         let blocks = 0..segment.blocks();
-        let morsel = Morsel { segment, prepared: Arc::new(prepared), blocks, segment_index: part };
+        let prepared = Arc::new(prepared);
+        let morsel = Morsel { segment, prepared, blocks, segment_index: part, is_last: false };
         self.state.lock().opened.push_back(morsel);
         Ok(true)
+    }
+
+    /// The span in which a part is made ready.
+    fn span_of(&self, part: usize) -> Span {
+        if self.around.trace.is_disabled() {
+            return Span::none();
+        }
+        let take = |left: usize| left.checked_sub(1);
+        if self.spans_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
+            return Span::none();
+        }
+        let segment = match &self.parts[part] {
+            SegmentPart::Sealed(meta) => meta.path.clone(),
+            SegmentPart::Open(slice) => format!("open, partition {}", slice.segment.partition()),
+        };
+        let table = self.source.table.name();
+        tracing::info_span!(target: TARGET, parent: &self.around.trace, "segment", table, segment)
+    }
+
+    fn count_done(&self) {
+        self.around.stats.segments_done.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn segment(&self, claim: &mut Claim<'_, P>) -> Result<Loaded> {
@@ -238,7 +296,7 @@ impl<P> Work<P> {
         let SegmentPart::Sealed(meta) = &self.parts[part] else { return None };
         let (source, meta, columns) = (Arc::clone(&self.source), Arc::clone(meta), self.columns.clone());
         let probes = self.probes.clone();
-        Some(Load(self.io.spawn(async move {
+        Some(Load(self.around.io.spawn(async move {
             match probes.is_absent(&source, &meta, &source.full(&columns)).await? {
                 true => Ok(None),
                 false => source.load(&meta, &columns).await.map(Some),
@@ -249,26 +307,21 @@ impl<P> Work<P> {
 
 impl<P> State<P> {
     fn take(&mut self) -> Option<Morsel<P>> {
-        loop {
-            let first = self.opened.front_mut()?;
-            let end = (first.blocks.start + BLOCKS_PER_MORSEL).min(first.blocks.end);
-            let blocks = first.blocks.start..end;
-            if first.blocks.end == end {
-                let mut last = self.opened.pop_front()?;
-                last.blocks = blocks;
-                if last.blocks.is_empty() {
-                    continue;
-                }
-                return Some(last);
-            }
-            first.blocks.start = end;
-            return Some(Morsel {
-                segment: Arc::clone(&first.segment),
-                prepared: Arc::clone(&first.prepared),
-                blocks,
-                segment_index: first.segment_index,
-            });
+        let first = self.opened.front_mut()?;
+        let end = (first.blocks.start + BLOCKS_PER_MORSEL).min(first.blocks.end);
+        let blocks = first.blocks.start..end;
+        if first.blocks.end == end {
+            let last = self.opened.pop_front()?;
+            return Some(Morsel { blocks, is_last: true, ..last });
         }
+        first.blocks.start = end;
+        Some(Morsel {
+            segment: Arc::clone(&first.segment),
+            prepared: Arc::clone(&first.prepared),
+            blocks,
+            segment_index: first.segment_index,
+            is_last: false,
+        })
     }
 }
 

@@ -1,21 +1,30 @@
 //! From SQL text to one read-only statement.
 //!
 //! DataFusion's own parser does the work; around it stand the house rules: limits on length, nesting and operators, exactly
-//! one statement, reads only, `$partition`-like stream columns without quotes, and camelCase columns without quotes.
+//! one statement, reads only, `$partition`-like stream columns without quotes, camelCase columns without quotes, and Pinot's names
+//! of functions ([`dialect`]).
 //! Tokens are rewritten in place, so every position in an error is a position in the text that the user wrote.
 //!
 //! Nothing here knows a table's contents: planning and name errors are the engine's.
 
+mod dialect;
+mod json_path;
+mod like;
 mod names;
+mod placeholders;
 mod read_only;
 mod tokens;
 
 use std::collections::BTreeSet;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
-use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::Dialect;
+use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 
+pub(crate) use like::rewrite_escapes;
 pub use names::KnownNames;
+pub(crate) use placeholders::{Mentioned, mentioned};
 pub(crate) use read_only::refused as not_read_only;
 pub use tokens::parse_error;
 
@@ -24,7 +33,7 @@ use crate::{QueryError, QueryErrorKind};
 /// Longest SQL text, in bytes.
 pub const SQL_BYTES_MAX: usize = 1 << 20;
 
-/// Deepest nesting of parentheses and subqueries.
+/// Deepest nesting of brackets and subqueries.
 const NESTING_MAX: usize = 100;
 
 /// A statement that passed every rule, and what planning must know about its text.
@@ -51,17 +60,11 @@ impl Prepared {
 /// `names` is asked for the tables' columns so that unquoted camelCase names resolve. Fails with `BadRequest` (a limit),
 /// `Parse` or `NotReadOnly`.
 pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
-    if sql.len() > SQL_BYTES_MAX {
-        return Err(QueryError::new(
-            QueryErrorKind::BadRequest,
-            format!(
-                "the SQL text has {} bytes, at most {SQL_BYTES_MAX} are allowed; send long lists as parameters",
-                sql.len()
-            ),
-        ));
-    }
+    check_length(sql)?;
     let mut tokens = tokens::tokenize(sql)?;
+    tokens::number_parameters(&mut tokens)?;
     tokens::check_operators(&tokens)?;
+    tokens::check_nesting(&tokens, NESTING_MAX)?;
     let mentions = tokens::quote_stream_columns(&mut tokens)?;
     names.quote_mixed_case(&mut tokens);
 
@@ -70,7 +73,7 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
         .build()
         .map_err(|error| parse_error_of(&error))?;
     let mut statements = parser.parse_statements().map_err(|error| parse_error_of(&error))?;
-    let statement = match (statements.pop_front(), statements.is_empty()) {
+    let mut statement = match (statements.pop_front(), statements.is_empty()) {
         (Some(statement), true) => statement,
         (None, _) => return Err(QueryError::new(QueryErrorKind::Parse, "the SQL text is empty")),
         (Some(_), false) => {
@@ -81,12 +84,53 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
         }
     };
     read_only::check(&statement)?;
+    dialect::rewrite(&mut statement, &tokens)?;
+    if let Some(statement) = statement_of(&mut statement) {
+        rewrite_escapes(statement);
+    }
     Ok(Prepared {
         statement,
         stream_columns: mentions.stream_columns,
         parameters: mentions.parameters,
         tokens,
     })
+}
+
+/// The statement that is planned, or explained.
+fn statement_of(statement: &mut Statement) -> Option<&mut ast::Statement> {
+    match statement {
+        Statement::Statement(statement) => Some(statement),
+        Statement::Explain(explain) => statement_of(&mut explain.statement),
+        _ => None,
+    }
+}
+
+/// Checks the bounds on a statement that another parser than ours will read. They are checked on the tokens of its `dialect`:
+/// what is a string to one is a hundred brackets to another.
+pub(crate) fn check_bounds(sql: &str, dialect: &dyn Dialect) -> Result<(), QueryError> {
+    check_length(sql)?;
+    let tokens = Tokenizer::new(dialect, sql).tokenize_with_location();
+    let tokens = tokens.map_err(|error| parse_error(&error.into()))?;
+    tokens::check_operators(&tokens)?;
+    tokens::check_nesting(&tokens, NESTING_MAX)
+}
+
+/// Whether a statement that another parser has read only reads.
+pub(crate) fn check_reads(statement: &Statement) -> Result<(), QueryError> {
+    read_only::check(statement)
+}
+
+fn check_length(sql: &str) -> Result<(), QueryError> {
+    if sql.len() <= SQL_BYTES_MAX {
+        return Ok(());
+    }
+    Err(QueryError::new(
+        QueryErrorKind::BadRequest,
+        format!(
+            "the SQL text has {} bytes, at most {SQL_BYTES_MAX} are allowed; send long lists as parameters",
+            sql.len()
+        ),
+    ))
 }
 
 fn parse_error_of(error: &datafusion::error::DataFusionError) -> QueryError {
@@ -98,6 +142,9 @@ fn parse_error_of(error: &datafusion::error::DataFusionError) -> QueryError {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
     use super::*;
 
     fn names() -> KnownNames {
@@ -142,6 +189,25 @@ mod tests {
         let prepared = prepare("SELECT $offset, \"$key\", $3 FROM orders -- $headers", &names()).unwrap();
         assert_eq!(prepared.stream_columns.into_iter().collect::<Vec<_>>(), ["$key", "$offset"]);
         assert_eq!(prepared.parameters, 3);
+    }
+
+    #[test]
+    fn question_marks_are_parameters_where_a_value_belongs() {
+        let cases = [
+            ("SELECT ?", "SELECT $1"),
+            (
+                "SELECT * FROM orders WHERE city = ? AND orderid IN (?, ?)",
+                "SELECT * FROM orders WHERE city = $1 AND \"orderId\" IN ($2, $3)",
+            ),
+            ("SELECT 1 FROM orders LIMIT ? OFFSET ?", "SELECT 1 FROM orders LIMIT $1 OFFSET $2"),
+            ("SELECT '?' || ? FROM orders", "SELECT '?' || $1 FROM orders"),
+        ];
+        for (sql, expected) in cases {
+            assert_eq!(text_of(sql), expected, "{sql}");
+        }
+        assert_eq!(prepare("SELECT ?, -?, ? + ?", &names()).unwrap().parameters, 4);
+        let mixed = error_of("SELECT ?, $1");
+        assert_eq!((mixed.kind, mixed.position), (QueryErrorKind::Parse, Some((1, 11))));
     }
 
     #[test]
@@ -212,5 +278,95 @@ mod tests {
         assert_eq!(error_of(&long).kind, QueryErrorKind::BadRequest);
         let list = format!("SELECT 1 IN (0{})", ", 1".repeat(50_000));
         assert!(prepare(&list, &names()).is_ok());
+        for (text, kind) in [(&nested, QueryErrorKind::Parse), (&chained, QueryErrorKind::BadRequest)] {
+            assert_eq!(check_bounds(text, &PostgreSqlDialect {}).unwrap_err().kind, kind);
+        }
+        assert!(check_bounds(&list, &PostgreSqlDialect {}).is_ok());
+    }
+
+    #[test]
+    fn bounds_count_what_the_other_parser_sees() {
+        // Backticks are quotes to our own tokenizer only.
+        let hidden = format!("SELECT `{}`", "(".repeat(5000));
+        assert!(tokens::check_nesting(&tokens::tokenize(&hidden).unwrap(), NESTING_MAX).is_ok());
+        let error = check_bounds(&hidden, &PostgreSqlDialect {}).unwrap_err();
+        assert_eq!((error.kind, error.position), (QueryErrorKind::Parse, Some((1, 109))));
+    }
+
+    /// On a thread with the stack of a query thread, each of these is refused, or read, and nothing overflows: neither while it
+    /// is parsed, by our parser or by that of the catalog, nor when it is dropped.
+    #[test]
+    fn no_text_overflows_the_stack() {
+        let many = |text: &str| text.repeat(SQL_BYTES_MAX / 2 / text.len());
+        let between = |open: &str, middle: &str, close: &str| {
+            let times = SQL_BYTES_MAX / 2 / (open.len() + close.len());
+            format!("{}{middle}{}", open.repeat(times), close.repeat(times))
+        };
+        let texts = [
+            format!("SELECT {}", between("(", "1", ")")),
+            format!("SELECT {}", many("(")),
+            format!("SELECT {}", between("[", "1", "]")),
+            format!("SELECT {}", between("{'a': ", "1", "}")),
+            format!("SELECT {}", between("abs(", "1", ")")),
+            format!("SELECT {}", between("CAST(", "1", " AS INT)")),
+            format!("SELECT CAST(1 AS {})", between("Nullable(", "INT", ")")),
+            format!("SELECT CAST(1 AS {})", between("ARRAY<", "INT", ">")),
+            format!("SELECT CAST(1 AS {})", between("STRUCT<a ", "INT", ">")),
+            format!("SELECT CAST(1 AS INT{})", many("[]")),
+            format!("SELECT {}", between("CASE WHEN TRUE THEN ", "1", " END")),
+            format!("SELECT {}", between("EXISTS (SELECT ", "1", ")")),
+            format!("SELECT * FROM {}", between("(", "t", ")")),
+            format!("SELECT * FROM {}", between("(SELECT * FROM ", "t", ") a")),
+            between("(", "SELECT 1", ")"),
+            between("WITH a AS (", "SELECT 1", ") SELECT 1"),
+            format!("SELECT {}1", many("NOT ")),
+            format!("SELECT {}1", many("- ")),
+            format!("SELECT {}1", many("~ ")),
+            format!("SELECT {}'1 day'", many("INTERVAL ")),
+            format!("SELECT {}1", many("PRIOR ")),
+            format!("SELECT {}'x'", many("BINARY ")),
+            format!("SELECT {}'x'", many("DATE ")),
+            format!("SELECT a{}", many(" COLLATE b")),
+            format!("SELECT a{}", many("::INT")),
+            format!("SELECT a{}", many("[1]")),
+            format!("SELECT a{}", many(".a")),
+            format!("SELECT a{}", many(" IS NULL")),
+            format!("SELECT a{}", many(" ISNULL")),
+            format!("SELECT a{}", many(" NOTNULL")),
+            format!("SELECT a{}", many(" XOR a")),
+            format!("SELECT a{}", many(" DIV a")),
+            format!("SELECT a{}", many(" SIMILAR TO a")),
+            format!("SELECT a{}", many(" AT TIME ZONE 'x'")),
+            format!("SELECT a{}", many(" OR a")),
+            format!("SELECT 1{}", many(" UNION SELECT 1")),
+            format!("SELECT * FROM t{}", many(" JOIN t")),
+            format!("SELECT * FROM t{}", many(", t")),
+            format!("SELECT * FROM t{}", many(" CROSS APPLY t")),
+            format!("SELECT * FROM t{}", many(" PIVOT(sum(a) FOR b IN (1))")),
+            format!("SELECT * FROM t{}", many(" LATERAL VIEW explode(a) b")),
+            format!("SELECT 'a' {}", many("'a' ")),
+            format!("{}SELECT 1", many("EXPLAIN ")),
+            format!("{}SELECT 1", many("EXPLAIN ANALYZE ")),
+            format!("{}SELECT 1", many("DESCRIBE ")),
+            format!("{}SELECT 1", many("ANALYZE ")),
+            format!("SELECT {}1", between("/*", "", "*/")),
+            format!("SELECT pg_backend_pid() FROM JSON_TABLE('','' COLUMNS({}", many("NESTED''COLUMNS(")),
+            many(";"),
+            many("SELECT 1;"),
+            many("\""),
+            many("$a$"),
+        ];
+        let checked = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
+            for text in texts {
+                let start = std::time::Instant::now();
+                let _ = prepare(&text, &names());
+                if check_bounds(&text, &PostgreSqlDialect {}).is_ok() {
+                    let _ = Parser::parse_sql(&PostgreSqlDialect {}, &text);
+                }
+                let start_of_text = &text[..text.floor_char_boundary(40)];
+                assert!(start.elapsed().as_secs() < 60, "{start_of_text}");
+            }
+        });
+        checked.unwrap().join().unwrap();
     }
 }

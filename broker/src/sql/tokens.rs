@@ -19,6 +19,46 @@ use crate::{QueryError, QueryErrorKind};
 /// on a thread that cannot be interrupted meanwhile. Lists cost nothing of the kind and are not counted.
 const OPERATORS_MAX: usize = 2_000;
 
+/// The operators that are words.
+const OPERATOR_WORDS: [Keyword; 36] = [
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::XOR,
+    Keyword::NOT,
+    Keyword::IS,
+    Keyword::NOTNULL,
+    Keyword::IN,
+    Keyword::BETWEEN,
+    Keyword::OVERLAPS,
+    Keyword::LIKE,
+    Keyword::ILIKE,
+    Keyword::RLIKE,
+    Keyword::REGEXP,
+    Keyword::MATCH,
+    Keyword::SIMILAR,
+    Keyword::MEMBER,
+    Keyword::OPERATOR,
+    Keyword::DIV,
+    Keyword::AT,
+    Keyword::COLLATE,
+    Keyword::INTERVAL,
+    Keyword::PRIOR,
+    Keyword::CONNECT_BY_ROOT,
+    Keyword::BINARY,
+    Keyword::CASE,
+    Keyword::EXISTS,
+    Keyword::JOIN,
+    Keyword::APPLY,
+    Keyword::PIVOT,
+    Keyword::UNPIVOT,
+    Keyword::MATCH_RECOGNIZE,
+    Keyword::UNION,
+    Keyword::INTERSECT,
+    Keyword::EXCEPT,
+    Keyword::MINUS,
+    Keyword::EXPLAIN,
+];
+
 const STREAM_COLUMN_NAMES: [&str; STREAM_COLUMNS] =
     [PARTITION_COLUMN, OFFSET_COLUMN, TIMESTAMP_COLUMN, KEY_COLUMN, HEADERS_COLUMN];
 
@@ -54,23 +94,34 @@ pub(super) fn check_operators(tokens: &[TokenWithSpan]) -> Result<(), QueryError
     ))
 }
 
-/// Whether a token can make a tree deeper without a parenthesis, whose nesting the parser bounds.
+/// Refuses texts that are nested deeper than `nesting_max`, whatever stands between the brackets: not every rule of the parser
+/// counts for its own limit, such as types within types.
+pub(super) fn check_nesting(tokens: &[TokenWithSpan], nesting_max: usize) -> Result<(), QueryError> {
+    let mut depth = 0_usize;
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            _ => continue,
+        }
+        if depth > nesting_max {
+            return Err(QueryError {
+                kind: QueryErrorKind::Parse,
+                message: format!(
+                    "the statement is nested deeper than {nesting_max} brackets; use WITH to take it apart"
+                ),
+                position: position(token.span.start),
+                suggestion: None,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a token can make a tree deeper without a bracket: it stands before, between or behind expressions or tables.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => matches!(
-            word.keyword,
-            Keyword::AND
-                | Keyword::OR
-                | Keyword::NOT
-                | Keyword::IS
-                | Keyword::IN
-                | Keyword::LIKE
-                | Keyword::AT
-                | Keyword::JOIN
-                | Keyword::UNION
-                | Keyword::INTERSECT
-                | Keyword::EXCEPT
-        ),
+        Token::Word(word) => word.quote_style.is_none() && OPERATOR_WORDS.contains(&word.keyword),
         Token::Whitespace(_)
         | Token::Comma
         | Token::Period
@@ -80,6 +131,32 @@ fn is_operator(token: &Token) -> bool {
         | Token::SingleQuotedString(_)
         | Token::Placeholder(_) => false,
         _ => true,
+    }
+}
+
+/// Gives every `?` its number: the first is `$1`. No operator of ours has one.
+pub(super) fn number_parameters(tokens: &mut [TokenWithSpan]) -> Result<(), QueryError> {
+    let (mut count, mut numbered) = (0_u32, None);
+    for token in tokens {
+        match &token.token {
+            Token::Placeholder(text) if text == "?" => {
+                count += 1;
+                token.token = Token::Placeholder(format!("${count}"));
+            }
+            Token::Placeholder(text) if parameter_number(text).is_some() => {
+                numbered = numbered.or(position(token.span.start));
+            }
+            _ => {}
+        }
+    }
+    match numbered.filter(|_| count > 0) {
+        None => Ok(()),
+        at => Err(QueryError {
+            kind: QueryErrorKind::Parse,
+            message: "parameters are either ? or numbered ($1, $2, …), not both".into(),
+            position: at,
+            suggestion: None,
+        }),
     }
 }
 
@@ -107,6 +184,11 @@ pub(super) fn quote_stream_columns(tokens: &mut [TokenWithSpan]) -> Result<Menti
         }
     }
     Ok(mentions)
+}
+
+/// Whether `$x` is a stream column, letter case aside.
+pub(super) fn is_stream_column(text: &str) -> bool {
+    STREAM_COLUMN_NAMES.contains(&text.to_lowercase().as_str())
 }
 
 /// The n of `$n`. 65,535 is PostgreSQL's limit.

@@ -19,6 +19,7 @@ use ulid::Ulid;
 
 mod cuts;
 mod hosted;
+mod queries;
 mod shuffles;
 mod stalled;
 mod system;

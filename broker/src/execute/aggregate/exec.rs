@@ -125,6 +125,7 @@ impl SegmentAggregateExec {
         MetricBuilder::new(&self.metrics).global_counter("segments_kept").add(kept.len());
         let stats = SegmentScanExec::stats(context)?;
         stats.segments_kept.fetch_add(kept.len() as u64, Ordering::Relaxed);
+        stats.segments_done.fetch_add(kept.len() as u64, Ordering::Relaxed);
         let fill = key.and_then(|key| Fill::new(&source, key, &fragment, &columns, missing));
         Ok(Run {
             fragment,

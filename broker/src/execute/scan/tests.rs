@@ -77,7 +77,14 @@ fn catalog(table: Arc<LiveTable>, stats: &Arc<QueryStats>) -> Arc<QueryCatalog> 
         started_at_us: 0,
     };
     let stats = Arc::clone(stats);
-    QueryCatalog::new(Arc::new(sources), Default::default(), false, stats, Handle::current(), None)
+    QueryCatalog::new(
+        Arc::new(sources),
+        Default::default(),
+        false,
+        stats,
+        (Handle::current(), tracing::Span::none()),
+        None,
+    )
 }
 
 fn session(catalog: &Arc<QueryCatalog>) -> SessionContext {

@@ -56,7 +56,8 @@ async fn table(rows: &[i64]) -> (Arc<Source>, Vec<SegmentPart>) {
 }
 
 fn work(source: &Arc<Source>, parts: Vec<SegmentPart>, prepare: Prepare<()>) -> Work<()> {
-    Work::new(Arc::clone(source), parts, vec![0], Probes::none(), Handle::current(), prepare)
+    let around = Around { io: Handle::current(), stats: Arc::default(), trace: Span::none() };
+    Work::new(Arc::clone(source), parts, vec![0], Probes::none(), around, prepare)
 }
 
 /// The blocks of each part, as they were handed out.

@@ -8,11 +8,15 @@ use super::*;
 use crate::engine::ExecuteOptions;
 
 /// Exchanges wherever they are possible, and sides of joins up to so many rows in every task.
-fn everywhere(broadcast_rows_max: usize) -> ExecuteOptions {
+pub(super) fn everywhere(broadcast_rows_max: usize) -> ExecuteOptions {
     ExecuteOptions { exchange_rows_min: 0, broadcast_rows_max, ..ExecuteOptions::default() }
 }
 
-async fn exchanging(store: &Arc<dyn ObjectStore>, nodes: &[&Node], execute: ExecuteOptions) -> QueryEngine {
+pub(super) async fn exchanging(
+    store: &Arc<dyn ObjectStore>,
+    nodes: &[&Node],
+    execute: ExecuteOptions,
+) -> QueryEngine {
     let table = opened(store, &[]).await;
     let access = ClusterAccess::new(secret("one"), Handle::current()).unwrap();
     let cluster = Arc::new(Fixed::new(nodes, "broker"));

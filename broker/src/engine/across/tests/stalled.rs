@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::shuffles::{everywhere, exchanging};
 use super::*;
 
 const GROUPED: &str = "SELECT city, count(*), sum(amount) FROM sales GROUP BY city";
@@ -14,6 +15,8 @@ const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 const NOTHING: u8 = 0;
 const FRAGMENTS: u8 = 1;
 const ALL: u8 = 2;
+/// All, once a fragment comes.
+const FROM_FRAGMENTS_ON: u8 = 3;
 
 /// What stands before a node, and can hold back what is sent to it: fragments, or all.
 struct Gate {
@@ -67,6 +70,11 @@ async fn pass(
         let is_held = || match held.load(Ordering::SeqCst) {
             NOTHING => false,
             FRAGMENTS => is_http2.load(Ordering::SeqCst) == 1,
+            FROM_FRAGMENTS_ON if is_http2.load(Ordering::SeqCst) == 1 => {
+                held.store(ALL, Ordering::SeqCst);
+                true
+            }
+            FROM_FRAGMENTS_ON => false,
             _ => true,
         };
         while is_held() {
@@ -136,6 +144,28 @@ async fn a_stalled_node_is_left_by_all_queries_and_comes_back() {
     assert_eq!(ask(&broker, GROUPED).await.unwrap(), expected);
 }
 
+/// Those that exchange rows with it are as late as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_exchanges_rows_does_not_wait_for_a_node_that_falls_silent() {
+    let store = sealed_sales().await;
+    let mut nodes = Vec::new();
+    for name in ["data-0", "data-1", "data-2"] {
+        nodes.push(Node::start(name, opened(&store, &[0, 1]).await, secret("one")).await);
+    }
+    let gate = Gate::before(&mut nodes[0]).await;
+    let broker = exchanging(&store, &nodes.iter().collect::<Vec<_>>(), everywhere(0)).await;
+    let joined = "SELECT a.id, b.id FROM sales a JOIN sales b ON a.amount = b.amount AND a.id < b.id";
+    let expected = ask(&broker, joined).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(ask(&broker, joined).await.unwrap(), expected);
+    }
+    gate.hold(FROM_FRAGMENTS_ON);
+    let begun = Instant::now();
+    assert_eq!(ask(&broker, joined).await.unwrap(), expected);
+    assert_eq!(gate.held.load(Ordering::SeqCst), ALL, "it was given something to do");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
 /// Another run could only wait for the same node.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_alone_has_its_rows_is_waited_for() {
@@ -161,4 +191,23 @@ async fn a_node_that_alone_has_its_rows_is_waited_for() {
     let (answer, ()) = futures::join!(asking, going_on);
     assert_eq!(answer.unwrap(), expected);
     assert!(begun.elapsed() >= Duration::from_millis(700));
+}
+
+/// All fragments of a broker on a node share one connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_nobody_reads_do_not_hold_up_others() {
+    let (_store, broker, _nodes) = three().await;
+    let mut unread = Vec::new();
+    for _ in 0..6 {
+        let sql = "SELECT repeat('x', 200000) FROM sales";
+        unread.push(broker.run(QueryRequest { sql: sql.into(), ..QueryRequest::default() }).await.unwrap());
+    }
+    // Until they have filled whatever there is to fill.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let request = QueryRequest {
+        sql: "SELECT count(*) FROM sales".into(),
+        deadline: Some(Duration::from_secs(20)),
+        ..QueryRequest::default()
+    };
+    assert_eq!(ask_with(&broker, request).await.unwrap().len(), 1);
 }

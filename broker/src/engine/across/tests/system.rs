@@ -77,10 +77,7 @@ async fn queries_are_those_of_all_nodes() {
     ask(&nodes[1].engine, "SELECT 7").await.unwrap();
     let queries = "SELECT sql, state, node FROM system.queries WHERE sql NOT LIKE '%system%'";
     ask(&broker, "SELECT 8").await.unwrap();
-    assert_eq!(
-        ask(&broker, queries).await.unwrap(),
-        ["SELECT 7|finished|data-1", "SELECT 8|finished|broker"]
-    );
+    assert_eq!(ask(&broker, queries).await.unwrap(), ["SELECT 7|done|data-1", "SELECT 8|done|broker"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +119,7 @@ async fn a_dead_letter_has_one_row() {
         node.table.open_segment(segment);
     }
     let stored = encode_dead_letters(&[letter(7), letter(151)]).unwrap();
-    let place = format!("{}/{}", root(), dead_letters_path(0, 0, 100, Ulid::new()));
+    let place = format!("{}/{}", root(), dead_letters_path(0, 0, 152, Ulid::new()));
     store.put(&place.into(), stored.into()).await.unwrap();
     let letters =
         "SELECT table_name, partition, \"offset\", CAST(payload AS STRING), node FROM system.dead_letters";
@@ -131,6 +128,39 @@ async fn a_dead_letter_has_one_row() {
     let data = clustered(&nodes[1].table, Fixed::new(&nodes.iter().collect::<Vec<_>>(), "data-1"));
     let expected = ["sales|0|150|{|data-1", "sales|0|151|{|NULL", "sales|0|7|{|NULL"];
     assert_eq!(ask(&data, letters).await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_reads_only_the_dead_letters_that_it_may_need() {
+    let (store, broker, _nodes) = shared_out().await;
+    let letter = |partition, offset| {
+        DeadLetter::new(partition, offset, Some(1_700_000_000_000), "no JSON".into(), b"{", None)
+    };
+    for (partition, from, is_sound) in [(0, 0, true), (0, 20, false), (1, 0, false)] {
+        let whole = encode_dead_letters(&[letter(partition, from + 3)]).unwrap();
+        let bytes = if is_sound { whole } else { "damaged".into() };
+        let place = format!("{}/{}", root(), dead_letters_path(partition, from, from + 10, Ulid::new()));
+        store.put(&place.into(), bytes.into()).await.unwrap();
+    }
+    let found = |filter: &'static str| {
+        let sql = format!("SELECT partition, \"offset\" FROM system.dead_letters {filter}");
+        let broker = &broker;
+        async move { ask(broker, &sql).await }
+    };
+    for (filter, expected) in [
+        ("WHERE partition = 0 AND \"offset\" < 10", &["0|3"][..]),
+        ("WHERE partition IN (0, 7) AND \"offset\" BETWEEN 2 AND 19 AND reason LIKE 'no%'", &["0|3"]),
+        ("WHERE partition = 0 AND \"offset\" < 3", &[]),
+        ("WHERE partition = 0 AND \"offset\" = 3 LIMIT 1", &["0|3"]),
+        ("WHERE table_name = 'another'", &[]),
+        ("WHERE partition = 2", &[]),
+    ] {
+        assert_eq!(found(filter).await.unwrap(), expected, "{filter}");
+    }
+    // What the name does not tell must be read.
+    for filter in ["", "WHERE reason = 'x'", "WHERE partition = 0", "WHERE partition = 1 LIMIT 1"] {
+        assert!(found(filter).await.is_err(), "{filter}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
