@@ -1,0 +1,50 @@
+// Who is signed in. A server without users is open: everybody may do everything.
+import { createStore, useStore } from "../store";
+import { ApiError, request } from "./client";
+import type { Session } from "./types";
+
+export type SessionState = { state: "unknown" } | { state: "out" } | { state: "in"; session: Session };
+
+const session = createStore<SessionState>({ state: "unknown" });
+
+export const useSession = () => useStore(session);
+
+export function csrfToken(): string | undefined {
+  const current = session.get();
+  return current.state === "in" ? current.session.csrf : undefined;
+}
+
+/** The server took a request for one without a session: the sign-in view is shown. */
+export function signedOut(): void {
+  session.set({ state: "out" });
+}
+
+/** Whether the one who is signed in may change things. */
+export function isAdministrator(state: SessionState): boolean {
+  return state.state === "in" && (state.session.open || state.session.role === "administrator");
+}
+
+/** Whether the one who is signed in may end a query of `user`. */
+export function mayEnd(state: SessionState, user: string | null): boolean {
+  return isAdministrator(state) || (state.state === "in" && user !== null && user === state.session.user);
+}
+
+export async function loadSession(): Promise<void> {
+  try {
+    session.set({ state: "in", session: await request<Session>("GET", "/session") });
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) signedOut();
+    else if (error instanceof ApiError && error.status === 404) session.set({ state: "in", session: { user: null, role: null, open: true } });
+    else throw error;
+  }
+}
+
+export async function signIn(user: string, password: string): Promise<void> {
+  await request("POST", "/session", { body: { user, password } });
+  await loadSession();
+}
+
+export async function signOut(): Promise<void> {
+  await request("DELETE", "/session");
+  signedOut();
+}

@@ -1,0 +1,84 @@
+// The nodes of the cluster, what each of them holds, and what they are doing.
+import { errorDetails } from "../../api/client";
+import { ErrorBox } from "../../components/ErrorBox";
+import { Badge } from "../../components/Figures";
+import { Table, type TableColumn } from "../../components/Table";
+import { counted, perSecond, whole } from "../../format";
+import { useLoad } from "../../hooks";
+import { instantOf } from "../../sqlTypes";
+import "./cluster.css";
+import { loadCluster, loadShares, type Node } from "./data";
+import { holdings, type Holding, Placement } from "./Placement";
+import { Ended, Running } from "./Queries";
+import { Tasks } from "./Tasks";
+
+const TONES: Record<string, "good" | "warn" | "bad" | "plain"> = { serving: "good", leaving: "warn", joining: "warn", starting: "warn", dead: "bad", unreachable: "bad" };
+
+function uptime(started: string | null): string {
+  const ms = Date.now() - instantOf(started);
+  if (!Number.isFinite(ms)) return "";
+  const minutes = Math.max(0, Math.floor(ms / 60_000));
+  if (minutes < 120) return `${minutes} min`;
+  return minutes < 2880 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
+}
+
+const SHARES_EVERY_MS = 10_000;
+
+type Row = Node & { holding: Holding | undefined };
+
+const COLUMNS: TableColumn<Row>[] = [
+  {
+    key: "node",
+    head: "Node",
+    cell: ({ node, this: isThis }) => (
+      <span className="row">
+        <strong>{node}</strong>
+        {isThis && <Badge tone="accent">answers you</Badge>}
+      </span>
+    ),
+  },
+  { key: "state", head: "State", cell: ({ state }) => <Badge tone={TONES[state] ?? "plain"}>{state}</Badge> },
+  { key: "role", head: "Role", cell: ({ role }) => role },
+  { key: "zone", head: "Zone", cell: ({ zone }) => zone ?? "–" },
+  { key: "weight", head: "Weight", number: true, cell: ({ weight }) => whole(weight) },
+  { key: "load", head: "Reads", number: true, cell: ({ holding }) => perSecond(holding?.rate ?? 0) },
+  { key: "partitions", head: "Partitions", number: true, cell: ({ holding }) => whole(holding?.partitions.length ?? 0) },
+  { key: "version", head: "Version", cell: ({ version }) => version ?? "–" },
+  { key: "up", head: "Up", cell: ({ started_at }) => uptime(started_at) },
+  { key: "address", head: "Address", cell: ({ address }) => address && <code>{address}</code> },
+  { key: "error", head: "Error", cell: ({ error }) => error && <span className="fault-text">{error}</span> },
+];
+
+export default function Cluster() {
+  const cluster = useLoad("cluster", loadCluster, 1000);
+  // Sums over all segments there are: they move with each one that is sealed.
+  const shares = useLoad("shares", loadShares, SHARES_EVERY_MS);
+  const held = cluster.data ? holdings(cluster.data.nodes, cluster.data.partitions, shares.data ?? []) : [];
+  const rows: Row[] = (cluster.data?.nodes ?? []).map((node) => ({ ...node, holding: held.find((one) => one.node === node.node) }));
+  return (
+    <div className="page">
+      <div className="page-inner">
+        <div className="page-head">
+          <h2>Cluster</h2>
+          <span className="muted">{cluster.data && counted(cluster.data.nodes.length, "node")}</span>
+        </div>
+        {cluster.error !== null && <ErrorBox error={errorDetails(cluster.error)} />}
+        {shares.error !== null && <ErrorBox error={errorDetails(shares.error)} tone="warn" />}
+        {cluster.data && (
+          <>
+            <section className="panel">
+              <div className="panel-head">
+                <h3>Nodes</h3>
+              </div>
+              <Table label="Nodes" columns={COLUMNS} rows={rows} rowKey={({ node }) => node} />
+            </section>
+            <Placement holdings={held} />
+          </>
+        )}
+        <Running />
+        <Ended />
+        <Tasks />
+      </div>
+    </div>
+  );
+}
