@@ -1,18 +1,30 @@
 //! `headwater table infer`: reads messages of a topic and prints a spec for them.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
+use headwater_ingest::IngestError;
 use headwater_ingest::infer::infer_spec;
 use headwater_ingest::kafka::topic::TopicClient;
 use headwater_segment::spec::{OnGap, PropertyValue, StartPosition, StreamSpec};
+use serde_json::json;
 
 use super::CliError;
+use super::progress::while_blocking;
+use super::screen::Screen;
+
+const EXAMPLES: &str = "\
+Examples:
+  headwater table infer --brokers localhost:9092 --topic orders > orders.yaml
+  headwater table infer --brokers broker:9093 --topic orders --property security.protocol=SASL_SSL \\
+    --property sasl.mechanism=PLAIN --property sasl.username=me --property sasl.password=env:KAFKA_PASSWORD";
+/// So long messages are waited for.
+const SAMPLE_WAIT: Duration = Duration::from_secs(15);
 
 /// Arguments of `headwater table infer`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct InferArguments {
     /// Bootstrap servers, host:port, separated by commas.
     #[arg(long, value_name = "HOST:PORT")]
@@ -32,19 +44,19 @@ pub(crate) struct InferArguments {
     property: Vec<String>,
 }
 
-pub(crate) fn run(arguments: &InferArguments) -> Result<(), CliError> {
-    let stream = StreamSpec {
-        brokers: arguments.brokers.split(',').map(|broker| broker.trim().to_string()).collect(),
+pub(crate) fn run(arguments: &InferArguments, screen: Screen) -> Result<(), CliError> {
+    let stream = stream_of(&StreamArguments {
+        brokers: &arguments.brokers,
         topic: arguments.topic.clone(),
-        start: StartPosition::Earliest,
-        on_gap: OnGap::Fail,
-        properties: properties(&arguments.property)?,
-    };
-    let failed = |error: headwater_ingest::IngestError| CliError::Answer(error.to_string());
-    let client = TopicClient::connect(&stream).map_err(failed)?;
-    let samples = client
-        .sample(&stream, arguments.messages.clamp(1, 100_000), Duration::from_secs(15))
-        .map_err(failed)?;
+        properties: &arguments.property,
+    })?;
+    let label = format!("reading messages of topic {}", arguments.topic);
+    let count = arguments.messages.clamp(1, 100_000);
+    let sampled =
+        while_blocking(&label, || TopicClient::connect(&stream)?.sample(&stream, count, SAMPLE_WAIT));
+    let samples = sampled
+        .map_err(|_| CliError::Answer("reading messages ended in a panic; please report it".into()))?
+        .map_err(|error| failed(error, arguments))?;
     if samples.is_empty() {
         return Err(CliError::Answer(format!(
             "topic {} has no messages to look at; produce some first, or write the spec by hand",
@@ -56,8 +68,42 @@ pub(crate) fn run(arguments: &InferArguments) -> Result<(), CliError> {
     if inferred.undecodable == samples.len() {
         return Err(CliError::Answer(format!("none of {} messages is a JSON object", samples.len())));
     }
-    write!(std::io::stdout(), "{}", inferred.text)?;
-    Ok(())
+    let document = json!({
+        "table": table,
+        "spec": inferred.text,
+        "messages": samples.len(),
+        "undecodable": inferred.undecodable,
+    });
+    screen.answer(&document, |out| write!(out, "{}", inferred.text))
+}
+
+/// A stream as flags name it.
+pub(crate) struct StreamArguments<'a> {
+    pub(crate) brokers: &'a str,
+    pub(crate) topic: String,
+    pub(crate) properties: &'a [String],
+}
+
+/// A stream that is read from the beginning.
+pub(crate) fn stream_of(arguments: &StreamArguments<'_>) -> Result<StreamSpec, CliError> {
+    Ok(StreamSpec {
+        brokers: arguments.brokers.split(',').map(|broker| broker.trim().to_string()).collect(),
+        topic: arguments.topic.clone(),
+        start: StartPosition::Earliest,
+        on_gap: OnGap::Fail,
+        properties: properties(arguments.properties)?,
+    })
+}
+
+fn failed(error: IngestError, arguments: &InferArguments) -> CliError {
+    match error {
+        IngestError::Kafka { .. } => CliError::NoKafka(format!(
+            "{error}; does Kafka listen on {}, with these properties?",
+            arguments.brokers
+        )),
+        IngestError::NoSuchTopic(_) => CliError::Refused { message: error.to_string(), faults: json!([]) },
+        error => CliError::Answer(error.to_string()),
+    }
 }
 
 fn properties(settings: &[String]) -> Result<BTreeMap<String, PropertyValue>, CliError> {

@@ -1,17 +1,28 @@
 //! `headwater segment …`: sealed segments as files, without a server and without the table log.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use headwater_segment::sealed::{ColumnReport, SegmentReport, Verdict, inspect};
+use headwater_segment::sealed::{ColumnReport, IndexReport, SegmentReport, Verdict, inspect};
 use serde_json::{Value, json};
 
+use super::progress::{Progress, while_blocking};
+use super::screen::{Screen, Tone, grouped, size};
+use super::text_table::Style;
 use super::{CliError, text_table};
+
+/// Bytes of a file that are read between two looks at how far it is.
+const READ_BYTES: u64 = 64 << 20;
+
+const EXAMPLES: &str = "\
+Example:
+  headwater segment inspect /var/lib/headwater/tables/orders/data/0/SEGMENT.parquet";
 
 /// Arguments of `headwater segment`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct SegmentArguments {
     #[command(subcommand)]
     command: SegmentCommand,
@@ -20,86 +31,95 @@ pub(crate) struct SegmentArguments {
 #[derive(Debug, Subcommand)]
 enum SegmentCommand {
     /// Show what a sealed segment holds and how: columns, encodings, indexes, checksums.
+    #[command(after_help = EXAMPLES)]
     Inspect {
         /// A segment's object: a file under `data/` of a table.
         file: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
     },
 }
 
-pub(crate) fn run(arguments: SegmentArguments) -> Result<(), CliError> {
-    let SegmentCommand::Inspect { file, json } = arguments.command;
+pub(crate) fn run(arguments: SegmentArguments, screen: Screen) -> Result<(), CliError> {
+    let SegmentCommand::Inspect { file } = arguments.command;
     let shown = file.display();
-    let object = std::fs::read(&file).map_err(|error| CliError::Usage(format!("{shown}: {error}")))?;
-    let report =
-        inspect(&Bytes::from(object)).map_err(|error| CliError::Answer(format!("{shown}: {error}")))?;
-    let mut out = std::io::stdout().lock();
-    match json {
-        true => writeln!(out, "{:#}", json!(report))?,
-        false => write_report(&mut out, &file, &report)?,
-    }
+    let object = read(&file).map_err(|error| CliError::Usage(format!("{shown}: {error}")))?;
+    let inspected = while_blocking(&format!("checking {shown}"), || inspect(&Bytes::from(object)));
+    let report = inspected
+        .map_err(|_| CliError::Answer(format!("{shown}: checking it ended in a panic; please report it")))?
+        .map_err(|error| CliError::Answer(format!("{shown}: {error}")))?;
+    screen.answer(&json!(report), |out| write_report(out, &file, &report, screen))?;
     match report.is_sound() {
         true => Ok(()),
         false => Err(CliError::Answer(format!("{shown}: the segment is damaged; see above where"))),
     }
 }
 
-fn write_report(out: &mut impl Write, file: &Path, report: &SegmentReport) -> std::io::Result<()> {
+fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut source = std::fs::File::open(file)?;
+    let total = source.metadata()?.len();
+    let mut progress = Progress::new(format!("reading {}", file.display()), "bytes");
+    let mut object = Vec::new();
+    while std::io::Read::by_ref(&mut source).take(READ_BYTES).read_to_end(&mut object)? > 0 {
+        progress.set(object.len() as u64, Some(total));
+    }
+    Ok(object)
+}
+
+fn write_report(
+    out: &mut (impl Write + ?Sized),
+    file: &Path,
+    report: &SegmentReport,
+    screen: Screen,
+) -> std::io::Result<()> {
     writeln!(out, "{}", file.display())?;
     let per_row = report.bytes as f64 / report.rows.max(1) as f64;
-    writeln!(out, "{} rows, {} ({per_row:.1} bytes per row)", report.rows, size(report.bytes))?;
+    writeln!(out, "{} rows, {} ({per_row:.1} bytes per row)", grouped(report.rows), size(report.bytes))?;
+    let mut table =
+        |title: &str, header: &[&str], rows: Vec<Vec<Value>>| table(&mut *out, title, header, rows, screen);
     let keys = report.keys.iter().map(|(key, value)| vec![json!(key), json!(value)]);
-    table(out, "\nKeys of the footer", &["key", "value"], keys)?;
+    table("Keys of the footer", &["key", "value"], keys.collect())?;
     let parts = report.parts.iter().map(|part| {
         vec![json!(part.part), json!(size(part.bytes)), json!(verdict(part)), json!(part.detail)]
     });
-    table(out, "\nChecksums", &["part", "size", "verified", "detail"], parts)?;
-    let header = [
-        "column",
-        "type",
-        "nulls",
-        "distinct",
-        "encoding",
-        "codec",
-        "pages",
-        "size",
-        "unpacked",
-        "dictionary",
-        "min",
-        "max",
-    ];
-    table(out, "\nColumns", &header, report.columns.iter().map(column_row))?;
-    if report.indexes.is_empty() {
-        return writeln!(out, "\nNo indexes");
+    table("Checksums", &["part", "size", "verified", "detail"], parts.collect())?;
+    table("Columns", &COLUMNS, report.columns.iter().map(column_row).collect())?;
+    let indexes: Vec<Vec<Value>> = report.indexes.iter().map(index_row).collect();
+    match indexes.is_empty() {
+        true => writeln!(out, "\nNo indexes"),
+        false => table("Indexes", &["column", "index", "size", "entries", "state"], indexes),
     }
-    let indexes = report.indexes.iter().map(|index| {
-        let state = if index.fault.is_empty() { "sound" } else { &index.fault };
-        vec![
-            json!(index.column),
-            json!(index.kind),
-            json!(size(index.bytes)),
-            json!(index.entries),
-            json!(state),
-        ]
-    });
-    table(out, "\nIndexes", &["column", "index", "size", "entries", "state"], indexes)
 }
 
+const COLUMNS: [&str; 12] = [
+    "column",
+    "type",
+    "nulls",
+    "distinct",
+    "encoding",
+    "codec",
+    "pages",
+    "size",
+    "unpacked",
+    "dictionary",
+    "min",
+    "max",
+];
+
 fn table(
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
     title: &str,
     header: &[&str],
-    rows: impl Iterator<Item = Vec<Value>>,
+    rows: Vec<Vec<Value>>,
+    screen: Screen,
 ) -> std::io::Result<()> {
-    let columns: Vec<(String, String)> =
-        header.iter().map(|name| (name.to_string(), String::new())).collect();
+    writeln!(out, "\n{}", screen.paint(Tone::Strong, title))?;
     // What is unknown is left empty: NULL would read like a value.
-    let blank = |value: Value| if value.is_null() { json!("") } else { value };
-    let rows: Vec<Vec<Value>> = rows.map(|row| row.into_iter().map(blank).collect()).collect();
-    writeln!(out, "{title}")?;
-    text_table::write(out, &columns, &rows)
+    let tone = |cell: &str| (cell == DAMAGED).then_some(Tone::Bad);
+    text_table::write(out, header, &rows, &Style { null: "", tone, ..Style::report(screen) })
+}
+
+fn index_row(index: &IndexReport) -> Vec<Value> {
+    let state = if index.fault.is_empty() { "sound" } else { &index.fault };
+    vec![json!(index.column), json!(index.kind), json!(size(index.bytes)), json!(index.entries), json!(state)]
 }
 
 fn column_row(column: &ColumnReport) -> Vec<Value> {
@@ -121,51 +141,27 @@ fn column_row(column: &ColumnReport) -> Vec<Value> {
 }
 
 fn verdict(part: &Verdict) -> &'static str {
-    if part.verified { "yes" } else { "DAMAGED" }
+    if part.verified { "yes" } else { DAMAGED }
 }
 
-/// Bytes for a person: three digits and a unit.
-fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.decimals$} {}", units[unit])
-}
+const DAMAGED: &str = "DAMAGED";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_three_digits() {
-        let cases =
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.00 KiB"), (65_536, "64.0 KiB"), (5 << 40, "5120 GiB")];
-        for (bytes, text) in cases {
-            assert_eq!(size(bytes), text);
-        }
-    }
+    use crate::cli::exit::Exit;
 
     #[test]
     fn what_is_no_segment_is_an_answer_that_names_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let inspect = |json| {
-            run(SegmentArguments { command: SegmentCommand::Inspect { file: file.path().into(), json } })
+        let inspect = |file: &Path| {
+            let command = SegmentCommand::Inspect { file: file.into() };
+            run(SegmentArguments { command }, Screen::plain()).unwrap_err()
         };
-        for json in [false, true] {
-            let error = inspect(json).unwrap_err();
-            assert_eq!(error.exit_code(), 1);
-            assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
-        }
-        let missing = SegmentCommand::Inspect { file: "/no/such/file".into(), json: false };
-        assert_eq!(run(SegmentArguments { command: missing }).unwrap_err().exit_code(), 2);
+        let error = inspect(file.path());
+        assert_eq!(error.exit(), Exit::Failed);
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+        assert_eq!(inspect(Path::new("/no/such/file")).exit(), Exit::Usage);
     }
 
     #[test]
@@ -180,7 +176,7 @@ mod tests {
             keys: vec![("headwater.table".into(), "rides".into())],
         };
         let mut out = Vec::new();
-        write_report(&mut out, Path::new("x.parquet"), &report).unwrap();
+        write_report(&mut out, Path::new("x.parquet"), &report, Screen::plain()).unwrap();
         let text = String::from_utf8(out).unwrap();
         for part in ["x.parquet", "2 rows, 2.93 KiB (1500.0 bytes per row)", "rides", "DAMAGED", "No indexes"]
         {

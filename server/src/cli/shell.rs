@@ -13,7 +13,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::sql::Session;
-use super::{CliError, OutputFormat, statements};
+use super::{CliError, OutputFormat, interrupt, statements};
 
 const HELP: &str = "\
 Statements end with ; and may take several lines.
@@ -21,7 +21,7 @@ Statements end with ; and may take several lines.
   \\f FORMAT     table, csv, json  \\t            timing on or off
   \\r            read names for completion again
   \\h or \\?      this help         \\q or Ctrl-D  leave
-Tab completes. Ctrl-C drops the line that is being typed.";
+Tab completes. Ctrl-C drops the line that is being typed, or ends the statement that runs.";
 
 const KEYWORDS: [&str; 46] = [
     "SELECT",
@@ -127,8 +127,9 @@ pub(crate) fn run(session: &mut Session) -> Result<(), CliError> {
     let mut out = std::io::stdout();
     // Fails early, with the address, if nobody is there.
     let names = known_names(session)?;
+    interrupt::in_shell();
     writeln!(out, "Connected to {}. \\h for help, \\q to leave.", session.client.url())?;
-    let failed = |error: ReadlineError| CliError::Usage(error.to_string());
+    let failed = |error: ReadlineError| CliError::Answer(error.to_string());
     let config = Config::builder().completion_type(CompletionType::List).auto_add_history(true).build();
     let mut editor: Editor<SqlHelper, FileHistory> = Editor::with_config(config).map_err(failed)?;
     editor.set_helper(Some(SqlHelper { names }));

@@ -1,18 +1,34 @@
 //! `headwater table …`: the same calls as the HTTP interface.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use headwater_segment::SegmentError;
 use headwater_segment::spec::parse_spec;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::progress::Progress;
+use super::screen::{Screen, Tone, grouped, size};
+use super::text_table::Style;
 use super::{CliError, ServerArguments, infer, text_table};
+
+/// Names that are less alike than this are not taken for each other.
+const SIMILARITY_MIN: f64 = 0.6;
+
+const EXAMPLES: &str = "\
+Examples:
+  headwater table infer --brokers localhost:9092 --topic orders > orders.yaml
+  headwater table apply -f orders.yaml
+  headwater table list
+  headwater table describe orders --output json
+  headwater table drop orders --purge";
 
 /// Arguments of `headwater table`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub(crate) struct TableArguments {
     #[command(flatten)]
     server: ServerArguments,
@@ -23,26 +39,26 @@ pub(crate) struct TableArguments {
 #[derive(Debug, Subcommand)]
 enum TableCommand {
     /// Create a table from a spec, or change it.
+    #[command(after_help = "Example:\n  headwater table apply -f orders.yaml")]
     Apply {
         /// YAML or JSON file; - for standard input.
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// List tables.
-    List {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// List tables, and how far they are.
+    #[command(after_help = "Example:\n  headwater table list --output json")]
+    List,
     /// Show a table's spec, columns and partitions.
+    #[command(after_help = "Example:\n  headwater table describe orders")]
     Describe {
         /// Table.
         name: String,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
     },
     /// Stop consuming a table and remove it.
+    #[command(
+        after_help = "Example:\n  headwater table drop orders            its data stays in the store\n  \
+                            headwater table drop orders --purge    its data is deleted, too"
+    )]
     Drop {
         /// Table.
         name: String,
@@ -51,10 +67,13 @@ enum TableCommand {
         purge: bool,
     },
     /// Stop consuming; what is there stays queryable.
+    #[command(after_help = "Example:\n  headwater table pause orders --partition 3")]
     Pause(OnePartition),
     /// Go on consuming.
+    #[command(after_help = "Example:\n  headwater table resume orders")]
     Resume(OnePartition),
     /// Seal and commit what is open now.
+    #[command(after_help = "Example:\n  headwater table seal orders")]
     Seal(OnePartition),
     /// Read messages of a topic and print a spec for them.
     Infer(infer::InferArguments),
@@ -69,46 +88,43 @@ struct OnePartition {
     partition: Option<i32>,
 }
 
-pub(crate) fn run(arguments: TableArguments) -> Result<(), CliError> {
+pub(crate) fn run(arguments: TableArguments, screen: Screen) -> Result<(), CliError> {
     if let TableCommand::Infer(arguments) = &arguments.command {
-        return infer::run(arguments);
+        return infer::run(arguments, screen);
     }
-    let client = Client::new(&arguments.server.url)?;
-    let mut out = std::io::stdout().lock();
+    let client = Client::new(&arguments.server)?;
     match arguments.command {
-        TableCommand::Apply { file } => apply(&client, &file, &mut out),
-        TableCommand::List { json } => list(&client, json, &mut out),
-        TableCommand::Describe { name, json } => describe(&client, &name, json, &mut out),
-        TableCommand::Drop { name, purge } => {
-            client.text(Method::DELETE, &format!("/tables/{name}?purge={purge}"), None)?;
-            let what = if purge {
-                "dropped, its data deleted; only its log stays"
-            } else {
-                "dropped; its data is still in the store"
-            };
-            Ok(writeln!(out, "table {name}: {what}")?)
-        }
-        TableCommand::Pause(one) => change(&client, &one, "pause", "paused", &mut out),
-        TableCommand::Resume(one) => change(&client, &one, "resume", "resumed", &mut out),
-        TableCommand::Seal(one) => seal(&client, &one, &mut out),
+        TableCommand::Apply { file } => apply(&client, &file, screen),
+        TableCommand::List => list(&client, screen),
+        TableCommand::Describe { name } => describe(&client, &name, screen),
+        TableCommand::Drop { name, purge } => drop_table(&client, &name, purge, screen),
+        TableCommand::Pause(one) => change(&client, &one, "pause", "paused", screen),
+        TableCommand::Resume(one) => change(&client, &one, "resume", "resumed", screen),
+        TableCommand::Seal(one) => seal(&client, &one, screen),
         TableCommand::Infer(_) => Ok(()),
     }
 }
 
-fn apply(client: &Client, file: &Path, out: &mut impl Write) -> Result<(), CliError> {
+fn apply(client: &Client, file: &Path, screen: Screen) -> Result<(), CliError> {
+    let unreadable = |error: std::io::Error| CliError::Usage(format!("{}: {error}", file.display()));
     let text = if file == Path::new("-") {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text)?;
+        std::io::stdin().read_to_string(&mut text).map_err(unreadable)?;
         text
     } else {
-        std::fs::read_to_string(file)
-            .map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?
+        std::fs::read_to_string(file).map_err(unreadable)?
     };
     // Read here as well, for the name, and so that faults show without a server.
-    let spec = parse_spec(&text).map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))?;
-    let answer = client.json(Method::PUT, &format!("/tables/{}", spec.name), Some(text))?;
+    let spec = parse_spec(&text).map_err(|error| CliError::Refused {
+        message: format!("{}: {error}", file.display()),
+        faults: match error {
+            SegmentError::Spec(faults) => json!(faults),
+            _ => json!([]),
+        },
+    })?;
+    let answer = client.json(Method::PUT, &path_of(&spec.name, ""), Some(text))?;
     let applied = answer["applied"].as_str().unwrap_or("applied");
-    Ok(writeln!(out, "table {}: {applied}", spec.name)?)
+    screen.answer(&answer, |out| writeln!(out, "table {}: {applied}", spec.name))
 }
 
 /// The tables and how far they are. Replicas consume the same partition; the one that is furthest speaks for it.
@@ -119,13 +135,13 @@ const TABLES: &str = "SELECT table_name, count(*) AS partitions, sum(visible_off
      visible_offset DESC NULLS LAST, node) AS place FROM system.partitions) AS placed \
      WHERE place = 1 GROUP BY table_name ORDER BY table_name";
 
-fn list(client: &Client, as_json: bool, out: &mut impl Write) -> Result<(), CliError> {
+/// The columns of [`TABLES`], as they are named in JSON.
+const TABLE_FIELDS: [&str; 6] = ["name", "partitions", "offsets", "lag", "rows_per_second", "freshness_ms"];
+
+fn list(client: &Client, screen: Screen) -> Result<(), CliError> {
     let request = json!({ "sql": TABLES, "format": "json" }).to_string();
     let answer = client.json(Method::POST, "/sql", Some(request))?;
     let names = client.json(Method::GET, "/tables", None)?;
-    if as_json {
-        return Ok(writeln!(out, "{:#}", json!({ "tables": names["tables"], "rows": answer["rows"] }))?);
-    }
     let mut rows: Vec<Vec<Value>> =
         answer["rows"].as_array().into_iter().flatten().filter_map(|row| row.as_array().cloned()).collect();
     // A table whose topic was not seen yet has no partitions, and is a table all the same.
@@ -134,48 +150,96 @@ fn list(client: &Client, as_json: bool, out: &mut impl Write) -> Result<(), CliE
             rows.push(vec![name.clone(), 0.into(), Value::Null, Value::Null, Value::Null, Value::Null]);
         }
     }
-    let columns = ["table", "partitions", "offsets", "lag", "rows/s", "freshness_ms"];
-    let columns = columns.map(|name| (name.to_string(), String::new()));
-    Ok(text_table::write(out, &columns, &rows)?)
+    let object = |row: &Vec<Value>| -> Value {
+        let fields = TABLE_FIELDS.iter().zip(row).map(|(name, value)| (name.to_string(), value.clone()));
+        Value::Object(fields.collect())
+    };
+    let document = json!({ "tables": rows.iter().map(object).collect::<Vec<_>>() });
+    screen.answer(&document, |out| {
+        if rows.is_empty() {
+            return writeln!(out, "no tables yet; `headwater table infer` and `table apply` make one");
+        }
+        let columns = ["table", "partitions", "offsets", "lag", "rows/s", "freshness, ms"];
+        text_table::write(out, &columns, &rows, &Style::report(screen))
+    })
 }
 
-fn describe(client: &Client, name: &str, as_json: bool, out: &mut impl Write) -> Result<(), CliError> {
-    let answer = client.json(Method::GET, &format!("/tables/{name}"), None)?;
-    if as_json {
-        return Ok(writeln!(out, "{answer:#}")?);
-    }
+fn describe(client: &Client, name: &str, screen: Screen) -> Result<(), CliError> {
+    let answer = client.json(Method::GET, &path_of(name, ""), None);
+    let answer = answer.map_err(|error| with_nearest(client, name, error))?;
     let spec = parse_spec(&answer["spec"].to_string()).map_err(|error| {
         CliError::Answer(format!("the server's spec of table {name} cannot be read: {error}"))
     })?;
-    writeln!(out, "{}", spec.to_yaml())?;
-    writeln!(
-        out,
-        "# log version {}, {} segments, {} sealed rows, {} bytes",
-        answer["log_version"], answer["segments"], answer["sealed_rows"], answer["sealed_bytes"]
-    )?;
-    let keys = [
-        "partition",
-        "state",
-        "first_offset",
-        "committed_offset",
-        "visible_offset",
-        "latest_offset",
-        "lag",
-        "last_error",
-    ];
-    let rows: Vec<Vec<Value>> = answer["partitions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|partition| keys.iter().map(|key| partition[*key].clone()).collect())
-        .collect();
-    Ok(text_table::write(out, &keys.map(|key| (key.to_string(), String::new())), &rows)?)
+    screen.answer(&answer, |out| {
+        let number = |key: &str| answer[key].as_u64().unwrap_or_default();
+        writeln!(out, "{}", spec.to_yaml())?;
+        writeln!(
+            out,
+            "# log version {}, {} segments, {} sealed rows, {}",
+            answer["log_version"],
+            grouped(number("segments")),
+            grouped(number("sealed_rows")),
+            size(number("sealed_bytes"))
+        )?;
+        if let Some(trouble) = answer["trouble"].as_str() {
+            writeln!(out, "# {}", screen.paint(Tone::Bad, trouble))?;
+        }
+        let keys = [
+            "partition",
+            "state",
+            "first_offset",
+            "committed_offset",
+            "visible_offset",
+            "latest_offset",
+            "lag",
+            "last_error",
+        ];
+        let rows: Vec<Vec<Value>> = answer["partitions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|partition| keys.iter().map(|key| partition[*key].clone()).collect())
+            .collect();
+        text_table::write(out, &keys, &rows, &Style { tone: tone_of_state, ..Style::report(screen) })
+    })
 }
 
-fn path_of(one: &OnePartition, action: &str) -> String {
+/// The colour of a partition's state.
+fn tone_of_state(cell: &str) -> Option<Tone> {
+    match cell {
+        "live" => Some(Tone::Good),
+        "catching_up" | "paused" | "starting" => Some(Tone::Odd),
+        "failed" => Some(Tone::Bad),
+        _ => None,
+    }
+}
+
+fn drop_table(client: &Client, name: &str, purge: bool, screen: Screen) -> Result<(), CliError> {
+    let path = format!("{}?purge={purge}", path_of(name, ""));
+    let label =
+        if purge { format!("deleting the data of table {name}") } else { format!("dropping table {name}") };
+    let dropping = client.fetch_json(Method::DELETE, &path, None);
+    let answer = client.wait(client.showing(Progress::new(label, "objects"), dropping, async || None));
+    let answer = answer.map_err(|error| with_nearest(client, name, error))?;
+    let what = if purge {
+        "dropped, its data deleted; only its log stays"
+    } else {
+        "dropped; its data is still in the store"
+    };
+    screen.answer(&answer, |out| writeln!(out, "table {name}: {what}"))
+}
+
+/// The path of a table's endpoint. A name that no table can have stays one part of it.
+fn path_of(name: &str, action: &str) -> String {
+    let name: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("/tables/{}{action}", name.replace('+', "%20"))
+}
+
+fn path_of_partition(one: &OnePartition, action: &str) -> String {
+    let path = path_of(&one.name, &format!("/{action}"));
     match one.partition {
-        Some(partition) => format!("/tables/{}/{action}?partition={partition}", one.name),
-        None => format!("/tables/{}/{action}", one.name),
+        Some(partition) => format!("{path}?partition={partition}"),
+        None => path,
     }
 }
 
@@ -184,31 +248,70 @@ fn change(
     one: &OnePartition,
     action: &str,
     done: &str,
-    out: &mut impl Write,
+    screen: Screen,
 ) -> Result<(), CliError> {
-    client.text(Method::POST, &path_of(one, action), None)?;
-    Ok(writeln!(out, "table {}: {done}", one.name)?)
+    let answer = client.json(Method::POST, &path_of_partition(one, action), None);
+    let answer = answer.map_err(|error| with_nearest(client, &one.name, error))?;
+    screen.answer(&answer, |out| writeln!(out, "table {}: {done}", one.name))
 }
 
-fn seal(client: &Client, one: &OnePartition, out: &mut impl Write) -> Result<(), CliError> {
-    let answer = client.json(Method::POST, &path_of(one, "seal"), None)?;
-    let segments = answer["segments"].as_array().cloned().unwrap_or_default();
-    if segments.is_empty() {
-        return Ok(writeln!(out, "table {}: nothing was open", one.name)?);
+/// Rows of a table that are being sealed: how many are encoded, and how many there are.
+const SEALING: &str = "SELECT sum(done), sum(total) FROM system.tasks WHERE table_name = $1 AND kind = 'seal' AND state = 'running'";
+
+fn seal(client: &Client, one: &OnePartition, screen: Screen) -> Result<(), CliError> {
+    let path = path_of_partition(one, "seal");
+    let sealing = client.fetch_json(Method::POST, &path, None);
+    let question = json!({ "sql": SEALING, "parameters": [one.name], "format": "json" }).to_string();
+    let progress = Progress::new(format!("sealing table {}", one.name), "rows");
+    let answer = client.wait(client.showing(progress, sealing, async || {
+        let tasks = client.fetch_json(Method::POST, "/sql", Some(question.clone())).await.ok()?;
+        Some((tasks["rows"][0][0].as_u64()?, tasks["rows"][0][1].as_u64()))
+    }));
+    let answer = answer.map_err(|error| with_nearest(client, &one.name, error))?;
+    screen.answer(&answer, |out| {
+        let segments = answer["segments"].as_array().cloned().unwrap_or_default();
+        if segments.is_empty() {
+            return writeln!(out, "table {}: nothing was open", one.name);
+        }
+        for segment in segments {
+            let number = |key: &str| segment[key].as_u64().unwrap_or_default();
+            writeln!(
+                out,
+                "partition {}: offsets {} to {}, {} rows, {}: {}",
+                segment["partition"],
+                segment["from"],
+                segment["to"],
+                grouped(number("rows")),
+                size(number("size_bytes")),
+                segment["path"].as_str().unwrap_or_default()
+            )?;
+        }
+        Ok(())
+    })
+}
+
+/// Names the table that may have been meant, where there is none of that name.
+fn with_nearest(client: &Client, name: &str, error: CliError) -> CliError {
+    let CliError::Server(mut error) = error else { return error };
+    let is_about_table = error.status == 404 && error.message.contains("no table");
+    if let Some(tables) =
+        is_about_table.then(|| client.json(Method::GET, "/tables", None)).and_then(Result::ok)
+    {
+        let known: Vec<&str> =
+            tables["tables"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if let Some(nearest) = nearest(name, &known) {
+            error.suggest(nearest.to_string());
+        }
     }
-    for segment in segments {
-        writeln!(
-            out,
-            "partition {}: offsets {} to {}, {} rows, {} bytes: {}",
-            segment["partition"],
-            segment["from"],
-            segment["to"],
-            segment["rows"],
-            segment["size_bytes"],
-            segment["path"].as_str().unwrap_or_default()
-        )?;
-    }
-    Ok(())
+    CliError::Server(error)
+}
+
+fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let alike =
+        |known: &'a str| (strsim::normalized_damerau_levenshtein(&name, &known.to_lowercase()), known);
+    let found = known.iter().copied().map(alike).filter(|(alike, _)| *alike >= SIMILARITY_MIN);
+    found.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -221,6 +324,27 @@ mod tests {
     use headwater_segment::live::Tables;
 
     use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_nothing_far() {
+        assert_eq!(nearest("ordrs", &["rides", "Orders"]), Some("Orders"));
+        assert_eq!(nearest("zzz", &["rides", "orders"]), None);
+    }
+
+    #[test]
+    fn a_name_is_one_part_of_a_path() {
+        assert_eq!(path_of("rides", "/seal"), "/tables/rides/seal");
+        assert_eq!(path_of("a/../b c?d", ""), "/tables/a%2F..%2Fb%20c%3Fd");
+    }
+
+    #[tokio::test]
+    async fn what_is_sealed_is_counted_in_numbers() {
+        let engine = QueryEngine::new(EngineConfig::default(), Arc::new(Tables::default())).unwrap();
+        let sql = SEALING.replace("$1", "'t'");
+        let answer = engine.run(QueryRequest { sql, ..QueryRequest::default() }).await.unwrap();
+        let batches: Vec<_> = answer.stream.try_collect().await.unwrap();
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+    }
 
     #[tokio::test]
     async fn replicas_do_not_count_twice() {
