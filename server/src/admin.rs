@@ -19,14 +19,7 @@ const SEAL_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
 #[async_trait]
 impl TableAdmin for NodeTables {
     async fn apply(&self, name: &str, spec_text: &str) -> Result<Applied, AdminError> {
-        let spec = parse_spec(spec_text).map_err(from_segment)?;
-        if spec.name != name {
-            let fault = SpecFault {
-                path: "name".into(),
-                message: format!("is {:?}, but the request names {name:?}", spec.name),
-            };
-            return Err(from_segment(SegmentError::Spec(vec![fault])));
-        }
+        let spec = named_spec(name, spec_text)?;
         // Before anything is written: a table whose consumer cannot start would be there all the same.
         check_stream(&spec).map_err(from_ingest)?;
         // Before the lock: of two nodes whose specs change at once, each needs the other's.
@@ -237,6 +230,19 @@ impl NodeTables {
     }
 }
 
+/// A spec that is for the table `name`.
+pub(crate) fn named_spec(name: &str, spec_text: &str) -> Result<TableSpec, AdminError> {
+    let spec = parse_spec(spec_text).map_err(from_segment)?;
+    if spec.name != name {
+        let fault = SpecFault {
+            path: "name".into(),
+            message: format!("is {:?}, but the request names {name:?}", spec.name),
+        };
+        return Err(from_segment(SegmentError::Spec(vec![fault])));
+    }
+    Ok(spec)
+}
+
 fn query_of(partition: Option<i32>) -> String {
     partition.map_or_else(String::new, |partition| format!("?partition={partition}"))
 }
@@ -323,7 +329,7 @@ fn no_such_table(name: &str) -> AdminError {
     AdminError::NotFound(format!("there is no table {name}"))
 }
 
-fn from_segment(error: SegmentError) -> AdminError {
+pub(crate) fn from_segment(error: SegmentError) -> AdminError {
     match error {
         SegmentError::Spec(faults) => {
             let message = SegmentError::Spec(faults.clone()).to_string();
@@ -335,7 +341,7 @@ fn from_segment(error: SegmentError) -> AdminError {
     }
 }
 
-fn from_ingest(error: IngestError) -> AdminError {
+pub(crate) fn from_ingest(error: IngestError) -> AdminError {
     match error {
         IngestError::Segment(error) => from_segment(error),
         error @ IngestError::NoSuchPartition { .. } => AdminError::NotFound(error.to_string()),

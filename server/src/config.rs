@@ -5,9 +5,15 @@
 //! credentials are read from the environment by the store itself, stream secrets are named in the table spec, and the
 //! cluster's secret is named here and read when the node starts.
 
+mod access;
 mod cluster;
+mod flight;
+mod ingest;
+mod origins;
+mod postgres;
+mod store;
+mod toml_text;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,11 +22,27 @@ use headwater_broker::engine::EngineConfig;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-pub use self::cluster::{ClusterConfig, Role, SecretSource};
+use self::toml_text::without_value;
+
+pub use self::access::{ANYBODY, AccessConfig, AccessRole, Hidden, TlsConfig, TokenConfig, UserConfig};
+pub use self::cluster::{ClusterConfig, NodeTlsConfig, Role, SecretSource};
+pub use self::flight::FlightConfig;
+pub use self::ingest::IngestConfig;
+pub use self::origins::Origin;
+pub use self::postgres::PostgresConfig;
+pub use self::store::StoreConfig;
+pub(crate) use self::toml_text::read_toml;
 
 const ENV_PREFIX: &str = "HEADWATER_";
 /// Variables of ours that are not settings of a node.
-const ENV_OTHER: [&str; 2] = ["HEADWATER_URL", "HEADWATER_CLUSTER_SECRET"];
+const ENV_OTHER: [&str; 6] = [
+    "HEADWATER_URL",
+    "HEADWATER_CLUSTER_SECRET",
+    "HEADWATER_USER",
+    "HEADWATER_PASSWORD_FILE",
+    "HEADWATER_TOKEN",
+    "HEADWATER_CA",
+];
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -28,6 +50,14 @@ const ENV_OTHER: [&str; 2] = ["HEADWATER_URL", "HEADWATER_CLUSTER_SECRET"];
 pub struct Config {
     /// The HTTP listener.
     pub http: HttpConfig,
+    /// The identity that listeners for clients show.
+    pub tls: TlsConfig,
+    /// Who is let in.
+    pub access: AccessConfig,
+    /// The listener for clients of the Postgres protocol.
+    pub postgres: PostgresConfig,
+    /// Arrow Flight SQL.
+    pub flight: FlightConfig,
     /// Where tables live.
     pub store: StoreConfig,
     /// The path of a row.
@@ -40,67 +70,36 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
 }
 
 /// The HTTP listener.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Address and port. Loopback only, unless `public` says otherwise: there is no authentication yet.
+    /// Address and port. One that other machines can reach asks for users or tokens (`access`), and for `tls`.
     pub listen: SocketAddr,
-    /// Allows `listen` to be an address that other machines can reach, without authentication.
-    pub public: bool,
+    /// Passwords may come in clear from other machines, because a proxy before this listener ends TLS.
+    pub plaintext_public: bool,
+    /// Names, without ports, under which browsers ask for this server, beside localhost. Where nobody has to say who they are,
+    /// other names are refused, as a page of another site can make its name mean this machine; beyond loopback all but addresses
+    /// and names that the public DNS does not have. Empty with users: any name.
+    pub hosts: Vec<String>,
+    /// Connections at once; further ones wait.
+    pub connections_max: usize,
     /// Largest request body, in bytes.
     pub body_bytes_max: usize,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8099)), public: false, body_bytes_max: 2 << 20 }
-    }
-}
-
-/// Where tables live.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreConfig {
-    /// `file:///path`, `s3://bucket/prefix` or `memory://` (gone when the process ends).
-    pub url: String,
-    /// Options of the store by their `object_store` names, such as `aws_endpoint` or `aws_region`. Credentials come
-    /// from the environment (`AWS_ACCESS_KEY_ID`, …).
-    pub options: BTreeMap<String, String>,
-}
-
-impl Default for StoreConfig {
-    fn default() -> Self {
-        Self { url: "file://./headwater-data".into(), options: BTreeMap::new() }
-    }
-}
-
-/// The path of a row.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct IngestConfig {
-    /// Memory for rows that are not sealed yet, in bytes. Default: a quarter of the machine's memory.
-    pub memory_bytes_max: u64,
-    /// Fetching threads per table.
-    pub workers_per_table: usize,
-    /// Segments that are encoded at the same time.
-    pub encoders: usize,
-    /// On SIGTERM: seal and commit what is open before ending. Without it, open rows are read again from Kafka.
-    pub seal_on_shutdown: bool,
-    /// On SIGTERM: give up sealing after this long, in milliseconds.
-    pub shutdown_wait_ms: u64,
-}
-
-impl Default for IngestConfig {
-    fn default() -> Self {
         Self {
-            memory_bytes_max: machine_memory_bytes() / 4,
-            workers_per_table: 1,
-            encoders: 1,
-            seal_on_shutdown: true,
-            shutdown_wait_ms: 30_000,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8099)),
+            plaintext_public: false,
+            hosts: Vec::new(),
+            connections_max: 10_000,
+            body_bytes_max: 2 << 20,
         }
     }
 }
@@ -133,6 +132,8 @@ pub struct QueryConfig {
     pub spill_bytes_max: u64,
     /// Bytes of partial aggregates of sealed segments that are kept for later queries; 0: none are.
     pub result_bytes_max: usize,
+    /// Queries that take so many milliseconds are logged with their plan, which `system.query_log` then has as well; 0: none are.
+    pub slow_ms: u64,
 }
 
 impl Default for QueryConfig {
@@ -151,6 +152,7 @@ impl Default for QueryConfig {
             spill_dir: PathBuf::new(),
             spill_bytes_max: 32 << 30,
             result_bytes_max: 64 << 20,
+            slow_ms: 10_000,
         }
     }
 }
@@ -170,6 +172,7 @@ impl QueryConfig {
             spill_dir: (!self.spill_dir.as_os_str().is_empty()).then(|| self.spill_dir.clone()),
             spill_bytes_max: self.spill_bytes_max,
             result_bytes_max: self.result_bytes_max,
+            slow: (self.slow_ms > 0).then(|| Duration::from_millis(self.slow_ms)),
             ..EngineConfig::default()
         }
     }
@@ -221,6 +224,22 @@ pub enum LogFormat {
     Json,
 }
 
+/// Traces, sent by OTLP over gRPC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// Where to, as `http://collector:4317`; empty: nowhere, and no spans are made.
+    pub otlp_endpoint: String,
+    /// Share of the traces that are sent, from 0 to 1. A request that names a trace (`traceparent`) decides for itself.
+    pub sample_ratio: f64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), sample_ratio: 0.01 }
+    }
+}
+
 /// A configuration that cannot be used: where it came from, and what is wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("configuration: {origin}: {reason}")]
@@ -248,9 +267,9 @@ impl Config {
         if let Some(file) = file {
             let origin = file.display().to_string();
             let text = std::fs::read_to_string(file).map_err(|error| ConfigError::new(&origin, error))?;
-            // Read by itself first, so that a fault carries the file's own line.
-            toml::from_str::<Self>(&text).map_err(|error| ConfigError::new(&origin, error))?;
-            let overlay: Value = toml::from_str(&text).map_err(|error| ConfigError::new(&origin, error))?;
+            // Read by itself first, so that a fault carries its place in the file.
+            read_toml::<Self>(&text).map_err(|reason| ConfigError::new(&origin, reason))?;
+            let overlay: Value = read_toml(&text).map_err(|reason| ConfigError::new(&origin, reason))?;
             merge(&mut values, overlay);
         }
         for (name, value) in environment.filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
@@ -269,26 +288,42 @@ impl Config {
             set(&mut values, path, value)
                 .map_err(|reason| ConfigError::new(format!("--set {path}"), reason))?;
         }
-        let config: Self = values.try_into().map_err(|error| ConfigError::new("values", error))?;
+        let config: Self = values.try_into().map_err(|error: toml::de::Error| {
+            ConfigError::new("values", without_value(&error.to_string()))
+        })?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        if !self.http.listen.ip().is_loopback() && !self.http.public {
+        access::check(self)?;
+        self.postgres_address()?;
+        if let Some(listen) = self.flight.listen {
+            access::check_public("flight.listen", listen, self, self.flight.plaintext_public)?;
+        }
+        self.ingest.check()?;
+        if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
+            return Err(ConfigError::new("telemetry.sample_ratio", "must be from 0 to 1"));
+        }
+        let endpoint = &self.telemetry.otlp_endpoint;
+        if !endpoint.is_empty() && !endpoint.starts_with("http://") {
             return Err(ConfigError::new(
-                "http.listen",
-                format!(
-                    "{} can be reached from other machines, and there is no authentication; listen on 127.0.0.1, or say \
-                     http.public = true if the network is trusted",
-                    self.http.listen
-                ),
+                "telemetry.otlp_endpoint",
+                "must be http://HOST:PORT; run a collector nearby",
             ));
         }
-        if self.ingest.memory_bytes_max < 16 << 20 {
-            return Err(ConfigError::new("ingest.memory_bytes_max", "must be at least 16 MiB"));
-        }
         self.cluster.check(&self.store)
+    }
+
+    /// Where clients of the Postgres protocol are served; `None`: nowhere.
+    pub fn postgres_address(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let address =
+            self.postgres.address().map_err(|reason| ConfigError::new("postgres.listen", reason))?;
+        if let Some(address) = address {
+            // Nothing stands before it that would end TLS.
+            access::check_public("postgres.listen", address, self, false)?;
+        }
+        Ok(address)
     }
 
     /// The query engine's view.
@@ -349,6 +384,7 @@ fn set(values: &mut Value, path: &str, text: &str) -> Result<(), String> {
         Value::Integer(_) => {
             Value::Integer(text.parse().map_err(|_| format!("{text:?} is not a whole number"))?)
         }
+        Value::Float(_) => Value::Float(text.parse().map_err(|_| format!("{text:?} is not a number"))?),
         Value::Boolean(_) => {
             Value::Boolean(text.parse().map_err(|_| format!("{text:?} is not true or false"))?)
         }
@@ -367,7 +403,7 @@ fn cores() -> usize {
 }
 
 /// The machine's memory, or the container's limit if that is smaller.
-fn machine_memory_bytes() -> u64 {
+pub fn machine_memory_bytes() -> u64 {
     const UNKNOWN: u64 = 4 << 30;
     // Of cgroups v2, and of v1, where a number above all memory stands for no limit.
     const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
@@ -420,11 +456,29 @@ mod tests {
         };
         assert!(load(vec![pair("HEADWATER_QUERY_THREDS", "7")], vec![]).contains("no such setting"));
         assert!(load(vec![], vec![pair("query.threads", "many")]).contains("whole number"));
-        assert!(load(vec![], vec![pair("http.listen", "0.0.0.0:80")]).contains("http.public"));
+        assert!(load(vec![], vec![pair("http.listen", "0.0.0.0:80")]).contains("access.anonymous"));
+        assert!(load(vec![], vec![pair("flight.listen", "0.0.0.0:80")]).contains("flight.listen"));
         assert!(load(vec![], vec![pair("ingest.memory_bytes_max", "5")]).contains("16 MiB"));
+        for ratio in ["1.5", "-1", "NaN"] {
+            assert!(load(vec![], vec![pair("telemetry.sample_ratio", ratio)]).contains("from 0 to 1"));
+        }
+        assert!(load(vec![], vec![pair("telemetry.sample_ratio", "some")]).contains("not a number"));
+        assert!(load(vec![], vec![pair("telemetry.otlp_endpoint", "collector:4317")]).contains("http://"));
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("bad.toml");
         std::fs::write(&file, "[http]\nlisten = \"127.0.0.1:1\"\ntypo = 1\n").unwrap();
-        assert!(Config::load(Some(&file), std::iter::empty(), &[]).unwrap_err().to_string().contains("typo"));
+        let of_file = || Config::load(Some(&file), std::iter::empty(), &[]).unwrap_err().to_string();
+        assert!(of_file().contains("typo") && of_file().contains("line 3"), "{}", of_file());
+        // The line with the fault may hold a secret, and so may the value.
+        for text in [
+            "[store.options]\naws_secret_access_key = \"hunter2\n",
+            "[store.options]\naws_secret_access_key = hunter2\n",
+            "[[access.users]]\nname = \"ada\"\npassword_hash = [\"hunter2\"]\n",
+            "[cluster]\nsecret = \"hunter2\"\n",
+            "[query]\nthreads = \"hunter2\"\n",
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert!(!of_file().contains("hunter2") && of_file().contains("bad.toml: line "), "{}", of_file());
+        }
     }
 }

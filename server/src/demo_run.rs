@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headwater_broker::admin::AdminError;
+use headwater_broker::dashboards::{DashboardError, Expected, read_dashboard};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::demo::broker::{EmbeddedBroker, TopicConfig};
 use crate::demo::producer;
-use crate::demo::spec::{EXAMPLE_QUERIES, TABLE, TOPIC, rides_spec};
+use crate::demo::spec::{DASHBOARD, DASHBOARD_ID, EXAMPLE_QUERIES, TABLE, TOPIC, rides_spec};
 use crate::node::{Node, NodeError};
 
 const PARTITIONS: i32 = 4;
@@ -34,6 +35,9 @@ pub enum DemoError {
     /// The demo's table.
     #[error("demo table: {0}")]
     Table(#[from] AdminError),
+    /// The demo's dashboard.
+    #[error("demo dashboard: {0}")]
+    Dashboard(#[from] DashboardError),
 }
 
 /// A running demo.
@@ -68,6 +72,7 @@ impl Demo {
         let node = Node::start(&config, Some(metrics)).await?;
         // The embedded Kafka's port is another one each time, so the spec is applied each time.
         node.admin().apply(TABLE, &rides_spec(broker.addr())).await?;
+        make_dashboard(&node).await?;
         let stop = CancellationToken::new();
         let producer = {
             let (brokers, stop) = (broker.addr().to_string(), stop.clone());
@@ -87,14 +92,27 @@ impl Demo {
         let kept = if self.temporary { "deleted at the end; keep it with --data DIR" } else { "kept" };
         let queries: String = EXAMPLE_QUERIES.iter().map(|query| format!("  {query};\n")).collect();
         format!(
-            "\nHeadwater is up: {url}\n\n\
+            "\nHeadwater is up. Watch it live: {url}/d/{DASHBOARD_ID}\n\n\
              Ride orders flow from an embedded Kafka ({}) into the table {TABLE}. Data: {} ({kept}).\n\n\
-             Try one of these on the page, or with `headwater sql --url {url}`:\n{queries}\n\
+             Try one of these in the console ({url}), or with `headwater sql --url {url}`:\n{queries}\n\
              Or: curl -s {url}/sql -d '{{\"sql\": \"SELECT count(*) FROM {TABLE}\"}}' -H 'content-type: application/json'\n\n\
              Ctrl-C stops.\n\n",
             self.broker.addr(),
             self.data.display(),
         )
+    }
+
+    /// The same for a program.
+    pub fn facts(&self) -> serde_json::Value {
+        serde_json::json!({
+            "state": "up",
+            "url": format!("http://{}", self.node.address()),
+            "table": TABLE,
+            "brokers": self.broker.addr().to_string(),
+            "topic": TOPIC,
+            "data": self.data,
+            "temporary": self.temporary,
+        })
     }
 
     /// Shows one line that changes every second, until an error of the output.
@@ -152,5 +170,15 @@ impl Demo {
         {
             tracing::warn!(%error, data = %self.data.display(), "the demo's data could not be deleted");
         }
+    }
+}
+
+/// Makes the dashboard, unless an earlier demo with the same data has: it may have been changed since.
+async fn make_dashboard(node: &Node) -> Result<(), DashboardError> {
+    let document = serde_json::from_str(DASHBOARD).unwrap_or_default();
+    let dashboard = read_dashboard(&document).map_err(DashboardError::Invalid)?;
+    match node.dashboards().put(DASHBOARD_ID, &dashboard, Expected::Absent).await {
+        Ok(_) | Err(DashboardError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }

@@ -1,6 +1,53 @@
-//! Gauges of `/metrics` that are read from a table when somebody asks.
+//! Metrics that are read when somebody asks for `/metrics`: of tables, of the cluster, of the engine and of the process.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use headwater_broker::cluster::Cluster;
+use headwater_broker::engine::QueryEngine;
+use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, PartitionStage};
+
+/// When the process started, in seconds since the epoch: when this was first looked at, which is at its start.
+static STARTED_AT: LazyLock<f64> = LazyLock::new(|| chrono::Utc::now().timestamp_millis() as f64 / 1000.0);
+
+/// Notes that the process has started.
+pub(crate) fn process_started() {
+    LazyLock::force(&STARTED_AT);
+    metrics::gauge!("headwater_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+}
+
+/// What belongs to no table.
+pub(crate) fn record_node(engine: &QueryEngine, budget: &MemoryBudget, cluster: Option<&dyn Cluster>) {
+    metrics::gauge!("headwater_process_start_time_seconds").set(*STARTED_AT);
+    if let Some(bytes) = resident_bytes() {
+        metrics::gauge!("headwater_process_memory_bytes").set(bytes as f64);
+    }
+    metrics::gauge!("headwater_ingest_memory_bytes").set(budget.used() as f64);
+    metrics::gauge!("headwater_ingest_memory_limit_bytes").set(budget.limit() as f64);
+    metrics::gauge!("headwater_queries_queued").set(engine.queued() as f64);
+    metrics::gauge!("headwater_fragments_running").set(engine.hosted() as f64);
+    let mut members: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    // A role and a state that nobody has any more is to be 0, not what it was.
+    for role in ["broker", "data", "all"] {
+        for state in ["joining", "serving", "leaving"] {
+            members.insert((role, state), 0);
+        }
+    }
+    for member in cluster.map(Cluster::members).unwrap_or_default() {
+        *members.entry((member.role, member.state)).or_default() += 1;
+    }
+    for ((role, state), count) in members.into_iter().filter(|_| cluster.is_some()) {
+        metrics::gauge!("headwater_cluster_members", "role" => role, "state" => state).set(f64::from(count));
+    }
+}
+
+/// What the process has in memory, where the system says so.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
 
 /// Sets every gauge of one table.
 pub(crate) fn record(table: &LiveTable) {
@@ -24,9 +71,9 @@ pub(crate) fn record(table: &LiveTable) {
         let age = progress.freshness_ms.map(|age| age as f64 / 1000.0);
         set("headwater_partition_freshness_seconds", age.or(elsewhere));
         set("headwater_partition_rows_per_second", Some(progress.rows_per_second));
-        set("headwater_partition_rows", Some(progress.rows as f64));
-        set("headwater_partition_dead_letters", Some(progress.dead_letters as f64));
-        set("headwater_partition_tombstones", Some(progress.tombstones as f64));
+        metrics::counter!("headwater_ingest_rows_total", &labels).absolute(progress.rows);
+        metrics::counter!("headwater_ingest_dead_letters_total", &labels).absolute(progress.dead_letters);
+        metrics::counter!("headwater_ingest_tombstones_total", &labels).absolute(progress.tombstones);
         let failed = progress.stage == PartitionStage::Failed;
         set("headwater_partition_failed", Some(f64::from(u8::from(failed))));
     }

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_broker::cluster::Cluster;
+use headwater_broker::dashboards::DashboardStore;
+use headwater_broker::dashboards::live::{LiveHub, LiveLimits};
 use headwater_broker::engine::QueryEngine;
 use headwater_broker::http::{HttpLimits, HttpState};
+use headwater_broker::postgres::{self, PostgresLimits, PostgresState};
 use headwater_ingest::IngestError;
 use headwater_ingest::ownership::{Alone, Ownership};
 use headwater_ingest::table::IngestContext;
@@ -21,16 +24,21 @@ use headwater_segment::log;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessSetupError;
 use crate::cluster::ClusterError;
 use crate::cluster::joined::Joined;
 use crate::cluster::peers::{self, Peers};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
+use crate::dashboards::ObjectDashboards;
+use crate::entrance::Entrance;
+use crate::gauges;
 use crate::listener;
+use crate::listener::tls::TlsError;
 use crate::node_tables::NodeTables;
-use crate::page::PAGE;
 use crate::residents;
 use crate::store::{self, StoreError};
 use crate::warming::Warmer;
@@ -58,6 +66,15 @@ pub enum NodeError {
     /// This node's place among others.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// Users and tokens.
+    #[error(transparent)]
+    Access(#[from] AccessSetupError),
+    /// The certificate and its key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The listener.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -75,23 +92,63 @@ pub struct Node {
     tables: Arc<NodeTables>,
     seal_on_shutdown: bool,
     shutdown_wait: Duration,
-    stop_serving: oneshot::Sender<()>,
+    stop_serving: CancellationToken,
     serving: JoinHandle<()>,
+    postgres: Option<Postgres>,
+    flight: Option<(SocketAddr, CancellationToken, JoinHandle<()>)>,
     sweeping: JoinHandle<()>,
     warming: JoinHandle<()>,
     following: Option<JoinHandle<()>>,
+    reloading: Vec<JoinHandle<()>>,
     joined: Option<Joined>,
+    dashboards: Arc<LiveHub>,
+}
+
+/// The listener for clients of the Postgres protocol.
+struct Postgres {
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Postgres {
+    fn serve(
+        listener: TcpListener,
+        address: SocketAddr,
+        engine: &QueryEngine,
+        front: &Entrance,
+        config: &Config,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let limits =
+            PostgresLimits { connections_max: config.postgres.connections_max, ..PostgresLimits::default() };
+        let tls = front.tls.as_ref().map(|identity| identity.server_config(&[]));
+        let state = PostgresState { engine: engine.clone(), access: Arc::clone(&front.access), tls, limits };
+        let serving = postgres::serve(listener, state, stop.clone());
+        tracing::info!(%address, "clients of the Postgres protocol are served");
+        Self { stop, serving }
+    }
+}
+
+/// Binds the listener for clients of the Postgres protocol, if there is to be one.
+async fn bind_postgres(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, NodeError> {
+    match config.postgres_address()? {
+        Some(address) => Ok(Some(bind(address).await?)),
+        None => Ok(None),
+    }
 }
 
 impl Node {
     /// Starts everything that `config` describes. Kafka need not be reachable.
     pub async fn start(config: &Config, metrics: Option<PrometheusHandle>) -> Result<Self, NodeError> {
+        let front = Entrance::open(config)?;
         let store = store::open(&config.store)?;
         log::self_test(store.objects.as_ref(), &store.root).await?;
-        let listen = config.http.listen;
-        let listen_failed = |source| NodeError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(listen_failed)?;
-        let address = listener.local_addr().map_err(listen_failed)?;
+        let (listener, address) = bind(config.http.listen).await?;
+        let postgres = bind_postgres(config).await?;
+        let flight = match config.flight.listen {
+            Some(listen) => Some(bind(listen).await?),
+            None => None,
+        };
 
         let mut joined = Joined::join(config, address).await?;
         let tables = Arc::new(Tables::default());
@@ -108,6 +165,8 @@ impl Node {
             Some(joined) => joined.ownership(tables.clone()),
         };
         let budget = MemoryBudget::new(config.ingest.memory_bytes_max);
+        let dashboards = Arc::new(ObjectDashboards::new(store.objects.clone(), &store.root));
+        let dashboards = Arc::new(LiveHub::new(Arc::new(engine.clone()), dashboards, LiveLimits::default()));
         let node_tables = Arc::new(NodeTables {
             tables,
             store: store.objects,
@@ -146,17 +205,31 @@ impl Node {
         let following = joined.is_none().then(|| tokio::spawn(follow_specs(node_tables.clone())));
         let sweeping = residents::start_sweeping(engine.residents().clone(), node_tables.tables.clone());
 
+        let measured = engine.clone();
+        let members: Option<Arc<dyn Cluster>> = joined.as_ref().map(|joined| joined.view().clone() as _);
+        let doors = front.doors(config, joined.as_ref().and_then(Joined::session_key));
         let state = HttpState {
             runner: Arc::new(engine.clone()),
             admin: node_tables.clone(),
-            metrics: metrics_text(metrics, node_tables.tables.clone(), budget),
+            dashboards: dashboards.clone(),
+            metrics: metrics_text(metrics, node_tables.tables.clone(), move || {
+                gauges::record_node(&measured, &budget, members.as_deref());
+            }),
             limits: HttpLimits { body_bytes_max: config.http.body_bytes_max, ..HttpLimits::default() },
-            page: PAGE,
+            doors: Arc::clone(&doors),
+            console: crate::console::answer,
         };
-        let (stop_serving, stopped) = oneshot::channel::<()>();
+        let stop_serving = CancellationToken::new();
         let router = headwater_broker::http::router(state);
-        // An error means that the node is gone, which is also a reason to stop.
-        let serving = listener::serve(listener, router, async { stopped.await.unwrap_or(()) });
+        let serving = listener::serve(listener, front.http(config), router, stop_serving.clone());
+        let postgres =
+            postgres.map(|(listener, address)| Postgres::serve(listener, address, &engine, &front, config));
+        let flight = flight.map(|(listener, address)| {
+            tracing::info!(%address, "Arrow Flight SQL is up");
+            let router = headwater_broker::flight::router(engine.clone(), Arc::clone(&doors));
+            let stop = CancellationToken::new();
+            (address, stop.clone(), listener::serve(listener, front.flight(), router, stop))
+        });
         tracing::info!(%address, store = config.store.url, tables = node_tables.tables.list().len(), "headwater is up");
         Ok(Self {
             address,
@@ -166,16 +239,25 @@ impl Node {
             shutdown_wait: Duration::from_millis(config.ingest.shutdown_wait_ms),
             stop_serving,
             serving,
+            postgres,
+            flight,
             sweeping,
             warming,
             following,
+            reloading: front.reloading,
             joined,
+            dashboards,
         })
     }
 
     /// Where HTTP is served.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where Arrow Flight SQL is served, if it is.
+    pub fn flight_address(&self) -> Option<SocketAddr> {
+        self.flight.as_ref().map(|(address, ..)| *address)
     }
 
     /// The tables, for status displays.
@@ -188,11 +270,25 @@ impl Node {
         self.tables.clone()
     }
 
+    /// Dashboards without HTTP.
+    pub fn dashboards(&self) -> &Arc<dyn DashboardStore> {
+        self.dashboards.store()
+    }
+
     /// Drains: no new connections, running queries finish, other nodes take over, open rows are sealed (if configured), each
     /// within the configured time. What is not sealed by then is read again from Kafka at the next start.
     pub async fn stop(self) {
-        let _ = self.stop_serving.send(());
+        self.stop_serving.cancel();
+        if let Some(postgres) = &self.postgres {
+            postgres.stop.cancel();
+        }
+        if let Some((_, stop, _)) = &self.flight {
+            stop.cancel();
+        }
+        // They would hold their connections for ever.
+        self.dashboards.close();
         self.sweeping.abort();
+        self.reloading.iter().for_each(JoinHandle::abort);
         self.warming.abort();
         if let Some(following) = &self.following {
             following.abort();
@@ -224,7 +320,22 @@ impl Node {
         if tokio::time::timeout(Duration::from_secs(2), self.serving).await.is_err() {
             tracing::debug!("some HTTP connections were still open");
         }
+        if let Some(postgres) = self.postgres
+            && tokio::time::timeout(Duration::from_secs(2), postgres.serving).await.is_err()
+        {
+            tracing::debug!("some Postgres connections were still open");
+        }
+        if let Some((_, _, serving)) = self.flight {
+            serving.abort();
+        }
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), NodeError> {
+    let failed = |source| NodeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Starts consumers anew whose table's spec another process has changed, or this one without an answer to whether it had.
@@ -239,14 +350,13 @@ async fn follow_specs(tables: Arc<NodeTables>) {
 fn metrics_text(
     handle: Option<PrometheusHandle>,
     tables: Arc<Tables>,
-    budget: Arc<MemoryBudget>,
+    record_node: impl Fn() + Send + Sync + 'static,
 ) -> Arc<dyn Fn() -> String + Send + Sync> {
     Arc::new(move || {
         for table in tables.list() {
-            crate::gauges::record(&table);
+            gauges::record(&table);
         }
-        metrics::gauge!("headwater_ingest_memory_bytes").set(budget.used() as f64);
-        metrics::gauge!("headwater_ingest_memory_bytes_limit").set(budget.limit() as f64);
+        record_node();
         handle.as_ref().map(PrometheusHandle::render).unwrap_or_default()
     })
 }

@@ -9,6 +9,7 @@ use object_store::{ObjectStore, ObjectStoreScheme};
 use url::Url;
 
 use crate::config::StoreConfig;
+use crate::store_metrics::CountedStore;
 
 /// A store and the directory inside it under which `tables/` lies.
 pub struct Store {
@@ -33,11 +34,11 @@ pub fn open(config: &StoreConfig) -> Result<Store, StoreError> {
     if let Some(directory) = config.url.strip_prefix("file://") {
         std::fs::create_dir_all(directory).map_err(|error| failed(&error))?;
         let store = LocalFileSystem::new_with_prefix(directory).map_err(|error| failed(&error))?;
-        return Ok(Store { objects: Arc::new(store), root: Path::default() });
+        return Ok(Store { objects: counted(store), root: Path::default() });
     }
     let url = Url::parse(&config.url).map_err(|error| failed(&error))?;
     if url.scheme() == "memory" {
-        return Ok(Store { objects: Arc::new(InMemory::new()), root: Path::default() });
+        return Ok(Store { objects: counted(InMemory::new()), root: Path::default() });
     }
     let (scheme, root) = ObjectStoreScheme::parse(&url).map_err(|error| failed(&error))?;
     if scheme != ObjectStoreScheme::AmazonS3 {
@@ -52,5 +53,9 @@ pub fn open(config: &StoreConfig) -> Result<Store, StoreError> {
         .with_conditional_put(object_store::aws::S3ConditionalPut::ETagMatch)
         .build()
         .map_err(|error| failed(&error))?;
-    Ok(Store { objects: Arc::new(store), root })
+    Ok(Store { objects: counted(store), root })
+}
+
+fn counted(store: impl ObjectStore) -> Arc<dyn ObjectStore> {
+    Arc::new(CountedStore(Arc::new(store)))
 }

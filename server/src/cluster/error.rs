@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use headwater_broker::cluster::NodeIdError;
 
+use crate::listener::tls::TlsError;
+
 /// Why a node cannot take part, or cannot say what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -29,6 +31,9 @@ pub enum ClusterError {
         /// The system's error.
         reason: String,
     },
+    /// TLS between nodes.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Other nodes cannot be listened to, or asked.
     #[error("cluster.listen on {address}: {reason}")]
     ListenNodes {

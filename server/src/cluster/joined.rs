@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use headwater_broker::access::SessionKey;
 use headwater_broker::cluster::{ClusterAccess, SharedSecret};
 use headwater_ingest::ownership::Ownership;
 use headwater_segment::live::{PartitionStage, Tables};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::keeper::Keeper;
 use super::membership::{ChitchatMembership, Membership};
+use super::node_tls::NodeTls;
 use super::ownership::ClusterOwnership;
 use super::placement::MemberState;
 use super::{ClusterError, MembersView, NodeId, gossip_settings};
@@ -35,6 +37,8 @@ pub(crate) struct Joined {
     view: Arc<MembersView>,
     access: ClusterAccess,
     secret: Option<SharedSecret>,
+    session_key: Option<SessionKey>,
+    tls: Option<NodeTls>,
     listener: Option<TcpListener>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -50,9 +54,15 @@ impl Joined {
         let bound = listener.local_addr().map_err(failed)?;
         let settings = gossip_settings(&config.cluster, gossip, bound, http).await?;
         let secret = settings.secret.as_ref().map(|secret| secret.for_requests());
+        let session_key = settings.secret.as_ref().map(|secret| secret.for_sessions());
         let (id, seeds) = (settings.info.id.clone(), settings.seeds.len());
-        let access = ClusterAccess::new(secret.clone(), Handle::current())
-            .map_err(|error| ClusterError::ListenNodes { address, reason: error.to_string() })?;
+        let tls = NodeTls::start(&config.cluster.tls)?;
+        let access = match &tls {
+            None => ClusterAccess::new(secret.clone(), Handle::current()),
+            Some(tls) => ClusterAccess::with_tls(secret.clone(), tls.client.clone(), Handle::current()),
+        };
+        let access =
+            access.map_err(|error| ClusterError::ListenNodes { address, reason: error.to_string() })?;
         let membership: Arc<dyn Membership> = Arc::new(ChitchatMembership::start(settings).await?);
         if seeds > 0 && !membership.peers_seen(PEERS_WAIT).await {
             tracing::warn!(node = %id, "no other node was heard of yet; this one begins alone");
@@ -64,6 +74,8 @@ impl Joined {
             view,
             access,
             secret,
+            session_key,
+            tls,
             listener: Some(listener),
             stop: CancellationToken::new(),
             tasks: Vec::new(),
@@ -86,6 +98,11 @@ impl Joined {
         self.secret.clone()
     }
 
+    /// What console sessions are signed with on all nodes.
+    pub(crate) fn session_key(&self) -> Option<SessionKey> {
+        self.session_key.clone()
+    }
+
     /// What this node consumes of `tables`.
     pub(crate) fn ownership(&self, tables: Arc<Tables>) -> Arc<dyn Ownership> {
         Arc::new(ClusterOwnership::new(Arc::clone(&self.membership), tables))
@@ -94,7 +111,8 @@ impl Joined {
     /// Begins to serve other nodes, and to follow what they do to tables.
     pub(crate) fn serve(&mut self, router: Router, node: Arc<NodeTables>) {
         if let Some(listener) = self.listener.take() {
-            self.tasks.push(listener::serve_nodes(listener, router, self.stop.clone()));
+            let tls = self.tls.as_ref().map(|tls| tls.server.clone());
+            self.tasks.push(listener::serve_nodes(listener, tls, router, self.stop.clone()));
         }
         let keeper = Keeper::new(node, Arc::clone(&self.membership));
         self.tasks.push(tokio::spawn(keeper.run(self.stop.clone())));
@@ -136,6 +154,9 @@ impl Joined {
     pub(crate) async fn leave(self) {
         self.membership.leave().await;
         self.stop.cancel();
+        if let Some(tls) = &self.tls {
+            tls.following.abort();
+        }
         for task in self.tasks {
             if tokio::time::timeout(FRAGMENTS_WAIT, task).await.is_err() {
                 tracing::debug!("other nodes still had requests here");

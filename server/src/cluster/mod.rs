@@ -20,6 +20,7 @@ pub(crate) mod joined;
 mod keeper;
 mod members_view;
 pub mod membership;
+mod node_tls;
 pub(crate) mod ownership;
 pub(crate) mod peers;
 mod settings;
@@ -28,6 +29,7 @@ pub use error::ClusterError;
 pub use headwater_broker::cluster::{NodeId, placement};
 pub use members_view::MembersView;
 use settings::gossip_settings;
+pub use settings::secret_fault;
 
 pub use headwater_broker::cluster::WIRE_VERSION;
 

@@ -67,6 +67,11 @@ async fn gossip_advertise(
     address.map(Some).ok_or_else(|| failed(format!("{name} has no {kind} address, and {listen} is one")))
 }
 
+/// What is wrong with the secret that all nodes share, without telling it; `Ok(false)`: none is configured.
+pub fn secret_fault(source: &SecretSource) -> Result<bool, ClusterError> {
+    secret(source).map(|secret| secret.is_some())
+}
+
 fn secret(source: &SecretSource) -> Result<Option<Secret>, ClusterError> {
     let value = if !source.env.is_empty() {
         PropertyValue::Env { env: source.env.clone() }

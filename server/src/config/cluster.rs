@@ -35,6 +35,8 @@ pub struct ClusterConfig {
     pub seeds: Vec<String>,
     /// Where the secret is that all nodes of the cluster share, of 16 bytes or more.
     pub secret: SecretSource,
+    /// TLS between nodes.
+    pub tls: NodeTlsConfig,
     /// Share of the data, relative to the other nodes' weights, up to 65536. 0: none.
     pub weight: u32,
     /// What fails together with this node: a rack, an availability zone. Replicas are put into different ones.
@@ -53,9 +55,51 @@ impl Default for ClusterConfig {
             gossip_advertise: String::new(),
             seeds: Vec::new(),
             secret: SecretSource::default(),
+            tls: NodeTlsConfig::default(),
             weight: 1,
             zone: String::new(),
         }
+    }
+}
+
+/// TLS between nodes, in both directions: each shows a certificate that the authority `ca` has signed for `name`. All three
+/// files set, or none. Gossip has no TLS: its datagrams are authenticated with the secret, and hold addresses and loads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeTlsConfig {
+    /// PEM file: this node's certificate, then those between it and the authority's. Read again when it changes.
+    pub cert: PathBuf,
+    /// PEM file: its private key. Read again when it changes.
+    pub key: PathBuf,
+    /// PEM file: the certificates of the cluster's own authority. Whoever it signs for `name` is a node.
+    pub ca: PathBuf,
+    /// The DNS name in all nodes' certificates, whatever their addresses are.
+    pub name: String,
+}
+
+impl Default for NodeTlsConfig {
+    fn default() -> Self {
+        let none = PathBuf::new();
+        Self { cert: none.clone(), key: none.clone(), ca: none, name: "headwater".into() }
+    }
+}
+
+impl NodeTlsConfig {
+    /// Whether nodes speak TLS.
+    pub fn is_set(&self) -> bool {
+        self.files().iter().any(|file| !file.as_os_str().is_empty())
+    }
+
+    fn files(&self) -> [&PathBuf; 3] {
+        [&self.cert, &self.key, &self.ca]
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.is_set() && self.files().iter().any(|file| file.as_os_str().is_empty()) {
+            let reason = "set cluster.tls.cert, cluster.tls.key and cluster.tls.ca, the paths of three PEM files, or none";
+            return Err(ConfigError::new("cluster.tls", reason));
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +147,7 @@ impl ClusterConfig {
 
     pub(super) fn check(&self, store: &StoreConfig) -> Result<(), ConfigError> {
         let Some((listen, gossip)) = self.listeners() else { return self.check_alone() };
+        self.tls.check()?;
         self.check_reach("cluster.listen", listen, "cluster.advertise", &self.advertise)?;
         self.check_reach(
             "cluster.gossip_listen",
@@ -146,6 +191,7 @@ impl ClusterConfig {
             ("cluster.gossip_advertise", !self.gossip_advertise.is_empty()),
             ("cluster.seeds", !self.seeds.is_empty()),
             ("cluster.secret", self.secret.is_set()),
+            ("cluster.tls", self.tls.is_set()),
             ("cluster.role", self.role != Role::All),
         ];
         match set.into_iter().find(|(_, set)| *set) {
@@ -200,7 +246,7 @@ fn is_host_and_port(text: &str) -> bool {
 }
 
 /// A value that may be missing, as text that may be empty, so that its path is a setting like any other.
-mod empty_is_none {
+pub(super) mod empty_is_none {
     use std::str::FromStr;
 
     use serde::de::Error;
@@ -208,14 +254,17 @@ mod empty_is_none {
 
     use super::Display;
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::config) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => to.collect_str(value),
             None => to.serialize_str(""),
         }
     }
 
-    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+    pub(in crate::config) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<T>, D::Error> {
         let text = String::deserialize(from)?;
@@ -288,7 +337,8 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        let cases: [(Pairs<'_>, &[&str]); 18] = [
+        let cases: [(Pairs<'_>, &[&str]); 19] = [
+            (&[("cluster.tls.ca", "ca.pem")], &["cluster.tls", "three PEM files"]),
             (&[("cluster.listen", "0.0.0.0:7101")], &["cluster.listen", "cluster.secret"]),
             (&[("cluster.gossip_listen", "10.0.0.1:7102")], &["cluster.gossip_listen", "cluster.secret"]),
             (

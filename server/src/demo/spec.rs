@@ -1,4 +1,4 @@
-//! The table of the demo.
+//! The table of the demo, and its dashboard.
 
 use std::net::SocketAddr;
 
@@ -6,6 +6,11 @@ use std::net::SocketAddr;
 pub const TABLE: &str = "rides";
 /// Topic of the demo's events.
 pub const TOPIC: &str = "rides";
+
+/// Id of the demo's dashboard.
+pub const DASHBOARD_ID: &str = "rides";
+/// The demo's dashboard, as JSON.
+pub const DASHBOARD: &str = include_str!("dashboard.json");
 
 /// The spec of the table `rides`, as YAML, bound to the broker at `broker`.
 pub fn rides_spec(broker: SocketAddr) -> String {
@@ -23,9 +28,16 @@ pub const EXAMPLE_QUERIES: [&str; 3] = [
 
 #[cfg(test)]
 mod tests {
+    use headwater_broker::dashboards::read_dashboard;
     use headwater_segment::spec::parse_spec;
 
     use super::*;
+
+    #[test]
+    fn the_dashboard_is_one_that_can_be_kept() {
+        let dashboard = read_dashboard(&serde_json::from_str(DASHBOARD).unwrap()).unwrap();
+        assert!(dashboard.panels.iter().all(|panel| panel.sql.contains(TABLE)));
+    }
 
     #[test]
     fn the_spec_is_one_that_a_table_can_be_made_of() {

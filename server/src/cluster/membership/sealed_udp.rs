@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use sha2::Sha256;
 use tokio::net::UdpSocket;
 
+use headwater_broker::access::SessionKey;
 use headwater_broker::cluster::SharedSecret;
 
 use crate::cluster::ClusterError;
@@ -73,6 +74,11 @@ impl Secret {
     /// What requests to other nodes carry for it.
     pub fn for_requests(&self) -> SharedSecret {
         SharedSecret::new(&self.0)
+    }
+
+    /// What console sessions are signed with, so that every broker knows those that another one began.
+    pub fn for_sessions(&self) -> SessionKey {
+        SessionKey::of_secret(&self.0)
     }
 }
 
