@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 
+from doors import guarded, hashes, tokens, unguarded, users  # Fixtures: pytest finds them here.
 from harness import Headwater, Kafka
 
 @pytest.fixture(scope="session")

@@ -78,6 +78,12 @@ class Cluster:
         except AssertionError:
             raise AssertionError(f"{table} is not served by {by} but by {seen[0]}") from None
 
+    def wait_consumed_twice(self, table):
+        """Both data nodes consume all partitions."""
+        lines = [f'consuming table="{table}" partition={partition} ' for partition in range(PARTITIONS)]
+        are_both = lambda: all(line in node.log_text() for line in lines for node in self.data)
+        eventually(are_both, f"both nodes consume {table}")
+
     def table(self, kafka, name, rows=0, **rest):
         """A table on a new topic, made at the broker."""
         topic = kafka.create(unique(name), partitions=PARTITIONS)
@@ -289,6 +295,9 @@ def test_a_node_that_comes_loads_what_queries_use(whole, kafka):
     name = whole.table_on_both(kafka, "warmed", rows=400)
     whole.data[1].kill()
     whole.wait_owned(name, {"data-0"})
+    # Whoever is not known to be gone is told to seal as well.
+    known = "SELECT count(*) FROM system.nodes WHERE node = 'data-1'"
+    eventually(lambda: whole.broker.sql(known).value == 0, "the broker knows that data-1 is gone")
     assert sum(segment["rows"] for segment in whole.broker.seal(name)) == 400
     statement = f"SELECT sum(id) FROM {name}"
     eventually(lambda: whole.broker.sql(statement, sealed_only=True).value == sum(range(400)), "what is sealed is asked for")
@@ -310,7 +319,8 @@ def test_a_stopped_replica_is_left_before_it_counts_as_dead(whole, kafka):
     name = "stopped"
     topic = whole.table(kafka, name, replication=2, seal={"rows_max": 3000})
     with Watch(whole.broker, name) as watch, Load(kafka, topic):
-        whole.wait_owned(name, {"data-0", "data-1"})
+        # What only the stopped one has nobody else can answer.
+        whole.wait_consumed_twice(name)
         eventually(lambda: watch.answers >= 50, "the usual time is known")
         # It takes connections and requests, and answers nothing.
         whole.data[0].process.send_signal(signal.SIGSTOP)
@@ -378,3 +388,26 @@ def test_what_the_command_line_says(binary):
     section = printed.stdout.split("[cluster]")[1]
     for line in ('role = "data"', 'listen = "127.0.0.1:7101"', 'gossip_listen = "127.0.0.1:7102"', 'name = "headwater"'):
         assert line in section, section
+
+
+def test_a_query_is_ended_from_any_node(cluster):
+    broker, (data, _) = cluster.broker, cluster.data
+    name = unique("far")
+    failures = []
+
+    def ask():
+        try:
+            data.sql("SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.value * b.value) % 7 = 1", query_id=name)
+        except SqlError as failed:
+            failures.append(failed)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    url = f"{broker.url}/queries/{name}"
+    eventually(lambda: requests.get(url, timeout=5).status_code == 200, "the query is seen from the broker")
+    assert requests.get(url, timeout=5).json()["state"] == "running"
+    assert requests.delete(url, timeout=5).status_code == 204
+    asking.join(5)
+    assert failures and failures[0].kind == "cancelled"
+    assert requests.get(url, timeout=5).json()["state"] == "cancelled"
+    assert requests.delete(url, timeout=5).status_code == 404

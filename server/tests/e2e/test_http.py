@@ -1,6 +1,9 @@
 """The HTTP interface, as a client sees it."""
 
+import gzip
+import io
 import json
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -9,6 +12,7 @@ import time
 import urllib.parse
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import requests
 
@@ -120,13 +124,15 @@ def test_formats(node, table):
 
 
 def test_an_empty_answer_in_every_format(node, table):
-    for form in ("json", "ndjson", "csv", "arrow"):
+    for form in ("json", "ndjson", "csv", "arrow", "parquet"):
         answer = requests.post(
             f"{node.url}/sql", json={"sql": "SELECT id, city FROM orders WHERE id < 0", "format": form}, timeout=10
         )
         assert answer.status_code == 200
         if form == "arrow":
             assert pa.ipc.open_stream(answer.content).read_all().num_rows == 0
+        if form == "parquet":
+            assert pq.read_table(io.BytesIO(answer.content)).column_names == ["id", "city"]
         if form == "csv":
             assert answer.text == "id,city\r\n"
 
@@ -284,7 +290,7 @@ def test_health_readiness_metrics_page(node, table):
         'headwater_partition_visible_offset{table="orders",partition="0"}',
         'headwater_partition_lag{table="orders",partition="1"} 0',
         "headwater_ingest_memory_bytes",
-        'headwater_queries_total{outcome="ok"}',
+        'headwater_queries_total{client="http",outcome="ok"}',
     ):
         assert name in metrics, name
     page = requests.get(f"{node.url}/", timeout=5)
@@ -310,7 +316,7 @@ def test_a_client_that_goes_away_cancels_its_query(node):
     mark = unique("mark")
     body = json.dumps({"sql": f"{ENDLESS} -- {mark}"}).encode()
     with socket.create_connection(("127.0.0.1", node.port)) as connection:
-        head = f"POST /sql HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = f"POST /sql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         eventually(lambda: find_query(node, mark, "running"), "the query runs")
         left = time.monotonic()
@@ -344,6 +350,105 @@ def test_cancel_by_id(node):
     assert requests.delete(f"{node.url}/queries/{query['id']}", timeout=5).status_code == 204
     asking.join(5)
     assert failures and failures[0].kind == "cancelled"
+
+
+def test_a_query_is_followed_and_ended_by_the_identity_that_its_client_has_chosen(node, table):
+    name = unique("mine")
+    url = f"{node.url}/queries/{name}"
+    failures = []
+
+    def ask():
+        try:
+            node.sql(ENDLESS, query_id=name)
+        except SqlError as failed:
+            failures.append(failed)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    eventually(lambda: requests.get(url, timeout=5).status_code == 200, "the query is known")
+    eventually(lambda: requests.get(url, timeout=5).json()["state"] == "running", "the query runs")
+    assert "plan" not in requests.get(url, timeout=5).json()
+    assert "Join" in eventually(lambda: requests.get(f"{url}?plan=true", timeout=5).json().get("plan"), "it has a plan")
+    with pytest.raises(SqlError) as second:
+        node.sql("SELECT 1", query_id=name)
+    assert (second.value.status, second.value.kind) == (409, "conflict")
+    assert requests.delete(url, timeout=5).status_code == 204
+    asking.join(5)
+    assert failures[0].kind == "cancelled" and requests.get(url, timeout=5).json()["state"] == "cancelled"
+
+    node.sql("SELECT count(*) FROM orders", query_id=name)
+    done = requests.get(url, timeout=5).json()
+    assert done["state"] == "done" and done["segments_done"] == done["segments_total"] >= 2
+    assert done["rows_scanned"] <= done["rows_total"] and done["rows_total"] >= 1000 and done["rows_returned"] == 1
+
+
+def test_the_log_of_queries_and_of_slow_ones(own_node):
+    node = own_node(settings=["query.slow_ms=300"])
+    with pytest.raises(SqlError):
+        node.sql(ENDLESS, deadline_ms=500)
+    node.sql("SELECT 1 AS quick")
+    logged = node.sql("SELECT * FROM system.query_log ORDER BY started_at").dicts()
+    slow, quick = logged[0], logged[1]
+    assert slow["state"] == "failed" and slow["duration_ms"] >= 500 and "Join" in slow["plan"]
+    assert quick["state"] == "done" and quick["plan"] is None and quick["rows_returned"] == 1
+    assert {entry["user_name"] for entry in logged} == {"anonymous"} and {entry["client"] for entry in logged} == {"http"}
+    assert node.log_text().count("slow query") == 1
+
+
+# Uncompressed, the answer is larger than what the process may grow by.
+MANY = 5_000_000
+MANY_ROWS = f"""SELECT value AS id, 'order number ' || value || ', with a note that is not so short' AS note,
+    value * 1.5 AS price FROM range({MANY})"""
+GROWTH_BYTES_MAX = 256 << 20
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson", "csv", "csv+gzip", "arrow", "parquet"])
+def test_an_answer_of_any_size_is_streamed_in_bounded_memory(own_node, tmp_path, form):
+    node = own_node()
+    process = pathlib.Path(f"/proc/{node.process.pid}")
+    before = memory_bytes(process, "VmRSS")
+    body = {"sql": MANY_ROWS, "format": form.split("+")[0], "rows_max": MANY, "deadline_ms": 600_000}
+    headers = {"accept-encoding": "gzip" if form.endswith("gzip") else "identity"}
+    answer = requests.post(f"{node.url}/sql", json=body, headers=headers, stream=True, timeout=600)
+    path = tmp_path / "answer"
+    with open(path, "wb") as file:
+        while chunk := answer.raw.read(1 << 20):
+            file.write(chunk)
+    grown = memory_bytes(process, "VmHWM") - before
+    assert grown < GROWTH_BYTES_MAX, f"{grown >> 20} MiB for an answer of {path.stat().st_size >> 20} MiB"
+    if form in ("json", "ndjson", "csv", "arrow"):
+        assert path.stat().st_size > GROWTH_BYTES_MAX
+    assert rows_in(path, form) == MANY
+    path.unlink()
+
+
+def memory_bytes(process, name):
+    line = next(line for line in (process / "status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) << 10
+
+
+def rows_in(path, form):
+    if form == "parquet":
+        return pq.read_metadata(path).num_rows
+    if form == "arrow":
+        with pa.ipc.open_stream(path) as reader:
+            return sum(batch.num_rows for batch in reader)
+    if form == "json":
+        with open(path, "rb") as file:
+            file.seek(-2000, io.SEEK_END)
+            return int(file.read().split(b'"row_count":')[1].split(b",")[0])
+    opened = gzip.open(path) if form == "csv+gzip" else open(path, "rb")
+    with opened as file:
+        return sum(1 for _ in file) - form.startswith("csv")
+
+
+def test_every_metric_is_documented(node, table):
+    documented = (pathlib.Path(__file__).parents[3] / "deploy/prometheus/README.md").read_text()
+    exposed = requests.get(f"{node.url}/metrics", timeout=5).text
+    names = {line.split()[2] for line in exposed.splitlines() if line.startswith("# TYPE ")}
+    assert len(names) > 25
+    assert [name for name in sorted(names) if f"| `{name}` |" not in documented] == []
+    assert exposed.count("# HELP ") == len(names)
 
 
 def test_overload_is_429_and_health_still_answers(own_node):

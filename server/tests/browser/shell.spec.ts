@@ -1,0 +1,88 @@
+// The frame around the views.
+import { expect, expectAccessible, picture, test } from "./fixtures";
+
+test("navigates by links, by the browser's buttons and by address", async ({ page }) => {
+  await page.goto("/");
+  const views = page.getByRole("navigation", { name: "Views" });
+  for (const [name, path] of [["Tables", "/tables"], ["Dashboards", "/dashboards"], ["Cluster", "/cluster"], ["Query", "/query"]] as const) {
+    await views.getByRole("link", { name }).click();
+    await expect(page).toHaveURL(new RegExp(`${path}$`));
+    await expect(views.getByRole("link", { name })).toHaveAttribute("aria-current", "page");
+  }
+  await page.goBack();
+  await expect(views.getByRole("link", { name: "Cluster" })).toHaveAttribute("aria-current", "page");
+  // Addresses that are JSON endpoints for other clients are views for a browser.
+  for (const path of ["/tables", "/tables/rides", "/dashboards", "/cluster"]) {
+    await page.goto(path);
+    await expect(views).toBeVisible();
+  }
+});
+
+test("keeps the chosen theme over a reload, without a flash of the other one", async ({ page }) => {
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.goto("/cluster");
+  await page.getByRole("button", { name: "Use the dark theme" }).click();
+  await page.reload({ waitUntil: "commit" });
+  await expect.poll(() => page.evaluate(() => document.documentElement.dataset.theme)).toBe("dark");
+  await expect(page.getByRole("button", { name: "Use the light theme" })).toBeVisible();
+});
+
+test("the chosen theme is there without its script, and an open server has nobody to sign out", async ({ page }) => {
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.goto("/cluster");
+  await page.getByRole("button", { name: "Use the dark theme" }).click();
+  await page.route("**/theme.js", (route) => route.fulfill({ status: 401, json: {} }));
+  await page.reload();
+  await expect(page.getByRole("button", { name: "Use the light theme" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Sign out" })).toHaveCount(0);
+});
+
+test("nothing is loaded from another origin", async ({ page, server }) => {
+  const foreign: string[] = [];
+  page.on("request", (request) => {
+    if (!request.url().startsWith(server.url) && !request.url().startsWith("data:")) foreign.push(request.url());
+  });
+  for (const path of ["/query", "/tables", "/dashboards", "/cluster"]) {
+    await page.goto(path);
+    await page.waitForLoadState("networkidle").catch(() => undefined);
+  }
+  expect(foreign).toEqual([]);
+});
+
+test("is accessible and says what is not there", async ({ page }) => {
+  await page.goto("/cluster/no/such/view");
+  await expect(page.getByText("There is nothing at this address.")).toBeVisible();
+  await picture(page, "nothing");
+  await expectAccessible(page);
+});
+
+test("asks who it is when the server wants to know, and keeps out who it is not", async ({ page }) => {
+  let signedIn = false;
+  const denied = { status: 401, json: { error: { kind: "unauthenticated", message: "user or password is wrong" } } };
+  await page.route("**/session", async (route) => {
+    if (route.request().method() === "POST") {
+      const { user, password } = route.request().postDataJSON() as { user: string; password: string };
+      signedIn = user === "ada" && password === "secret";
+      await route.fulfill(signedIn ? { status: 200, json: {} } : denied);
+    } else if (route.request().method() === "DELETE") {
+      signedIn = false;
+      await route.fulfill({ status: 204 });
+    } else {
+      await route.fulfill(signedIn ? { status: 200, json: { user: "ada", role: "reader", csrf: "token-1", open: false } } : denied);
+    }
+  });
+  await page.goto("/query");
+  await picture(page, "sign-in");
+  await expectAccessible(page);
+  await page.getByLabel("User").fill("ada");
+  await page.getByLabel("Password").fill("wrong");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await expect(page.getByRole("alert")).toContainText("user or password is wrong");
+  await page.getByLabel("Password").fill("secret");
+  const asked = page.waitForRequest((request) => request.url().endsWith("/sql") && request.method() === "POST");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  expect((await asked).headers()["x-headwater-csrf"]).toBe("token-1");
+  await expect(page.getByText("ada", { exact: true })).toBeVisible();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page.getByRole("heading", { name: "Sign in" }).last()).toBeVisible();
+});

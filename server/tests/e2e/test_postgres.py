@@ -1,0 +1,322 @@
+"""Clients of PostgreSQL against the running binary: psql, psycopg and SQLAlchemy. Answers are those of POST /sql."""
+
+import contextlib
+import datetime
+import decimal
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from harness import Headwater, eventually, free_port, spec_of, unique
+
+COLUMNS = {
+    "id": {"type": "LONG", "nullable": False},
+    "small": "INT",
+    "city": "STRING",
+    "price": "DECIMAL(12,2)",
+    "score": "DOUBLE",
+    "ratio": "FLOAT",
+    "paid": "BOOLEAN",
+    "at": "TIMESTAMP(3)",
+    "day": "DATE",
+    "raw": "BYTES",
+    "doc": "JSON",
+    "uid": "UUID",
+    "tags": "ARRAY<STRING>",
+    "nums": "ARRAY<LONG>",
+}
+UTC = datetime.timezone.utc
+UID = uuid.UUID("6F9619FF-8B86-D011-B42D-00C04FC964FF")
+ENDLESS = """SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b
+             WHERE (a.value * 31 + b.value * 17) % 7919 = 3"""
+
+
+def ride(number):
+    return {
+        "id": number,
+        "small": number % 100,
+        "city": ["Berlin", "Rome"][number % 2],
+        "price": f"{number}.25",
+        "score": number / 2,
+        "ratio": 0.5,
+        "paid": number % 2 == 0,
+        "at": 1_767_225_600_000 + number * 1000 + 250,
+        "day": "2026-01-02",
+        "raw": "AP8=",
+        "doc": {"a": [1, None]},
+        "uid": str(UID),
+        "tags": ["x", "y z"],
+        "nums": [1, 2],
+    }
+
+
+def expected(number):
+    at = datetime.datetime(2026, 1, 1, tzinfo=UTC) + datetime.timedelta(seconds=number, milliseconds=250)
+    return (
+        number, number % 100, ["Berlin", "Rome"][number % 2], decimal.Decimal(f"{number}.25"), number / 2, 0.5,
+        number % 2 == 0, at, datetime.date(2026, 1, 2), b"\x00\xff", {"a": [1, None]}, UID, ["x", "y z"], [1, 2],
+    )
+
+
+@pytest.fixture(scope="module")
+def server(binary, kafka, tmp_path_factory):
+    port = free_port()
+    settings = [f"postgres.listen=127.0.0.1:{port}"]
+    started = Headwater(binary, tmp_path_factory.mktemp("postgres"), settings=settings).start()
+    started.postgres_port = port
+    topic = kafka.create(unique("rides"))
+    started.apply(spec_of("rides", kafka, topic, COLUMNS, time_column="at"))
+    kafka.produce(topic, [ride(number) for number in range(100)] + [{"id": 100}])
+    started.wait_count("rides", 101)
+    yield started
+    started.kill()
+
+
+def conninfo(server):
+    return f"host=127.0.0.1 port={server.postgres_port} user=alice dbname=headwater"
+
+
+@pytest.fixture
+def connection(server):
+    with psycopg.connect(conninfo(server)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("binary_format", [False, True])
+def test_psycopg_reads_every_type(connection, binary_format):
+    cursor = connection.cursor(binary=binary_format)
+    cursor.execute("SELECT * FROM rides WHERE id = %s", [7])
+    row = cursor.fetchone()
+    assert row == expected(7)
+    assert [column.name for column in cursor.description] == list(COLUMNS)
+    cursor.execute("SELECT * FROM rides WHERE id = 100")
+    assert cursor.fetchone() == (100,) + (None,) * 13
+
+
+def test_psycopg_parameters_of_every_type(connection):
+    row = dict(zip(COLUMNS, expected(8)))
+    for name in ["id", "small", "city", "price", "score", "ratio", "paid", "at", "day", "raw"]:
+        for placeholder in ["%s", "%b", "%t"]:
+            if placeholder == "%b" and name == "price":
+                continue
+            cursor = connection.execute(f"SELECT count(*) FROM rides WHERE id = 8 AND {name} = {placeholder}", [row[name]])
+            assert cursor.fetchone() == (1,), (name, placeholder)
+    count = "SELECT count(*) FROM rides WHERE "
+    assert connection.execute(count + "id = ANY(%s)", [[1, 2, 2000]]).fetchone() == (2,)
+    assert connection.execute(count + "uid = %s", [str(UID)]).fetchone() == (100,)
+    assert connection.execute(count + "city = %s", ["it's; DROP TABLE rides"]).fetchone() == (0,)
+    assert connection.execute(count + "price IS NULL OR price = %s", [None]).fetchone() == (1,)
+    cities = ["Berlin", "New York", 'a "b", {c}\\d']
+    for placeholder in ["%s", "%s::text[]", "%b", "%t"]:
+        assert connection.execute(f"{count}city = ANY({placeholder})", [cities]).fetchone() == (50,), placeholder
+    day = count + "at >= %(day)s AND at < %(day)s + INTERVAL '1 day'"
+    assert connection.execute(day, {"day": "2026-01-01 00:01"}).fetchone() == (40,)
+    assert connection.execute(count + "city = %(city)s OR upper(city) = %(city)s", {"city": "ROME"}).fetchone() == (50,)
+    # As Java's driver sends a date.
+    assert connection.execute(count + "day = %s", ["2026-01-02 +00"]).fetchone() == (100,)
+    found = connection.execute("SELECT id FROM rides ORDER BY id LIMIT %s OFFSET %s", [2, 5]).fetchall()
+    assert found == [(5,), (6,)]
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        connection.execute(count + "id = %s", ["seven"])
+
+
+def test_psycopg_prepared_statements(connection):
+    for number in range(10):
+        sql = "SELECT id, city FROM rides WHERE id > %s ORDER BY id LIMIT 2"
+        found = connection.execute(sql, [number], prepare=True).fetchall()
+        assert found == [(number + 1, expected(number + 1)[2]), (number + 2, expected(number + 2)[2])]
+
+
+def test_psycopg_server_cursor_fetches_in_pieces(connection):
+    with connection.cursor(name="pieces") as cursor:
+        cursor.itersize = 7
+        cursor.execute("SELECT id FROM rides WHERE id >= %s ORDER BY id", [1])
+        assert cursor.fetchmany(3) == [(1,), (2,), (3,)]
+        assert [row[0] for row in cursor] == list(range(4, 101))
+    connection.commit()
+
+
+def test_psycopg_held_cursors_outlive_their_transaction(server, connection):
+    with psycopg.connect(conninfo(server), autocommit=True) as alone:
+        with alone.cursor(name="plain") as cursor, pytest.raises(psycopg.errors.NoActiveSqlTransaction):
+            cursor.execute("SELECT id FROM rides")
+        with alone.cursor(name="held", withhold=True) as cursor:
+            cursor.execute("SELECT id FROM rides ORDER BY id")
+            assert cursor.fetchmany(2) == [(0,), (1,)] and cursor.fetchone() == (2,)
+    with connection.cursor(name="longer", withhold=True) as cursor:
+        cursor.execute("SELECT id FROM rides ORDER BY id")
+        assert cursor.fetchone() == (0,)
+        connection.commit()
+        assert cursor.fetchone() == (1,)
+
+
+def test_psycopg_settings_go_back(connection):
+    connection.execute("SET LOCAL statement_timeout = '5s'")
+    assert connection.execute("SHOW statement_timeout").fetchone() == ("5000",)
+    connection.commit()
+    connection.execute("SET application_name = 'once'")
+    assert connection.info.parameter_status("application_name") == "once"
+    connection.rollback()
+    assert not connection.info.parameter_status("application_name")
+    assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+
+
+def test_psycopg_transactions_and_errors(connection):
+    with pytest.raises(psycopg.errors.UndefinedColumn) as caught:
+        connection.execute("SELECT citi FROM rides")
+    assert caught.value.diag.statement_position == "8"
+    assert "city" in caught.value.diag.message_hint
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        connection.execute("SELECT 1")
+    connection.rollback()
+    with connection.transaction():
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            with connection.transaction():
+                connection.execute("SELECT * FROM ridez")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        connection.execute("DELETE FROM rides")
+    connection.rollback()
+    assert connection.info.server_version == 160009
+    assert connection.info.encoding == "utf-8"
+
+
+def test_answers_are_those_of_http(server, connection):
+    for sql in [
+        "SELECT city, count(*), sum(score), min(price), max(small) FROM rides GROUP BY city ORDER BY city",
+        "SELECT id, row_number() OVER (PARTITION BY city ORDER BY id DESC) FROM rides ORDER BY id LIMIT 20",
+        "SELECT paid, avg(ratio), count(DISTINCT city) FROM rides GROUP BY 1 ORDER BY 1",
+        "SELECT a.id, b.id FROM rides a JOIN rides b ON a.id = b.id + 50 WHERE a.id < 60 ORDER BY 1",
+    ]:
+        rows = [[float(v) if isinstance(v, decimal.Decimal) else v for v in row] for row in connection.execute(sql)]
+        assert rows == server.sql(sql).rows, sql
+
+
+def test_values_that_have_no_number(connection):
+    row = connection.execute("SELECT 'NaN'::double, 'inf'::double, '-inf'::float, -0.0::double").fetchone()
+    assert str(row) == "(nan, inf, -inf, -0.0)"
+    assert connection.execute("SELECT CAST('0001-01-01' AS DATE)").fetchone() == (datetime.date(1, 1, 1),)
+    with pytest.raises(psycopg.DataError):
+        connection.execute("SELECT CAST('12345-01-01' AS DATE)").fetchone()
+
+
+def test_a_cancelled_query_ends(server, connection):
+    threading.Timer(0.3, connection.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        connection.execute(ENDLESS)
+    assert time.monotonic() - began < 10
+    eventually(lambda: running(server) == 1, "only the asking query runs")
+
+
+def running(server):
+    return server.sql("SELECT count(*) FROM system.queries WHERE state = 'running'").value
+
+
+def test_a_client_that_goes_away_ends_its_query(server):
+    client = psycopg.connect(conninfo(server), autocommit=True)
+    client.pgconn.send_query(ENDLESS.encode())
+    client.pgconn.flush()
+    eventually(lambda: running(server) == 2, "the query runs")
+    # The connection breaks off, without a word of goodbye.
+    os.close(client.pgconn.socket)
+    eventually(lambda: running(server) == 1, "the query has ended", within=5)
+
+
+@pytest.fixture(scope="module")
+def engine(server):
+    made = sa.create_engine(f"postgresql+psycopg://alice@127.0.0.1:{server.postgres_port}/headwater")
+    yield made
+    made.dispose()
+
+
+def test_sqlalchemy_lists_and_selects(engine):
+    inspector = sa.inspect(engine)
+    assert "rides" in inspector.get_table_names()
+    assert {"public", "system"} <= set(inspector.get_schema_names())
+    columns = {column["name"]: column for column in inspector.get_columns("rides")}
+    assert list(columns) == list(COLUMNS)
+    assert isinstance(columns["id"]["type"], sa.BIGINT) and not columns["id"]["nullable"]
+    assert isinstance(columns["price"]["type"], sa.NUMERIC) and columns["price"]["type"].scale == 2
+    assert columns["at"]["type"].timezone
+    assert isinstance(columns["tags"]["type"], sa.ARRAY)
+    assert inspector.has_table("rides") and not inspector.has_table("nope")
+    rides = sa.Table("rides", sa.MetaData(), *[sa.Column(name, column["type"]) for name, column in columns.items()])
+    with engine.connect() as client:
+        wanted = sa.select(rides.c.city, sa.func.count()).where(rides.c.id < 100).group_by(rides.c.city).order_by("city")
+        assert client.execute(wanted).all() == [("Berlin", 50), ("Rome", 50)]
+
+
+@pytest.fixture(scope="module")
+def psql(server):
+    if not shutil.which("psql"):
+        pytest.skip("psql is not installed: apt-get install postgresql-client")
+
+    def run(*commands, ok=True, typed=None):
+        flags = [flag for command in commands for flag in ("-c", command)]
+        ran = subprocess.run(["psql", "-X", conninfo(server), *flags], input=typed, capture_output=True, text=True, timeout=60)
+        assert not ok or (ran.returncode == 0 and not ran.stderr), ran.stderr
+        return ran.stdout + ran.stderr
+
+    return run
+
+
+def test_psql_describes(psql):
+    listed = psql("\\dt")
+    assert "rides" in listed and "table" in listed
+    described = psql("\\d rides")
+    for column, kind in [
+        ("id", "bigint"), ("price", "numeric(12,2)"), ("at", "timestamp with time zone"), ("tags", "text[]"),
+        ("uid", "uuid"), ("doc", "json"), ("raw", "bytea"),
+    ]:
+        assert any(line.split("|")[0].strip() == column and kind in line for line in described.splitlines()), column
+    assert "not null" in described
+    assert "queries" in psql("\\dv system.*")
+    assert "headwater" in psql("\\l")
+    assert "public" in psql("\\dn")
+    psql("\\df")
+    psql("\\d")
+    psql("\\conninfo")
+
+
+def test_psql_queries(psql):
+    assert "Berlin |       50" in psql("SELECT city, count(*) FROM rides WHERE id < 100 GROUP BY 1 ORDER BY 1")
+    timed = psql("\\timing on", "SELECT 1 AS one")
+    assert "one" in timed and "Time:" in timed
+    described = psql(typed="SELECT at, price FROM rides \\gdesc\n")
+    assert "timestamp with time zone" in described and "numeric(12,2)" in described
+    failed = psql("SELECT citi FROM rides", ok=False)
+    assert "LINE 1: SELECT citi FROM rides" in failed and "HINT:" in failed
+
+
+def test_psql_control_c_cancels(server, psql):
+    client = subprocess.Popen(
+        ["psql", "-X", conninfo(server), "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    eventually(lambda: running(server) == 2, "the query runs")
+    client.send_signal(signal.SIGINT)
+    _, errors = client.communicate(timeout=20)
+    assert "canceling statement due to user request" in errors
+    eventually(lambda: running(server) == 1, "the query has ended", within=5)
+
+
+def test_oversized_and_foreign_bytes_are_refused(server):
+    for sent in [b"\x00\x00\x00\x08\x04\xd2\x16\x2f", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100]:
+        with socket.create_connection(("127.0.0.1", server.postgres_port), timeout=20) as client:
+            client.sendall(sent)
+            with contextlib.suppress(ConnectionResetError):
+                assert len(client.recv(1000)) < 1000
+    with psycopg.connect(conninfo(server)) as client:
+        with pytest.raises(psycopg.Error):
+            client.execute("SELECT '" + "x" * (9 << 20) + "'")
+    with psycopg.connect(conninfo(server)) as client:
+        assert client.execute("SELECT 1").fetchone() == (1,)
