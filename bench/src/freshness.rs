@@ -26,7 +26,7 @@ use crate::topic::Topic;
 use crate::{Result, process};
 
 mod figures;
-mod load;
+pub(crate) mod load;
 mod probe;
 
 use figures::{Figures, Percentiles};
@@ -242,7 +242,7 @@ pub(crate) fn measure_freshness(
 }
 
 /// Consumption must have begun, or the first events would wait for the topic's metadata.
-fn wait_for_partitions(node: &Node) -> Result<()> {
+pub(crate) fn wait_for_partitions(node: &Node) -> Result<()> {
     let client = node.client()?;
     let began = Instant::now();
     while client.number("SELECT count(latest_offset) FROM system.partitions")? < i64::from(PARTITIONS) {

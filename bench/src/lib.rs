@@ -11,6 +11,7 @@
 //! headwater-bench limit --scale 10
 //! headwater-bench dashboard --binary target/release/headwater
 //! headwater-bench live --kafka 127.0.0.1:19092 --binary target/release/headwater
+//! headwater-bench viewers --kafka 127.0.0.1:19092 --binary target/release/headwater
 //! headwater-bench log --store s3://headwater/bench
 //! headwater-bench planning
 //! headwater-bench cancel
@@ -36,6 +37,7 @@ pub mod process;
 pub mod report;
 pub mod ssb;
 pub mod topic;
+pub mod viewers;
 
 /// A benchmark either runs or says why not; nobody handles its errors by kind.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

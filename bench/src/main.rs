@@ -4,7 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use headwater_bench::{cancel, dashboard, engines, freshness, hits, ingest, limit, live, log, planning, ssb};
+use headwater_bench::{
+    cancel, dashboard, engines, freshness, hits, ingest, limit, live, log, planning, ssb, viewers,
+};
 
 mod chaos;
 
@@ -34,6 +36,8 @@ enum Command {
     Limit(limit::LimitArguments),
     /// The star schema benchmark's queries while the same node ingests from Kafka.
     Live(live::LiveArguments),
+    /// Many viewers of one live dashboard while events flow: what they cost, and how soon they see an event.
+    Viewers(viewers::ViewersArguments),
     /// Commits per second of one table log, by committers and commits per entry, on local disk, S3 and a slow store.
     Log(log::LogArguments),
     /// Planning over up to 100,000 segments, and what a snapshot of them costs.
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Command::Dashboard(arguments) => dashboard::run(&arguments),
         Command::Limit(arguments) => limit::run(&arguments),
         Command::Live(arguments) => live::run(&arguments),
+        Command::Viewers(arguments) => viewers::run(&arguments),
         Command::Log(arguments) => log::run(&arguments),
         Command::Planning(arguments) => planning::run(&arguments),
         Command::Cancel(arguments) => cancel::run(&arguments),

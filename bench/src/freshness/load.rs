@@ -19,27 +19,27 @@ const FLUSH_WAIT: Duration = Duration::from_secs(30);
 
 /// An acknowledged event. Times are nanoseconds since the run's origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ack {
-    pub(super) sent_ns: u64,
-    pub(super) acked_ns: u64,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
+pub(crate) struct Ack {
+    pub(crate) sent_ns: u64,
+    pub(crate) acked_ns: u64,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
 }
 
 /// What was produced.
-pub(super) struct Load {
-    pub(super) rate: u64,
+pub(crate) struct Load {
+    pub(crate) rate: u64,
     /// In order of acknowledgement.
-    pub(super) acks: Vec<Ack>,
-    pub(super) bytes: u64,
+    pub(crate) acks: Vec<Ack>,
+    pub(crate) bytes: u64,
     /// When sending began and ended.
-    pub(super) began_ns: u64,
-    pub(super) ended_ns: u64,
+    pub(crate) began_ns: u64,
+    pub(crate) ended_ns: u64,
 }
 
 impl Load {
     /// By partition, the offset that a cut must have reached to contain every event.
-    pub(super) fn ends(&self) -> Vec<i64> {
+    pub(crate) fn ends(&self) -> Vec<i64> {
         let mut ends = vec![0; PARTITIONS as usize];
         for ack in &self.acks {
             let end = &mut ends[ack.partition as usize];
@@ -82,7 +82,7 @@ impl ProducerContext for Deliveries {
 }
 
 /// Sends `rate` events a second for `time`, evenly to all partitions.
-pub(super) fn produce(kafka: &str, topic: &str, rate: u64, time: Duration, origin: Instant) -> Result<Load> {
+pub(crate) fn produce(kafka: &str, topic: &str, rate: u64, time: Duration, origin: Instant) -> Result<Load> {
     let capacity = (rate as f64 * time.as_secs_f64()) as usize + 1024;
     let recorder = Arc::new(Recorder {
         origin,

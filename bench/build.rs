@@ -1,8 +1,0 @@
-//! Has the linker lead one call inside librdkafka through `headwater_ingest`, which says why (`kafka/leaderless.rs`).
-
-fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
-        println!("cargo::rustc-link-arg=-Wl,--wrap=rd_kafkap_leader_discovery_set_topic");
-    }
-}
