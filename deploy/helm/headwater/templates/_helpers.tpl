@@ -64,7 +64,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $own := get $values .role -}}
 {{- $any := ternary "[::]" "0.0.0.0" (eq $values.ipFamily "IPv6") -}}
 {{- $settings := mergeOverwrite (deepCopy $values.config) (deepCopy (default dict $own.config)) -}}
-{{- $reserved := dict "http" (list "listen" "public") "store" (list "url" "options") "resident" (list "dir") "query" (list "spill_dir") -}}
+{{- $reserved := dict "http" (list "listen" "plaintext_public") "postgres" (list "listen") "flight" (list "listen" "plaintext_public") "access" (list "file" "anonymous") "tls" (list "cert" "key") "store" (list "url" "options") "resident" (list "dir") "query" (list "spill_dir") -}}
 {{- if hasKey $settings "cluster" -}}
 {{- fail "config.cluster is set by the chart; see the values under cluster" -}}
 {{- end -}}
@@ -76,7 +76,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 {{- $chart := dict
-  "http" (dict "listen" (printf "%s:%d" $any (int $values.ports.http)) "public" true)
+  "http" (dict "listen" (printf "%s:%d" $any (int $values.ports.http)))
   "store" (dict "url" (required "store.url is required: s3://bucket/prefix" $values.store.url) "options" $values.store.options)
   "query" (dict "spill_dir" "/var/lib/headwater/spill")
   "cluster" (dict
@@ -87,6 +87,35 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
     "seeds" (list (printf "%s.%s.svc:%d" (include "headwater.nodes" .root) .root.Release.Namespace (int $values.ports.gossip)))
     "secret" (dict "file" "/run/secrets/headwater/cluster"))
 -}}
+{{- if $values.access.existingSecret -}}
+{{- if and (not $values.tls.existingSecret) (not $values.tls.endsAtProxy) -}}
+{{- fail "passwords and tokens would cross the network in clear: set tls.existingSecret, or tls.endsAtProxy if a proxy before the Service ends TLS" -}}
+{{- end -}}
+{{- $_ := set $chart "access" (dict "file" "/run/secrets/headwater-access/access.toml") -}}
+{{- else -}}
+{{- $_ := set $chart "access" (dict "anonymous" (required "access.existingSecret is required, a Secret with users and tokens; or access.anonymous, with the words that its description names" $values.access.anonymous)) -}}
+{{- end -}}
+{{- if $values.tls.existingSecret -}}
+{{- $_ := set $chart "tls" (dict "cert" "/run/secrets/headwater-tls/tls.crt" "key" "/run/secrets/headwater-tls/tls.key") -}}
+{{- else if $values.tls.endsAtProxy -}}
+{{- $_ := set $chart.http "plaintext_public" true -}}
+{{- end -}}
+{{- if $values.cluster.tls.existingSecret -}}
+{{- $files := "/run/secrets/headwater-cluster-tls" -}}
+{{- $_ := set $chart.cluster "tls" (dict "cert" (printf "%s/tls.crt" $files) "key" (printf "%s/tls.key" $files) "ca" (printf "%s/ca.crt" $files) "name" $values.cluster.tls.name) -}}
+{{- end -}}
+{{- if and (eq .role "broker") $values.postgres.enabled -}}
+{{- if and $values.access.existingSecret (not $values.tls.existingSecret) -}}
+{{- fail "postgres.enabled needs tls.existingSecret: passwords are taken over TLS only there, and no proxy can end it" -}}
+{{- end -}}
+{{- $_ := set $chart "postgres" (dict "listen" (printf "%s:%d" $any (int $values.ports.postgres))) -}}
+{{- end -}}
+{{- if and (eq .role "broker") $values.flight.enabled -}}
+{{- $_ := set $chart "flight" (dict "listen" (printf "%s:%d" $any (int $values.ports.flight))) -}}
+{{- if and $values.tls.endsAtProxy (not $values.tls.existingSecret) -}}
+{{- $_ := set $chart.flight "plaintext_public" true -}}
+{{- end -}}
+{{- end -}}
 {{- if eq .role "data" -}}
 {{- $_ := set $chart "resident" (dict "dir" "/var/lib/headwater/resident") -}}
 {{- end -}}
@@ -131,6 +160,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $values := .root.Values -}}
 {{- $own := get $values .role -}}
 {{- $role := .role -}}
+{{- $scheme := ternary "HTTPS" "HTTP" (not (empty $values.tls.existingSecret)) -}}
 {{- $ip := ternary "[$(POD_IP)]" "$(POD_IP)" (eq $values.ipFamily "IPv6") -}}
 metadata:
   labels:
@@ -146,6 +176,9 @@ metadata:
     prometheus.io/scrape: "true"
     prometheus.io/port: {{ $values.ports.http | quote }}
     prometheus.io/path: /metrics
+    {{- if $values.tls.existingSecret }}
+    prometheus.io/scheme: https
+    {{- end }}
     {{- end }}
     {{- with $own.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -214,14 +247,20 @@ spec:
         - {name: http, containerPort: {{ $values.ports.http }}, protocol: TCP}
         - {name: rpc, containerPort: {{ $values.ports.rpc }}, protocol: TCP}
         - {name: gossip, containerPort: {{ $values.ports.gossip }}, protocol: UDP}
+        {{- if and (eq .role "broker") $values.postgres.enabled }}
+        - {name: postgres, containerPort: {{ $values.ports.postgres }}, protocol: TCP}
+        {{- end }}
+        {{- if and (eq .role "broker") $values.flight.enabled }}
+        - {name: flight, containerPort: {{ $values.ports.flight }}, protocol: TCP}
+        {{- end }}
       startupProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
         {{- toYaml $values.probes.startup | nindent 8 }}
       livenessProbe:
-        httpGet: {path: /healthz, port: http}
+        httpGet: {path: /healthz, port: http, scheme: {{ $scheme }}}
         {{- toYaml $values.probes.liveness | nindent 8 }}
       readinessProbe:
-        httpGet: {path: /readyz, port: http}
+        httpGet: {path: /readyz, port: http, scheme: {{ $scheme }}}
         {{- toYaml $values.probes.readiness | nindent 8 }}
       {{- if and (eq .role "broker") $own.preStopSeconds }}
       lifecycle:
@@ -233,6 +272,15 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/headwater, readOnly: true}
         - {name: cluster-secret, mountPath: /run/secrets/headwater, readOnly: true}
+        {{- if $values.cluster.tls.existingSecret }}
+        - {name: cluster-tls, mountPath: /run/secrets/headwater-cluster-tls, readOnly: true}
+        {{- end }}
+        {{- if $values.access.existingSecret }}
+        - {name: access, mountPath: /run/secrets/headwater-access, readOnly: true}
+        {{- end }}
+        {{- if $values.tls.existingSecret }}
+        - {name: tls, mountPath: /run/secrets/headwater-tls, readOnly: true}
+        {{- end }}
         - {name: data, mountPath: /var/lib/headwater}
         - {name: tmp, mountPath: /tmp}
         {{- with $values.extraVolumeMounts }}
@@ -248,6 +296,27 @@ spec:
         secretName: {{ required "cluster.existingSecret is required: the name of a Secret with what all nodes share" $values.cluster.existingSecret }}
         defaultMode: 0440
         items: [{key: {{ $values.cluster.secretKey }}, path: cluster}]
+    {{- with $values.cluster.tls.existingSecret }}
+    - name: cluster-tls
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+        items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}, {key: ca.crt, path: ca.crt}]
+    {{- end }}
+    {{- with $values.access.existingSecret }}
+    - name: access
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+        items: [{key: {{ $values.access.secretKey }}, path: access.toml}]
+    {{- end }}
+    {{- with $values.tls.existingSecret }}
+    - name: tls
+      secret:
+        secretName: {{ . }}
+        defaultMode: 0440
+        items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
+    {{- end }}
     - name: tmp
       emptyDir: {sizeLimit: 1Gi}
     {{- if not (and (eq .role "data") $values.data.persistence.enabled) }}
