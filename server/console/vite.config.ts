@@ -20,8 +20,8 @@ const proxy = Object.fromEntries(
 const packed = {
   name: "packed",
   apply: "build" as const,
-  closeBundle() {
-    for (const entry of readdirSync("dist", { recursive: true, withFileTypes: true })) {
+  writeBundle({ dir = "dist" }: { dir?: string }) {
+    for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
       const path = join(entry.parentPath, entry.name);
       if (entry.isFile() && /\.(html|js|css|svg)$/.test(entry.name)) writeFileSync(`${path}.gz`, gzipSync(readFileSync(path), { level: 9 }));
     }

@@ -1,4 +1,6 @@
 // Numbers as people read them. What is not known is a dash; nothing is made up.
+import { instantOf } from "./sqlTypes";
+
 export const UNKNOWN = "–";
 
 type Known = number | string | null | undefined;
@@ -63,5 +65,19 @@ export const perSecond = (value: Known): string => (parsed(value) === null ? UNK
 /** 12 -> "12 rows", 1 -> "1 row" */
 export const counted = (value: Known, one: string, many = `${one}s`): string => `${whole(value)} ${Number(value) === 1 ? one : many}`;
 
-/** The time of day of an instant, in the browser's zone. */
+/** The reader's time zone, by its name. */
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const IN_ZONE = `times in ${ZONE}`;
+
+const INSTANT_MAX = 8e15;
+
+/** An instant in the reader's zone, 2026-01-31 17:05:09; nothing where there is none. */
+export function timeText(value: string | number | null): string {
+  const instant = instantOf(value);
+  if (!(Math.abs(instant) < INSTANT_MAX)) return "";
+  const offset_ms = new Date(instant).getTimezoneOffset() * 60_000;
+  return new Date(instant - offset_ms).toISOString().slice(0, 19).replace("T", " ");
+}
+
+/** The time of day of an instant, in the reader's zone. */
 export const timeOfDay = (value: string | number | Date): string => new Date(value).toLocaleTimeString("en-GB");

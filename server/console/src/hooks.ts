@@ -1,5 +1,5 @@
 // Loading and polling for views.
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { type RefObject, useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { isAbort, LostError } from "./api/client";
 import { useConnection } from "./api/connection";
 
@@ -59,6 +59,26 @@ const visibility = (changed: () => void) => {
 
 /** Whether somebody may be looking at the page. */
 export const useVisible = () => useSyncExternalStore(visibility, () => !document.hidden);
+
+/** The browser asks before it leaves the page while something is not saved. */
+export function useUnsaved(isUnsaved: boolean): void {
+  useEffect(() => {
+    if (!isUnsaved) return;
+    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
+    addEventListener("beforeunload", ask);
+    return () => removeEventListener("beforeunload", ask);
+  }, [isUnsaved]);
+}
+
+/** When a change takes away what had the focus, the keyboard goes on from `ref`, and not from the beginning of the page. */
+export function useKeptFocus(ref: RefObject<HTMLElement | null>, change: unknown): void {
+  const before = useRef(change);
+  useEffect(() => {
+    if (Object.is(before.current, change)) return;
+    before.current = change;
+    if (document.activeElement === document.body) ref.current?.focus({ preventScroll: true });
+  }, [ref, change]);
+}
 
 /** The time, each `everyMs` anew. */
 export function useNow(everyMs: number): number {

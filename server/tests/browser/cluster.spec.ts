@@ -10,6 +10,8 @@ test("shows the nodes, what they hold and what they do", async ({ page, server }
   const row = page.getByRole("region", { name: "Nodes", exact: true }).getByRole("row").nth(1);
   await expect(row).toContainText(node);
   await expect(row).toContainText("serving");
+  await expect(row).toContainText(/\d\.\d of \d+ cores?/);
+  await expect(row).toContainText(/\d (MiB|GiB|MB|GB) of \d/);
   const placed = page.getByRole("list", { name: "What each node holds" });
   await expect(placed.locator(".chip")).toHaveCount(4);
   await expect(placed.getByRole("img", { name: new RegExp(`^${node}: [1-9]\\d* segments?`) })).toBeVisible();

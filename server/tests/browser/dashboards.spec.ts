@@ -39,6 +39,23 @@ async function make(server: Server, document: Document): Promise<string> {
   return id;
 }
 
+/** A dashboard of the test's own, opened, with its first answers. */
+async function open(page: Page, server: Server, document: Document): Promise<string> {
+  const id = await make(server, document);
+  await page.goto(`/dashboards/${id}`);
+  await expect(panel(page, "all").locator("strong")).toBeVisible();
+  return id;
+}
+
+/** Gives the dashboard that is being edited another title. */
+async function retitle(page: Page, title: string): Promise<void> {
+  await button(page, "Settings").click();
+  await page.getByLabel("Title").fill(title);
+  await button(page, "Take over").click();
+}
+
+const stored = async (server: Server, id: string) => (await (await call(server, "GET", id, {})).json()) as Document;
+
 const figure = async (where: Locator): Promise<number> => Number((await where.locator("strong").innerText()).replaceAll(",", ""));
 
 test("the demo's dashboard moves while events flow, and nothing blinks", async ({ page }) => {
@@ -95,7 +112,9 @@ test("variables and time range are in the address, and a link reproduces them", 
 test("a dashboard is made, arranged by hand, saved and found again", async ({ page }) => {
   await page.goto("/dashboards");
   await button(page, "New dashboard").click();
-  await page.getByLabel("Title").fill(`Made by hand ${Date.now()}`);
+  // A dialog begins with what is to be filled in.
+  await expect(page.getByLabel("Title")).toBeFocused();
+  await page.keyboard.insertText(`Made by hand ${Date.now()}`);
   await page.keyboard.press("Enter");
   await expect(page.getByText("No panels yet")).toBeVisible();
   await picture(page, "dashboard-empty");
@@ -115,6 +134,8 @@ test("a dashboard is made, arranged by hand, saved and found again", async ({ pa
   await expectAccessible(page);
   await button(page, "Add the panel").click();
   await expect(page.locator(".board-panel canvas")).toBeVisible();
+  // What was made is what one goes on with.
+  await expect(page.getByRole("region", { name: "Fares by vehicle" })).toBeFocused();
   await button(page, "Panel").click();
   await page.getByLabel("Title").fill("Events");
   await sql.fill("SELECT count(*) AS events FROM rides");
@@ -160,9 +181,7 @@ test("a dashboard is made, arranged by hand, saved and found again", async ({ pa
 });
 
 test("by keyboard only: moved, resized, removed, saved", async ({ page, server }) => {
-  const id = await make(server, documentOf("By keyboard"));
-  await page.goto(`/dashboards/${id}`);
-  await expect(panel(page, "all").locator("strong")).toBeVisible();
+  const id = await open(page, server, documentOf("By keyboard"));
   await page.keyboard.press("e");
   await expect(page.getByText("By keyboard: arrows move")).toBeVisible();
   const chosen = panel(page, "chosen");
@@ -175,20 +194,17 @@ test("by keyboard only: moved, resized, removed, saved", async ({ page, server }
   while (!(await all.evaluate((element) => element === document.activeElement))) await page.keyboard.press("Shift+Tab");
   await page.keyboard.press("Delete");
   await expect(all).toHaveCount(0);
+  await expect(chosen).toBeFocused();
   await page.keyboard.press("Control+s");
   await expect(page.getByText("Saved as version 2")).toBeVisible();
-  const saved = (await (await call(server, "GET", id, {})).json()) as Document;
+  const saved = await stored(server, id);
   expect(saved.panels.map((one) => [one.id, one.at])).toEqual([["chosen", { x: 5, y: 0, w: 3, h: 4 }]]);
 });
 
 test("two who edit at once: the second is told, and loses nothing", async ({ page, server }) => {
-  const id = await make(server, documentOf("Of two"));
-  await page.goto(`/dashboards/${id}`);
-  await expect(panel(page, "all").locator("strong")).toBeVisible();
+  const id = await open(page, server, documentOf("Of two"));
   await button(page, "Edit").click();
-  await button(page, "Settings").click();
-  await page.getByLabel("Title").fill("Mine");
-  await button(page, "Take over").click();
+  await retitle(page, "Mine");
   expect((await call(server, "PUT", id, { "if-match": "*" }, documentOf("Theirs"))).status).toBe(200);
   // What is unsaved survives a reload as well.
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 200)));
@@ -201,7 +217,7 @@ test("two who edit at once: the second is told, and loses nothing", async ({ pag
   await expectAccessible(page);
   await dialog.getByRole("button", { name: "Save mine as a copy" }).click();
   await expect(page.getByRole("heading", { name: "Mine (copy)" })).toBeVisible();
-  expect(((await (await call(server, "GET", id, {})).json()) as Document).title).toBe("Theirs");
+  expect((await stored(server, id)).title).toBe("Theirs");
 });
 
 test("who watches sees a change of somebody else, and the end", async ({ page, server }) => {
@@ -217,13 +233,9 @@ test("who watches sees a change of somebody else, and the end", async ({ page, s
 });
 
 test("what somebody else deletes while it is edited is kept as a copy", async ({ page, server }) => {
-  const id = await make(server, documentOf("Of two, once"));
-  await page.goto(`/dashboards/${id}`);
-  await expect(panel(page, "all").locator("strong")).toBeVisible();
+  const id = await open(page, server, documentOf("Of two, once"));
   await button(page, "Edit").click();
-  await button(page, "Settings").click();
-  await page.getByLabel("Title").fill("Still mine");
-  await button(page, "Take over").click();
+  await retitle(page, "Still mine");
   expect((await call(server, "DELETE", id, { "if-match": "*" })).status).toBe(204);
   await expect(page.getByRole("alert")).toContainText("Somebody else has deleted this dashboard");
   await expect(page.getByRole("heading", { name: "Still mine" })).toBeVisible();
@@ -237,14 +249,7 @@ test("what somebody else deletes while it is edited is kept as a copy", async ({
 });
 
 test("what is changed while a save is under way is not lost", async ({ page, server }) => {
-  const id = await make(server, documentOf("Slow"));
-  await page.goto(`/dashboards/${id}`);
-  await expect(panel(page, "all").locator("strong")).toBeVisible();
-  const retitle = async (title: string) => {
-    await button(page, "Settings").click();
-    await page.getByLabel("Title").fill(title);
-    await button(page, "Take over").click();
-  };
+  const id = await open(page, server, documentOf("Slow"));
   let writes = 0;
   await page.route(`**/dashboards/${id}`, async (route) => {
     if (route.request().method() !== "PUT") return route.continue();
@@ -253,16 +258,16 @@ test("what is changed while a save is under way is not lost", async ({ page, ser
     await route.continue();
   });
   await button(page, "Edit").click();
-  await retitle("First");
+  await retitle(page, "First");
   await page.keyboard.press("Control+s");
-  await retitle("Second");
+  await retitle(page, "Second");
   await page.keyboard.press("Control+s");
   await expect(page.getByText("Saved as version 2")).toBeVisible();
   await expect(page.getByRole("heading", { name: "Second" })).toBeVisible();
   await button(page, "Save").click();
   await expect(page.getByText("Saved as version 3")).toBeVisible();
   expect(writes).toBe(2);
-  expect(((await (await call(server, "GET", id, {})).json()) as Document).title).toBe("Second");
+  expect((await stored(server, id)).title).toBe("Second");
 });
 
 test("a panel that is being written is not dropped without a question", async ({ page, server }) => {
@@ -326,6 +331,28 @@ test("a list that fails says so", async ({ page, server }) => {
   await page.goto(`/d/${id}`);
   await expect(page.getByText("its list failed")).toBeVisible();
   await expect(panel(page, "chosen").locator("strong")).toBeVisible();
+});
+
+test("a table without rows says so, under its heads", async ({ page, server }) => {
+  const empty = documentOf("Without rows");
+  empty.panels.push({ ...number("none", "SELECT city FROM rides WHERE false", 8), kind: "table" });
+  await open(page, server, empty);
+  await expect(panel(page, "none").getByText("No rows in this time range.")).toBeVisible();
+  await expect(panel(page, "none").getByRole("columnheader", { name: "city" })).toBeVisible();
+  await expectAccessible(page);
+});
+
+test.describe("elsewhere", () => {
+  test.use({ timezoneId: "America/New_York" });
+  test("times are those of the reader's zone, and say so", async ({ page, server }) => {
+    const id = await open(page, server, documentOf("Elsewhere"));
+    await expect(page.getByText("America/New_York")).toBeVisible();
+    await page.goto("/dashboards");
+    const time = page.getByRole("link", { name: id }).locator("time");
+    const instant = Date.parse((await time.getAttribute("datetime")) ?? "");
+    await expect(time).toHaveText(new Date(instant).toLocaleString("sv-SE", { timeZone: "America/New_York" }));
+    await expect(page.getByText("times in America/New_York")).toBeVisible();
+  });
 });
 
 test("a panel that fails says why, and the others go on", async ({ page, server }) => {

@@ -130,13 +130,24 @@ export const test = base.extend<{ faults: string[] }, { server: Server }>({
 export async function expectAccessible(page: Page): Promise<void> {
   for (const theme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme: theme });
-    // An editor follows the theme a moment later.
+    // An editor follows the theme a moment later, and a busy machine takes long to look at a page.
     await expect(async () => {
       const { violations } = await new AxeBuilder({ page }).analyze();
       const found = violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${theme}: ${id}: ${help}: ${node.html.slice(0, 200)} ${node.any.map((check) => check.message).join("; ")}`));
       expect(found).toEqual([]);
-    }).toPass({ timeout: 10_000 });
+    }).toPass({ timeout: 30_000 });
   }
+}
+
+/** Counts from now on how far what is on the page is moved without anybody's doing. */
+export async function countShifts(page: Page): Promise<() => Promise<number>> {
+  await page.evaluate(() => {
+    Object.assign(window, { shift: 0 });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) (window as unknown as { shift: number }).shift += (entry as unknown as { value: number }).value;
+    }).observe({ type: "layout-shift" });
+  });
+  return () => page.evaluate(() => (window as unknown as { shift: number }).shift);
 }
 
 /** A picture of the page in both themes, into the directory HEADWATER_SCREENSHOTS if that is set. */

@@ -1,8 +1,8 @@
 // The Query view, used as a person uses it.
 import { readFile } from "node:fs/promises";
-import type { Page } from "@playwright/test";
+import type { Page, Request } from "@playwright/test";
 import { FUNCTIONS } from "../../console/src/views/Query/editor/words";
-import { expect, expectAccessible, picture, query, test } from "./fixtures";
+import { countShifts, expect, expectAccessible, picture, query, test } from "./fixtures";
 
 const editor = (page: Page) => page.getByRole("textbox", { name: "SQL" });
 const result = (page: Page) => page.getByRole("region", { name: "Result" });
@@ -110,8 +110,9 @@ test("shows how far a query is, as the server says", async ({ page }) => {
   await run(page, SLOW);
   await expect(page.getByRole("progressbar", { name: "Progress of the query" })).toContainText("10 of 40 segments · 5 M rows · 2.5 M/s");
   await picture(page, "query-progress");
-  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Cancel" }).press("Enter");
   await expect(result(page).getByRole("heading", { name: "Cancelled" })).toBeVisible();
+  await expect(editor(page)).toBeFocused();
 });
 
 test("draws what fits the answer, and what is picked", async ({ page }) => {
@@ -188,6 +189,15 @@ test("stays fast with 100,000 rows of 20 columns", async ({ page }) => {
   expect(slowest).toBeLessThan(400);
 });
 
+test("a chart of an answer with 200 columns has its place", async ({ page }) => {
+  await run(page, `SELECT ${Array.from({ length: 200 }, (_, i) => `value + ${i} AS a_rather_long_name_${i}`).join(", ")} FROM generate_series(1, 3)`);
+  await expect(grid(page).getByRole("gridcell", { name: "3", exact: true }).first()).toBeVisible();
+  await page.getByRole("tab", { name: "Chart" }).click();
+  const area = await page.getByRole("img", { name: /chart of/ }).boundingBox();
+  expect(area?.height).toBeGreaterThan(150);
+  await picture(page, "query-200-columns");
+});
+
 test("a column is made wider by dragging", async ({ page }) => {
   await run(page, "SELECT 1 AS narrow, 2 AS other");
   const head = grid(page).getByRole("columnheader", { name: "narrow" });
@@ -248,7 +258,8 @@ test("tabs and history outlive a reload", async ({ page }) => {
   await expect(dialog.getByRole("listitem")).toHaveCount(2);
   await picture(page, "query-history");
   await expectAccessible(page);
-  await dialog.getByRole("searchbox").fill("two");
+  await expect(dialog.getByRole("searchbox")).toBeFocused();
+  await page.keyboard.type("two");
   await dialog.getByRole("listitem").getByRole("button").click();
   await expect(editor(page)).toHaveText("SELECT 'two' AS kept");
 });
@@ -262,6 +273,7 @@ test("everything by keyboard", async ({ page }) => {
   await page.keyboard.press("Escape");
   await page.keyboard.press("ControlOrMeta+Enter");
   await expect(result(page).getByText("5 rows")).toBeVisible();
+  await expect(page.getByRole("status").filter({ hasText: /^5 rows in / })).toHaveCount(1);
   // Tab leaves the editor, and comes by everything on its way to the rows.
   const passed: string[] = [];
   for (let i = 0; i < 25; i++) {
@@ -360,12 +372,7 @@ test("an answer that is refreshed does not move what is on the page", async ({ p
   await run(page, "SELECT count(*) AS n FROM rides");
   await page.getByRole("tab", { name: "Chart" }).click();
   await expect(page.locator(".big-number strong")).toBeVisible();
-  await page.evaluate(() => {
-    (window as unknown as { shift: number }).shift = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) (window as unknown as { shift: number }).shift += (entry as unknown as { value: number }).value;
-    }).observe({ type: "layout-shift" });
-  });
+  const shifts = await countShifts(page);
   const first = await page.locator(".big-number strong").textContent();
   await editor(page).focus();
   for (let i = 0; i < 5; i++) {
@@ -375,7 +382,36 @@ test("an answer that is refreshed does not move what is on the page", async ({ p
     await page.waitForTimeout(300);
   }
   await expect.poll(() => page.locator(".big-number strong").textContent()).not.toBe(first);
-  expect(await page.evaluate(() => (window as unknown as { shift: number }).shift)).toBeLessThan(0.02);
+  expect(await shifts()).toBeLessThan(0.02);
+});
+
+test("offers what the server lists, having asked it once", async ({ page }) => {
+  // From anew: what was asked before the test counts is over.
+  await page.goto("/cluster");
+  const isAsking = (request: Request) => request.postData()?.includes("SHOW FUNCTIONS") ?? false;
+  let asked = 0;
+  page.on("request", (request) => (asked += Number(isAsking(request))));
+  await page.goto("/query");
+  await write(page, "SELECT LEVEN");
+  const option = page.getByRole("option", { name: /^levenshtein/ });
+  // As soon as the server has answered.
+  await expect(async () => {
+    await page.keyboard.press("Escape");
+    await page.keyboard.press("Control+Space");
+    await expect(option).toContainText("(str1, str2)", { timeout: 1000 });
+  }).toPass();
+  const info = page.locator(".cm-completionInfo");
+  await expect(info).toContainText("Levenshtein distance between the two given strings");
+  // Beside the list, and not cut off with it.
+  await expect(info).toBeInViewport({ ratio: 0.9 });
+  await picture(page, "query-functions");
+  await page.keyboard.press("Escape");
+  await page.getByRole("link", { name: "Cluster" }).click();
+  await page.getByRole("link", { name: "Query" }).click();
+  await editor(page).click();
+  await page.keyboard.press("Control+Space");
+  await expect(option).toBeVisible();
+  expect(asked).toBe(1);
 });
 
 test("the functions that the editor offers are there", async ({ server }) => {

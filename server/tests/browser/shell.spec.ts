@@ -18,6 +18,42 @@ test("navigates by links, by the browser's buttons and by address", async ({ pag
   }
 });
 
+test("says in the title and to the keyboard where one is", async ({ page }) => {
+  await page.goto("/dashboards/rides");
+  await expect(page).toHaveTitle("Rides, live · Headwater");
+  await page.getByRole("link", { name: "Dashboards" }).click();
+  await expect(page).toHaveTitle("Dashboards · Headwater");
+  await page.goto("/tables");
+  await page.getByRole("link", { name: "rides" }).press("Enter");
+  await expect(page).toHaveTitle("rides · Headwater");
+  // The link is gone with its view: Tab goes on in the next one.
+  await expect(page.getByRole("main")).toBeFocused();
+});
+
+test("a lost server takes no view away", async ({ page, context }) => {
+  const others = page.waitForResponse(/assets\/Cluster-.*\.js/);
+  await page.goto("/query");
+  await others;
+  await page.waitForLoadState("networkidle").catch(() => undefined);
+  await context.setOffline(true);
+  for (const name of ["Tables", "Dashboards", "Cluster"]) {
+    await page.getByRole("link", { name, exact: true }).click();
+    await expect(page.getByRole("heading", { name, exact: true }).last()).toBeVisible();
+    // It is said once, and not by each part of the view.
+    await expect(page.getByRole("alert")).toHaveCount(1);
+  }
+  await expect(page.getByRole("alert")).toContainText("The server cannot be reached");
+  await context.setOffline(false);
+  await expect(page.getByRole("heading", { name: "Nodes" })).toBeVisible();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+});
+
+test("nothing goes on moving for those who do not want it", async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await page.goto("/query");
+  expect(await page.evaluate(() => getComputedStyle(document.body).animationIterationCount)).toBe("1");
+});
+
 test("keeps the chosen theme over a reload, without a flash of the other one", async ({ page }) => {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto("/cluster");
@@ -58,6 +94,7 @@ test("is accessible and says what is not there", async ({ page }) => {
 
 test("asks who it is when the server wants to know, and keeps out who it is not", async ({ page }) => {
   let signedIn = false;
+  let isAway = true;
   const denied = { status: 401, json: { error: { kind: "unauthenticated", message: "user or password is wrong" } } };
   await page.route("**/session", async (route) => {
     if (route.request().method() === "POST") {
@@ -65,6 +102,7 @@ test("asks who it is when the server wants to know, and keeps out who it is not"
       signedIn = user === "ada" && password === "secret";
       await route.fulfill(signedIn ? { status: 200, json: {} } : denied);
     } else if (route.request().method() === "DELETE") {
+      if (isAway) return route.abort();
       signedIn = false;
       await route.fulfill({ status: 204 });
     } else {
@@ -83,6 +121,9 @@ test("asks who it is when the server wants to know, and keeps out who it is not"
   await page.getByRole("button", { name: "Sign in" }).click();
   expect((await asked).headers()["x-headwater-csrf"]).toBe("token-1");
   await expect(page.getByText("ada", { exact: true })).toBeVisible();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await expect(page.getByText("The server cannot be reached.", { exact: true })).toBeVisible();
+  isAway = false;
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page.getByRole("heading", { name: "Sign in" }).last()).toBeVisible();
 });

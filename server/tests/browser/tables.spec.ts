@@ -1,20 +1,10 @@
 // The Tables view: the list, a table's page, its spec, and the way from a topic to a table.
 import type { Page } from "@playwright/test";
-import { expect, expectAccessible, picture, query, test } from "./fixtures";
+import { countShifts, expect, expectAccessible, picture, query, test } from "./fixtures";
 
 const tab = (page: Page, name: string) => page.getByRole("tab", { name, exact: true });
 const figure = (page: Page, name: string) => page.locator(".figure", { has: page.getByText(name, { exact: true }) }).locator("dd");
 const spec = (page: Page, name: RegExp) => page.getByRole("textbox", { name });
-
-async function countShifts(page: Page) {
-  await page.evaluate(() => {
-    (window as unknown as { shift: number }).shift = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) (window as unknown as { shift: number }).shift += (entry as unknown as { value: number }).value;
-    }).observe({ type: "layout-shift" });
-  });
-  return () => page.evaluate(() => (window as unknown as { shift: number }).shift);
-}
 
 test("the list goes on by itself and leads to a table's page", async ({ page }) => {
   await page.goto("/tables");
@@ -82,8 +72,11 @@ test("pauses after a question, resumes and seals", async ({ page }) => {
   await expect(page.locator(".page-head").getByText("paused")).toBeVisible();
   await page.getByRole("button", { name: "Resume", exact: true }).click();
   await expect(page.locator(".page-head").getByText("live")).toBeVisible();
-  await page.getByRole("button", { name: "Seal", exact: true }).click();
+  const seal = page.getByRole("button", { name: "Seal", exact: true });
+  await seal.press("Enter");
   await expect(page.getByText(/segments? sealed/)).toBeVisible();
+  // A button that was busy still has the focus.
+  await expect(seal).toBeFocused();
 
   await page.getByRole("button", { name: "Actions of partition 1" }).click();
   await page.getByRole("menuitem", { name: "Pause…" }).click();
@@ -117,6 +110,23 @@ test("a spec with faults is refused at its lines, a good one is applied", async 
   await expect(page.getByText("rides has its new spec.")).toBeVisible();
   const document = (await (await fetch(`${server.url}/tables/rides`)).json()) as { spec: { retention?: string } };
   expect(document.spec.retention).toBeTruthy();
+});
+
+test("a spec that is being written outlives a look at something else", async ({ page }) => {
+  await page.goto("/tables/rides#spec");
+  const editor = spec(page, /Spec of rides/);
+  await editor.click();
+  await page.keyboard.press("ControlOrMeta+End");
+  await page.keyboard.type("# not applied yet");
+  await tab(page, "Schema").click();
+  await expect(editor).toHaveCount(0);
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Cluster" }).click();
+  await expect(page.getByRole("heading", { name: "Nodes" })).toBeVisible();
+  await page.goBack();
+  await tab(page, "Spec").click();
+  await expect(editor).toContainText("# not applied yet");
+  await page.getByRole("button", { name: "Undo all" }).click();
+  await expect(editor).not.toContainText("# not applied yet");
 });
 
 test("from a topic to a table that moves, and away with it", async ({ page, server }) => {

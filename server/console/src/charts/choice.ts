@@ -1,18 +1,19 @@
 // Which chart fits an answer, from the types of its columns and the number of its rows.
 import type { Answer, Column } from "../api/types";
+import type { Option } from "../components/Field";
 import { kindOf } from "../sqlTypes";
 
 export type ChartKind = "line" | "bar" | "area" | "scatter" | "number";
 
-export const CHART_KINDS: { kind: ChartKind; label: string }[] = [
-  { kind: "line", label: "Line" },
-  { kind: "area", label: "Area" },
-  { kind: "bar", label: "Bar" },
-  { kind: "scatter", label: "Scatter" },
-  { kind: "number", label: "Number" },
+export const CHART_KINDS: Option<ChartKind>[] = [
+  { value: "line", label: "Lines" },
+  { value: "area", label: "Areas" },
+  { value: "bar", label: "Bars" },
+  { value: "scatter", label: "Points" },
+  { value: "number", label: "Big number" },
 ];
 
-export const isChartKind = (text: string): text is ChartKind => CHART_KINDS.some(({ kind }) => kind === text);
+export const isChartKind = (text: string): text is ChartKind => CHART_KINDS.some(({ value }) => value === text);
 
 /** Columns are named; null means none. */
 export interface ChartChoice {

@@ -1,9 +1,12 @@
 // An answer and a choice as an ECharts option.
 import type { Answer, Cell } from "../api/types";
 import type { ChartOption } from "../components/Chart";
-import { compact } from "../format";
+import { compact, timeText, ZONE } from "../format";
 import { cellText, instantOf, kindOf } from "../sqlTypes";
 import type { ChartChoice } from "./choice";
+
+/** Times are those of the reader's zone, and what the pointer shows says so. */
+export const TIME_AXIS = { type: "time", axisPointer: { label: { formatter: ({ value }: { value: unknown }) => `${timeText(Number(value))} ${ZONE}` } } } as const;
 
 const SERIES_MAX = 20;
 const CATEGORIES_MAX = 400;
@@ -91,14 +94,13 @@ function option(series: Series[], choice: ChartChoice, axis: { isTime: boolean; 
   const points = Math.max(...series.map((one) => one.points.length));
   const long = axis.categories?.some((name) => name.length > 12) && (axis.categories?.length ?? 0) > 6;
   return {
-    useUTC: true,
     grid: { left: 8, right: 20, top: many ? 38 : 20, bottom: axis.xName ? 26 : 8, containLabel: true },
     legend: many ? { show: true, type: "scroll", top: 4, left: 8, right: 8 } : undefined,
     tooltip: { show: true, trigger: kind === "scatter" ? "item" : "axis", axisPointer: { type: kind === "bar" ? "shadow" : "line" }, valueFormatter: (value: unknown) => compact(value as number) },
     xAxis: axis.categories
       ? { type: "category", data: axis.categories, boundaryGap: kind === "bar", axisLabel: { rotate: long ? 30 : 0, width: 120, overflow: "truncate" } }
-      : { type: axis.isTime ? "time" : "value", scale: true, name: axis.xName, nameLocation: "middle", nameGap: 28 },
-    yAxis: { type: "value", scale: kind === "scatter" || kind === "line", name: kind === "scatter" ? (choice.y[0] ?? "") : "", axisLabel: { formatter: (value: number) => compact(value) } },
+      : { ...(axis.isTime ? TIME_AXIS : { type: "value" }), scale: true, name: axis.xName, nameLocation: "middle", nameGap: 28 },
+    yAxis: { type: "value", scale: kind === "scatter" || kind === "line", name: kind === "scatter" ? (choice.y[0] ?? "") : "", nameTextStyle: { align: "left" }, axisLabel: { formatter: (value: number) => compact(value) } },
     series: series.map((one) => ({
       id: one.name,
       name: one.name,

@@ -148,6 +148,7 @@ function DataGridInner({ columns, rows, label }: DataGridProps) {
       role="grid"
       tabIndex={0}
       aria-label={label}
+      aria-description="Arrow keys move, with Shift they select. S sorts by the column, Ctrl C copies."
       aria-rowcount={rows.length + 1}
       aria-colcount={columns.length}
       aria-multiselectable="true"

@@ -23,7 +23,11 @@ export function Dialog({ title, onClose, children, actions, wide }: DialogProps)
   useEffect(() => {
     const dialog = ref.current;
     const before = document.activeElement;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      dialog.showModal();
+      // Where there is something to fill in, one begins with that; elsewhere with what closes the dialog.
+      dialog.querySelector<HTMLElement>(".dialog-body :is(input, select, textarea, [contenteditable=true])")?.focus();
+    }
     return () => {
       if (before instanceof HTMLElement) before.focus();
     };

@@ -1,5 +1,6 @@
 // An error of the server, with the line of the statement that it is about and what may have been meant.
 import type { ReactNode } from "react";
+import { errorDetails, LostError } from "../api/client";
 import type { ErrorDetails } from "../api/types";
 
 const KINDS: Record<string, string> = {
@@ -51,4 +52,13 @@ export function ErrorBox({ error, sql, actions, tone = "bad" }: ErrorBoxProps) {
       {actions && <div className="row">{actions}</div>}
     </div>
   );
+}
+
+interface LoadFailureProps extends Pick<ErrorBoxProps, "tone" | "actions"> {
+  error: unknown;
+}
+
+/** Why something cannot be loaded. That the server is lost the banner says, once for everything that waits for it. */
+export function LoadFailure({ error, ...rest }: LoadFailureProps) {
+  return error === null || error instanceof LostError ? null : <ErrorBox error={errorDetails(error)} {...rest} />;
 }

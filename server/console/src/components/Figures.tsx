@@ -1,6 +1,7 @@
 // Numbers with their units, and rows of such numbers.
 import type { ReactNode } from "react";
-import { bytesParts, durationParts, whole } from "../format";
+import { bytesParts, durationParts, timeText, whole, ZONE } from "../format";
+import { instantOf } from "../sqlTypes";
 
 type Known = number | string | null | undefined;
 
@@ -14,6 +15,16 @@ const withUnit = ([value, unit]: [string, string]) => (
 export const Whole = ({ value }: { value: Known }) => <>{whole(value)}</>;
 export const Duration = ({ ms }: { ms: Known }) => withUnit(durationParts(ms));
 export const Bytes = ({ value }: { value: Known }) => withUnit(bytesParts(value));
+
+/** An instant in the reader's zone. */
+export function Time({ value }: { value: string | number | null }) {
+  const text = timeText(value);
+  return text === "" ? null : (
+    <time dateTime={new Date(instantOf(value)).toISOString()} title={`${text} ${ZONE}`}>
+      {text}
+    </time>
+  );
+}
 
 export function Figures({ children, label }: { children: ReactNode; label?: string }) {
   return (

@@ -33,6 +33,7 @@ export function Menu({ label, items, disabled, align = "right", ariaLabel }: Men
     const entries = [...(ref.current?.querySelectorAll<HTMLElement>('[role="menuitem"]:not(:disabled)') ?? [])];
     const at = entries.indexOf(document.activeElement as HTMLElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: entries.length - 1 }[event.key];
+    if (event.key === "Tab") setOpen(false);
     if (!open || to === undefined) return;
     event.preventDefault();
     entries[(to + entries.length) % entries.length]?.focus();

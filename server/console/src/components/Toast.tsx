@@ -8,13 +8,17 @@ interface Note {
 }
 
 const SHOWN_MS = 4500;
+/** What went wrong is read more slowly, and longer the more there is to read. */
+const BAD_SHOWN_MS = 8000;
+const READ_MS_PER_LETTER = 70;
 const notes = createStore<Note[]>([]);
 let last = 0;
 
 export function toast(text: string, tone: Note["tone"] = "plain"): void {
   const note = { id: ++last, text, tone };
   notes.set([...notes.get().slice(-3), note]);
-  setTimeout(() => notes.set(notes.get().filter((other) => other !== note)), SHOWN_MS);
+  const shown_ms = Math.max(tone === "bad" ? BAD_SHOWN_MS : SHOWN_MS, text.length * READ_MS_PER_LETTER);
+  setTimeout(() => notes.set(notes.get().filter((other) => other !== note)), shown_ms);
 }
 
 export function Toasts() {

@@ -1,24 +1,44 @@
 // The frame around every view: navigation, theme, who is signed in, and what is said while the server is away.
-import { Component, lazy, type ReactNode, Suspense, useEffect } from "react";
+import { Component, type ComponentType, lazy, type ReactNode, Suspense, useEffect, useRef } from "react";
 import { errorDetails } from "../api/client";
 import { useConnection } from "../api/connection";
 import { loadSession, signOut, useSession } from "../api/session";
 import { Button } from "../components/Button";
 import { ErrorBox } from "../components/ErrorBox";
 import { Icon } from "../components/Icon";
-import { Toasts } from "../components/Toast";
+import { ThemeButton } from "../components/ThemeButton";
+import { toast, Toasts } from "../components/Toast";
+import { useKeptFocus } from "../hooks";
 import { Link, match, usePath } from "../router";
-import { chooseTheme, useTheme } from "../theme";
 
-const Query = lazy(() => import("../views/Query"));
-const Tables = lazy(() => import("../views/Tables"));
-const Dashboards = lazy(() => import("../views/Dashboards"));
-const Cluster = lazy(() => import("../views/Cluster"));
-const SignIn = lazy(() => import("../views/SignIn"));
+const VIEWS = {
+  Query: () => import("../views/Query"),
+  Tables: () => import("../views/Tables"),
+  Dashboards: () => import("../views/Dashboards"),
+  Cluster: () => import("../views/Cluster"),
+};
+
+/** A view that is loaded when it is opened. */
+const view = <P,>(load: () => Promise<{ default: ComponentType<P> }>) =>
+  lazy(() =>
+    load().catch(() => {
+      throw new Error("This view could not be loaded: the server is away, or has another version of the console by now. Load the page again.");
+    }),
+  );
+
+const Query = view(VIEWS.Query);
+const Tables = view(VIEWS.Tables);
+const Dashboards = view(VIEWS.Dashboards);
+const Cluster = view(VIEWS.Cluster);
+const SignIn = view(() => import("../views/SignIn"));
+
+/** So long after the first view the others are loaded: a server that is lost later takes none of them away. */
+const OTHERS_AFTER_MS = 3000;
 
 interface Route {
   pattern: string;
-  title: string;
+  /** Of the page, by its parameters where those say more. */
+  title: string | ((parameters: Record<string, string>) => string);
   view(parameters: Record<string, string>): ReactNode;
   /** Without navigation: what a read-only link shows. */
   bare?: boolean;
@@ -28,7 +48,7 @@ const ROUTES: Route[] = [
   { pattern: "/", title: "Query", view: () => <Query /> },
   { pattern: "/query", title: "Query", view: () => <Query /> },
   { pattern: "/tables", title: "Tables", view: () => <Tables /> },
-  { pattern: "/tables/:table", title: "Tables", view: ({ table }) => <Tables key={table} table={table} /> },
+  { pattern: "/tables/:table", title: ({ table }) => table ?? "", view: ({ table }) => <Tables key={table} table={table} /> },
   { pattern: "/dashboards", title: "Dashboards", view: () => <Dashboards /> },
   { pattern: "/dashboards/:id", title: "Dashboards", view: ({ id }) => <Dashboards key={id} id={id} /> },
   { pattern: "/d/:id", title: "Dashboard", view: ({ id }) => <Dashboards key={id} id={id} readOnly />, bare: true },
@@ -60,12 +80,21 @@ export function Shell() {
   }, [epoch]);
 
   const found = ROUTES.map((route) => ({ route, parameters: match(route.pattern, path) })).find(({ parameters }) => parameters !== null);
-  const title = session.state === "out" ? "Sign in" : (found?.route.title ?? "Not found");
+  const { title: ofRoute = "Not found", bare = false } = found?.route ?? {};
+  const ofPage = typeof ofRoute === "string" ? ofRoute : ofRoute(found?.parameters ?? {});
+  const title = session.state === "out" ? "Sign in" : ofPage;
   useEffect(() => {
+    // With each path: the view before may have put in a title of its own.
     document.title = `${title} · Headwater`;
-  }, [title]);
+  }, [title, path]);
+  useEffect(() => {
+    if (bare || session.state !== "in") return;
+    const timer = setTimeout(() => Object.values(VIEWS).forEach((load) => load().catch(() => undefined)), OTHERS_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [bare, session.state]);
+  const main = useRef<HTMLElement>(null);
+  useKeptFocus(main, path);
 
-  const bare = found?.route.bare ?? false;
   let content: ReactNode;
   if (session.state === "unknown") content = null;
   else if (session.state === "out") content = <SignIn />;
@@ -83,7 +112,7 @@ export function Shell() {
           </div>
         )}
       </div>
-      <main className="view" id="view" tabIndex={-1}>
+      <main className="view" id="view" ref={main} tabIndex={-1}>
         <h1 className="visually-hidden">{title}</h1>
         <Boundary key={path}>
           <Suspense fallback={null}>{content}</Suspense>
@@ -96,12 +125,10 @@ export function Shell() {
 
 function TopBar({ path }: { path: string }) {
   const session = useSession();
-  const theme = useTheme();
   const { state } = useConnection();
   const current = path === "/" ? "/query" : path;
   // On an open server nobody has signed in, and nobody can sign out.
   const user = session.state === "in" && !session.session.open ? session.session.user : null;
-  const other = theme === "dark" ? "light" : "dark";
   return (
     <header className="topbar">
       <button type="button" className="skip" onClick={() => document.getElementById("view")?.focus()}>
@@ -126,14 +153,12 @@ function TopBar({ path }: { path: string }) {
       {user !== null && (
         <>
           <span className="muted small">{user}</span>
-          <Button kind="quiet" onClick={() => void signOut()}>
+          <Button kind="quiet" onClick={() => signOut().catch((error: unknown) => toast(errorDetails(error).message, "bad"))}>
             Sign out
           </Button>
         </>
       )}
-      <Button kind="quiet" icon aria-label={`Use the ${other} theme`} title={`Use the ${other} theme`} onClick={() => chooseTheme(other)}>
-        <Icon name={theme === "dark" ? "sun" : "moon"} />
-      </Button>
+      <ThemeButton />
     </header>
   );
 }

@@ -1,5 +1,6 @@
 // Which node has which share of the partitions and of the sealed data.
 import { EmptyState } from "../../components/EmptyState";
+import { Panel } from "../../components/Page";
 import { bytes, counted, whole } from "../../format";
 import { Link } from "../../router";
 import type { Partition } from "../Tables/data";
@@ -33,10 +34,9 @@ export function Placement({ holdings: held }: { holdings: Holding[] }) {
   const colour = (table: string) => `var(--series-${(tables.indexOf(table) % COLOURS) + 1})`;
   const most = Math.max(1, ...held.map((one) => one.bytes));
   return (
-    <section className="panel">
-      <div className="panel-head">
-        <h3>Placement</h3>
-        <span className="spacer" />
+    <Panel
+      title="Placement"
+      tools={
         <span className="legend">
           {tables.map((table) => (
             <Link key={table} href={`/tables/${encodeURIComponent(table)}`}>
@@ -45,13 +45,14 @@ export function Placement({ holdings: held }: { holdings: Holding[] }) {
             </Link>
           ))}
         </span>
-      </div>
+      }
+    >
       {tables.length === 0 && <EmptyState title="Nothing to place yet">Partitions and segments appear here as soon as there is a table.</EmptyState>}
       {tables.length > 0 && (
         <ul className="placement" aria-label="What each node holds">
           {held.map(({ node, partitions, shares, bytes: size, segments }) => (
             <li key={node} className="place">
-              <strong>{node}</strong>
+              <strong title={node}>{node}</strong>
               <div className="chips">
                 {partitions.length === 0 && <span className="muted small">no partitions</span>}
                 {partitions.map((one) => (
@@ -72,6 +73,6 @@ export function Placement({ holdings: held }: { holdings: Holding[] }) {
           ))}
         </ul>
       )}
-    </section>
+    </Panel>
   );
 }

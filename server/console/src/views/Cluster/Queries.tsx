@@ -4,12 +4,13 @@ import { cancelQuery, errorDetails } from "../../api/client";
 import { mayEnd, useSession } from "../../api/session";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
-import { ErrorBox } from "../../components/ErrorBox";
-import { Badge, Duration, Whole } from "../../components/Figures";
+import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
+import { Badge, Duration, Time, Whole } from "../../components/Figures";
+import { Panel } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
 import { Tabs } from "../../components/Tabs";
 import { toast } from "../../components/Toast";
-import { compact, whole } from "../../format";
+import { compact, IN_ZONE, whole } from "../../format";
 import { useLoad } from "../../hooks";
 import { parsePlan } from "../../plan/parse";
 import { PlanPicture } from "../../plan/PlanPicture";
@@ -76,7 +77,7 @@ function RunningPlan({ query, onClose }: { query: Underway; onClose(): void }) {
     <Dialog title={`Query ${query.id}`} onClose={onClose} wide>
       <div className="query-more">
         <pre tabIndex={0}>{query.sql}</pre>
-        {plan.error !== null && <ErrorBox error={errorDetails(plan.error)} />}
+        <LoadFailure error={plan.error} />
         {isOver && <p className="muted">It has ended; this is what was seen of it last.</p>}
         {seen === null ? !plan.loading && <p className="muted">It has no plan, or has ended.</p> : <PlanOf text={seen} />}
       </div>
@@ -114,14 +115,11 @@ export function Running() {
     },
   ];
   return (
-    <section className="panel">
-      <div className="panel-head">
-        <h3>Running queries</h3>
-      </div>
-      {running.error !== null && <ErrorBox error={errorDetails(running.error)} />}
+    <Panel title="Running queries">
+      <LoadFailure error={running.error} />
       {running.data && <Table label="Running queries" columns={columns} rows={running.data} rowKey={({ id, node }) => `${node} ${id}`} empty="No query runs right now." />}
       {open && <RunningPlan query={open} onClose={() => setOpen(null)} />}
-    </section>
+    </Panel>
   );
 }
 
@@ -137,7 +135,7 @@ export function Ended() {
     { key: "rows", head: "Rows", number: true, cell: ({ rows_returned }) => <Whole value={rows_returned} /> },
     { key: "scanned", head: "Scanned", number: true, cell: ({ rows_scanned }) => <Whole value={rows_scanned} /> },
     { key: "who", head: "Client", cell: ({ user_name, client }) => [user_name, client].filter(Boolean).join(", ") },
-    { key: "started", head: "Started", cell: ({ started_at }) => started_at.slice(11, 19) },
+    { key: "started", head: "Started", cell: ({ started_at }) => <Time value={started_at} /> },
     {
       key: "more",
       head: <span className="visually-hidden">More</span>,
@@ -149,13 +147,13 @@ export function Ended() {
     },
   ];
   return (
-    <section className="panel tall">
-      <div className="panel-head">
-        <h3>Ended queries</h3>
-        <span className="spacer" />
-        <Tabs<"recent" | "slow"> items={[{ key: "recent", label: "Newest" }, { key: "slow", label: "Slowest" }]} selected={order} onSelect={setOrder} label="Order of ended queries" />
-      </div>
-      {ended.error !== null && <ErrorBox error={errorDetails(ended.error)} />}
+    <Panel
+      title="Ended queries"
+      note={IN_ZONE}
+      className="tall"
+      tools={<Tabs<"recent" | "slow"> items={[{ key: "recent", label: "Newest" }, { key: "slow", label: "Slowest" }]} selected={order} onSelect={setOrder} label="Order of ended queries" />}
+    >
+      <LoadFailure error={ended.error} />
       {ended.data && <Table label="Ended queries" columns={columns} rows={ended.data} rowKey={({ id }) => id} empty="No query has ended yet." />}
       {open && (
         <Dialog title={`Query ${open.id}`} onClose={() => setOpen(null)} wide>
@@ -166,6 +164,6 @@ export function Ended() {
           </div>
         </Dialog>
       )}
-    </section>
+    </Panel>
   );
 }

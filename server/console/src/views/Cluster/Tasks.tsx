@@ -1,14 +1,13 @@
 // What the nodes do in the background.
-import { errorDetails } from "../../api/client";
-import { ErrorBox } from "../../components/ErrorBox";
-import { Badge } from "../../components/Figures";
+import { LoadFailure } from "../../components/ErrorBox";
+import { Badge, Time } from "../../components/Figures";
+import { Panel } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
-import { whole } from "../../format";
+import { IN_ZONE, whole } from "../../format";
 import { useLoad } from "../../hooks";
 import { loadTasks, type Task } from "./data";
 
 const TONES: Record<string, "good" | "warn" | "bad" | "accent" | "plain"> = { running: "accent", done: "plain", failed: "bad", retrying: "warn", waiting: "warn" };
-const time = (text: string | null) => text?.slice(11, 19) ?? "";
 
 const COLUMNS: TableColumn<Task>[] = [
   { key: "kind", head: "Task", cell: ({ kind }) => kind.replaceAll("_", " ") },
@@ -28,9 +27,9 @@ const COLUMNS: TableColumn<Task>[] = [
       );
     },
   },
-  { key: "started", head: "Started", cell: (task) => time(task.started_at) },
-  { key: "ended", head: "Ended", cell: (task) => time(task.ended_at) },
-  { key: "next", head: "Next", cell: (task) => time(task.next_attempt_at) },
+  { key: "started", head: "Started", cell: (task) => <Time value={task.started_at} /> },
+  { key: "ended", head: "Ended", cell: (task) => <Time value={task.ended_at} /> },
+  { key: "next", head: "Next", cell: (task) => <Time value={task.next_attempt_at} /> },
   { key: "error", head: "Last error", cell: ({ last_error }) => last_error && <span className="fault-text">{last_error}</span> },
 ];
 
@@ -39,13 +38,9 @@ export function Tasks() {
   const inCluster = tasks.data?.some(({ node }) => node !== null);
   const columns = inCluster ? [{ key: "node", head: "Node", cell: ({ node }: Task) => node ?? "" }, ...COLUMNS] : COLUMNS;
   return (
-    <section className="panel tall">
-      <div className="panel-head">
-        <h3>Background tasks</h3>
-        <span className="muted small">what runs first, then the last that ended</span>
-      </div>
-      {tasks.error !== null && <ErrorBox error={errorDetails(tasks.error)} />}
+    <Panel title="Background tasks" note={`what runs first, then the last that ended; ${IN_ZONE}`} className="tall">
+      <LoadFailure error={tasks.error} />
       {tasks.data && <Table label="Background tasks" columns={columns} rows={tasks.data} rowKey={(task) => `${task.node} ${task.table_name} ${task.kind} ${task.subject} ${task.started_at}`} empty="Nothing runs, and nothing ran yet." />}
-    </section>
+    </Panel>
   );
 }

@@ -14,6 +14,13 @@ export interface Node {
   version: string | null;
   started_at: string | null;
   this: boolean;
+  /** Processors that the process kept busy over the last seconds, of those that it may use. */
+  cpus_used: Known;
+  cpus: Known;
+  memory_bytes: Known;
+  memory_limit_bytes: Known;
+  /** Of its own clients. */
+  queries: Known;
   error: string | null;
 }
 

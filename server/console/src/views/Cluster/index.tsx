@@ -1,11 +1,12 @@
 // The nodes of the cluster, what each of them holds, and what they are doing.
-import { errorDetails } from "../../api/client";
-import { ErrorBox } from "../../components/ErrorBox";
+import { LoadFailure } from "../../components/ErrorBox";
 import { Badge } from "../../components/Figures";
+import { Page, Panel } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
-import { counted, perSecond, whole } from "../../format";
+import { UNKNOWN, bytes, counted, perSecond, whole } from "../../format";
 import { useLoad } from "../../hooks";
 import { instantOf } from "../../sqlTypes";
+import type { Known } from "../Tables/data";
 import "./cluster.css";
 import { loadCluster, loadShares, type Node } from "./data";
 import { holdings, type Holding, Placement } from "./Placement";
@@ -24,6 +25,17 @@ function uptime(started: string | null): string {
 
 const SHARES_EVERY_MS = 10_000;
 
+/** How much of something is taken, in figures and as a bar. */
+function Taken({ part, whole: all, format, of }: { part: Known; whole: Known; format: (value: Known) => string; of: (value: Known) => string }) {
+  if (part === null || part === undefined || all === null || all === undefined) return UNKNOWN;
+  return (
+    <span className="taken" title={`${format(part)} of ${of(all)}`}>
+      {format(part)} <span className="unit">of {of(all)}</span>
+      <progress aria-hidden="true" value={Math.min(Number(part), Number(all))} max={Number(all)} />
+    </span>
+  );
+}
+
 type Row = Node & { holding: Holding | undefined };
 
 const COLUMNS: TableColumn<Row>[] = [
@@ -41,6 +53,9 @@ const COLUMNS: TableColumn<Row>[] = [
   { key: "role", head: "Role", cell: ({ role }) => role },
   { key: "zone", head: "Zone", cell: ({ zone }) => zone ?? "–" },
   { key: "weight", head: "Weight", number: true, cell: ({ weight }) => whole(weight) },
+  { key: "cpu", head: "CPU", number: true, cell: ({ cpus_used, cpus }) => <Taken part={cpus_used} whole={cpus} format={(value) => Number(value).toFixed(1)} of={(value) => counted(value, "core")} /> },
+  { key: "memory", head: "Memory", number: true, cell: ({ memory_bytes, memory_limit_bytes }) => <Taken part={memory_bytes} whole={memory_limit_bytes} format={bytes} of={bytes} /> },
+  { key: "queries", head: "Queries", number: true, cell: ({ queries }) => whole(queries) },
   { key: "load", head: "Reads", number: true, cell: ({ holding }) => perSecond(holding?.rate ?? 0) },
   { key: "partitions", head: "Partitions", number: true, cell: ({ holding }) => whole(holding?.partitions.length ?? 0) },
   { key: "version", head: "Version", cell: ({ version }) => version ?? "–" },
@@ -56,29 +71,20 @@ export default function Cluster() {
   const held = cluster.data ? holdings(cluster.data.nodes, cluster.data.partitions, shares.data ?? []) : [];
   const rows: Row[] = (cluster.data?.nodes ?? []).map((node) => ({ ...node, holding: held.find((one) => one.node === node.node) }));
   return (
-    <div className="page">
-      <div className="page-inner">
-        <div className="page-head">
-          <h2>Cluster</h2>
-          <span className="muted">{cluster.data && counted(cluster.data.nodes.length, "node")}</span>
-        </div>
-        {cluster.error !== null && <ErrorBox error={errorDetails(cluster.error)} />}
-        {shares.error !== null && <ErrorBox error={errorDetails(shares.error)} tone="warn" />}
-        {cluster.data && (
-          <>
-            <section className="panel">
-              <div className="panel-head">
-                <h3>Nodes</h3>
-              </div>
-              <Table label="Nodes" columns={COLUMNS} rows={rows} rowKey={({ node }) => node} />
-            </section>
-            <Placement holdings={held} />
-          </>
-        )}
-        <Running />
-        <Ended />
-        <Tasks />
-      </div>
-    </div>
+    <Page title="Cluster" note={<span className="muted">{cluster.data && counted(cluster.data.nodes.length, "node")}</span>}>
+      <LoadFailure error={cluster.error} />
+      <LoadFailure error={shares.error} tone="warn" />
+      {cluster.data && (
+        <>
+          <Panel title="Nodes">
+            <Table label="Nodes" columns={COLUMNS} rows={rows} rowKey={({ node }) => node} />
+          </Panel>
+          <Placement holdings={held} />
+        </>
+      )}
+      <Running />
+      <Ended />
+      <Tasks />
+    </Page>
   );
 }

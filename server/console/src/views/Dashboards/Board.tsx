@@ -4,24 +4,25 @@ import { errorDetails } from "../../api/client";
 import { isAdministrator, useSession } from "../../api/session";
 import { copyText } from "../../clipboard";
 import { Button } from "../../components/Button";
+import { Confirm } from "../../components/Confirm";
 import { Dialog } from "../../components/Dialog";
 import { EmptyState } from "../../components/EmptyState";
 import { ErrorBox } from "../../components/ErrorBox";
 import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
+import { ThemeButton } from "../../components/ThemeButton";
 import { toast } from "../../components/Toast";
+import { useKeptFocus } from "../../hooks";
 import { Link, navigate } from "../../router";
 import type { Store } from "../../store";
-import { chooseTheme, useTheme } from "../../theme";
-import { createDashboard, deleteDashboard, preview } from "./api";
-import { Confirm } from "./Confirm";
+import { createDashboard, preview } from "./api";
 import { ConflictDialog, CopyButton, GoneBanner } from "./Conflict";
+import { DeleteDialog } from "./DeleteDialog";
 import { exportFile } from "./files";
 import { Grid } from "./Grid";
-import { Failure } from "./List";
 import { LiveChip } from "./LiveChip";
-import { type Chosen, chosenIn, compacted, type Dashboard, freePlace, newPanelId, nudged, type Panel, type PanelAnswer, PANELS_MAX, searchOf, valuesOf } from "./model";
-import { DotsIcon, type PanelActions, PanelCard, PencilIcon } from "./PanelCard";
+import { type Chosen, chosenIn, compacted, type Dashboard, freePlace, neighbourOf, newPanelId, nudged, type Panel, type PanelAnswer, PANELS_MAX, searchOf, valuesOf } from "./model";
+import { type PanelActions, PanelCard } from "./PanelCard";
 import { PanelEditor } from "./PanelEditor";
 import { Settings } from "./Settings";
 import { SqlField } from "./SqlField";
@@ -132,7 +133,11 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
         change({ panels: [...panels, copy] });
         tryPanel(copy);
       },
-      onRemove: (panel) => change({ panels: compacted(latest.current.shown.panels.filter((one) => one.id !== panel)) }),
+      onRemove: (panel) => {
+        const { panels } = latest.current.shown;
+        change({ panels: compacted(panels.filter((one) => one.id !== panel)) });
+        goTo(neighbourOf(panels, panel));
+      },
       onNudge: (panel, by) => change({ panels: nudged(latest.current.shown.panels, panel, by) }),
     }),
     [change, edit, tryPanel],
@@ -150,7 +155,7 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
     if (answer) trials.of(panel.id).set(answer);
     else if (saved.get(panel.id) !== panel.sql) tryPanel(panel);
     close();
-    if (!exists) requestAnimationFrame(() => document.querySelector(`[data-panel="${panel.id}"]`)?.scrollIntoView({ block: "nearest" }));
+    if (!exists) goTo(panel.id);
   };
   const save = async (over?: string) => {
     if (gone) return;
@@ -167,9 +172,11 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
     "mod+s": () => draft !== null && void save(),
   });
 
+  useKeptFocus(board, draft === null);
+
   const link = `${location.origin}/d/${encodeURIComponent(id)}${search}`;
   return (
-    <div className={`board ${draft ? "editing" : ""}`} ref={board}>
+    <div className={`board ${draft ? "editing" : ""}`} ref={board} tabIndex={-1}>
       <header className="board-head">
         <h2 title={shown.title}>{shown.title}</h2>
         <LiveChip state={gone ? "lost" : live.state} freshness={stores.freshness} />
@@ -190,7 +197,7 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
           <>
             {mayChange && (
               <Button onClick={editing.begin} title="Edit (E)">
-                <PencilIcon /> Edit
+                <Icon name="pencil" /> Edit
               </Button>
             )}
             <Button kind="quiet" icon aria-label="Full screen" title="Full screen (F)" onClick={fullScreen}>
@@ -201,7 +208,7 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
             ) : (
               <Menu
                 ariaLabel="More"
-                label={<DotsIcon />}
+                label={<Icon name="dots" />}
                 items={[
                   { label: "Copy the read-only link", onSelect: () => void copyLink(link) },
                   { label: "Open the read-only link", onSelect: () => navigate(`/d/${encodeURIComponent(id)}${search}`) },
@@ -226,7 +233,7 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
       <div className="board-scroll">
         {gone && <GoneBanner id={id} editing={editing} draft={shown} />}
         {live.refused && !gone && <ErrorBox error={{ ...live.refused, message: `What is shown is not live: ${live.refused.message}` }} tone="warn" />}
-        {editing.failure !== null && <Failure error={editing.failure} onClose={editing.dismiss} />}
+        {editing.failure !== null && <ErrorBox error={errorDetails(editing.failure)} actions={<Button onClick={editing.dismiss}>Close</Button>} />}
         {shown.panels.length === 0 ? (
           <EmptyState
             title="No panels yet"
@@ -262,18 +269,19 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
       )}
       {open?.what === "sql" && <SqlDialog panel={shown.panels.find((panel) => panel.id === open.panel)} onClose={close} />}
       {open?.what === "discard" && (
-        <Confirm title="Discard what you have changed?" yes="Discard" no="Go on editing" onNo={close} onYes={() => (editing.discard(), close())}>
-          The dashboard goes back to version {stored.version}.
+        <Confirm title="Discard what you have changed?" action="Discard" keep="Go on editing" onClose={close} onConfirm={() => (editing.discard(), close())}>
+          <p>The dashboard goes back to version {stored.version}.</p>
         </Confirm>
       )}
-      {open?.what === "delete" && (
-        <Confirm title={`Delete “${stored.dashboard.title}”?`} yes="Delete" no="Keep it" onNo={close} onYes={() => void remove(id, stored.etag, close)}>
-          Everybody who watches it will see that it is gone.
-        </Confirm>
-      )}
+      {open?.what === "delete" && <DeleteDialog id={id} etag={stored.etag} title={stored.dashboard.title} onClose={close} onDeleted={() => navigate("/dashboards")} />}
       {editing.conflict && !gone && <ConflictDialog id={id} editing={editing} version={stored.version} draft={shown} onOverwrite={() => void save(stored.etag)} />}
     </div>
   );
+}
+
+/** The keyboard goes on at a panel as soon as it is there, in sight. */
+function goTo(panel: string | undefined): void {
+  requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-panel="${panel}"]`)?.focus());
 }
 
 /** Keys that count while nothing is being written and no dialog is open. */
@@ -296,15 +304,6 @@ function useKeys(keys: Record<string, () => unknown>): void {
   }, []);
 }
 
-function ThemeButton() {
-  const other = useTheme() === "dark" ? "light" : "dark";
-  return (
-    <Button kind="quiet" icon aria-label={`Use the ${other} theme`} title={`Use the ${other} theme`} onClick={() => chooseTheme(other)}>
-      <Icon name={other === "light" ? "sun" : "moon"} />
-    </Button>
-  );
-}
-
 async function copyLink(link: string): Promise<void> {
   if (await copyText(link)) toast("The read-only link is copied");
   else toast(`The browser does not allow copying here. The link is ${link}`, "bad");
@@ -325,16 +324,6 @@ async function makeCopy(id: string, dashboard: Dashboard): Promise<void> {
   try {
     navigate(`/dashboards/${await createDashboard(`${id}-copy`, { ...dashboard, title: `${dashboard.title} (copy)` })}`);
   } catch (error) {
-    toast(errorDetails(error).message, "bad");
-  }
-}
-
-async function remove(id: string, etag: string, close: () => void): Promise<void> {
-  try {
-    await deleteDashboard(id, etag);
-    navigate("/dashboards");
-  } catch (error) {
-    close();
     toast(errorDetails(error).message, "bad");
   }
 }

@@ -2,7 +2,7 @@
 import { type ReactNode, useLayoutEffect, useMemo, useRef, useState } from "react";
 import GridLayout, { type Layout } from "react-grid-layout";
 import "react-grid-layout/css/styles.css";
-import { compacted, GRID_COLUMNS, isSame, type Panel } from "./model";
+import { compacted, GRID_COLUMNS, inReadingOrder, isSame, type Panel } from "./model";
 
 const ROW_PX = 34;
 const GAP_PX = 10;
@@ -28,7 +28,7 @@ export function Grid({ panels, editable, render, onPanels }: GridProps) {
   }, []);
   const layout: Layout = useMemo(() => compacted(panels).map(({ id, at }) => ({ i: id, ...at })), [panels]);
   const narrow = width > 0 && width < NARROW_PX;
-  const ordered = useMemo(() => [...panels].sort((a, b) => a.at.y - b.at.y || a.at.x - b.at.x), [panels]);
+  const ordered = useMemo(() => inReadingOrder(panels), [panels]);
 
   const onLayout = (next: Layout) => {
     const places = new Map(next.map(({ i, x, y, w, h }) => [i, { x, y, w, h }]));

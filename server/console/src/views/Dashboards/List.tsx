@@ -5,16 +5,20 @@ import { isAdministrator, useSession } from "../../api/session";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { EmptyState } from "../../components/EmptyState";
-import { ErrorBox } from "../../components/ErrorBox";
+import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
+import { TextField } from "../../components/Field";
+import { Time } from "../../components/Figures";
 import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
+import { Page } from "../../components/Page";
 import { toast } from "../../components/Toast";
+import { IN_ZONE } from "../../format";
 import { useLoad } from "../../hooks";
 import { Link, navigate } from "../../router";
-import { createDashboard, deleteDashboard, getDashboard, listDashboards, type Summary } from "./api";
+import { createDashboard, getDashboard, listDashboards, type Summary } from "./api";
+import { DeleteDialog } from "./DeleteDialog";
 import { exportFile, pickFile } from "./files";
 import { type Dashboard, emptyDashboard, idOf } from "./model";
-import { DotsIcon } from "./PanelCard";
 
 const LOOK_EVERY_MS = 10_000;
 
@@ -53,85 +57,57 @@ export function List() {
     </>
   );
   return (
-    <div className="page">
-      <div className="page-inner">
-        <div className="page-head">
-          <h2>Dashboards</h2>
-          <span className="spacer" />
-          {data && data.length > 0 && tools}
-        </div>
-        {failure !== null && <Failure error={failure} onClose={() => setFailure(null)} />}
-        {error !== null && data === undefined && <ErrorBox error={errorDetails(error)} actions={<Button onClick={reload}>Try again</Button>} />}
-        {data?.length === 0 && (
-          <EmptyState
-            title="No dashboards yet"
-            action={<div className="row">{tools}</div>}
-          >
-            <p>A dashboard shows the answers of SQL statements as charts, numbers and tables, and moves with the events: a panel runs when new rows are there, once for all who watch it.</p>
-          </EmptyState>
-        )}
-        {data && data.length > 0 && (
-          <ul className="board-list">
-            {data.map((one) => (
-              <li key={one.id}>
-                <Link href={`/dashboards/${one.id}`}>
-                  <Icon name="chart" />
-                  <span className="title">{one.title}</span>
-                  <span className="muted small mono">{one.id}</span>
-                  <span className="spacer" />
-                  <span className="muted small">version {one.version}</span>
-                  <time className="muted small" dateTime={one.updated_at}>
-                    {new Date(one.updated_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })}
-                  </time>
-                </Link>
-                <Menu
-                  ariaLabel={`Actions of ${one.title}`}
-                  label={<DotsIcon />}
-                  items={[
-                    { label: "Open the read-only link", onSelect: () => navigate(`/d/${one.id}`) },
-                    { label: "Export as JSON", onSelect: () => void exportOne(one.id, setFailure) },
-                    ...(mayChange ? [{ label: "Delete…", onSelect: () => setRemoving(one) }] : []),
-                  ]}
-                />
-              </li>
-            ))}
-          </ul>
-        )}
-      </div>
+    <Page title="Dashboards" note={data && data.length > 0 && <span className="muted small">{IN_ZONE}</span>} tools={data && data.length > 0 && tools}>
+      {failure !== null && <ErrorBox error={errorDetails(failure)} actions={<Button onClick={() => setFailure(null)}>Close</Button>} />}
+      {data === undefined && <LoadFailure error={error} actions={<Button onClick={reload}>Try again</Button>} />}
+      {data?.length === 0 && (
+        <EmptyState
+          title="No dashboards yet"
+          action={<div className="row">{tools}</div>}
+        >
+          <p>A dashboard shows the answers of SQL statements as charts, numbers and tables, and moves with the events: a panel runs when new rows are there, once for all who watch it.</p>
+        </EmptyState>
+      )}
+      {data && data.length > 0 && (
+        <ul className="board-list">
+          {data.map((one) => (
+            <li key={one.id}>
+              <Link href={`/dashboards/${one.id}`}>
+                <Icon name="chart" />
+                <span className="title" title={one.title}>{one.title}</span>
+                <span className="muted small mono">{one.id}</span>
+                <span className="spacer" />
+                <span className="muted small">version {one.version}</span>
+                <span className="muted small">
+                  <Time value={one.updated_at} />
+                </span>
+              </Link>
+              <Menu
+                ariaLabel={`Actions of ${one.title}`}
+                label={<Icon name="dots" />}
+                items={[
+                  { label: "Open the read-only link", onSelect: () => navigate(`/d/${one.id}`) },
+                  { label: "Export as JSON", onSelect: () => void exportOne(one.id, setFailure) },
+                  ...(mayChange ? [{ label: "Delete…", onSelect: () => setRemoving(one) }] : []),
+                ]}
+              />
+            </li>
+          ))}
+        </ul>
+      )}
       {making && <NewDialog onClose={() => setMaking(false)} onMake={(title) => make(idOf(title), emptyDashboard(title))} />}
       {removing && (
-        <Dialog
-          title={`Delete “${removing.title}”?`}
-          onClose={() => setRemoving(null)}
-          actions={
-            <>
-              <Button onClick={() => setRemoving(null)}>Keep it</Button>
-              <Button
-                kind="danger"
-                onClick={() => {
-                  const { id, etag, title } = removing;
-                  setRemoving(null);
-                  deleteDashboard(id, etag).then(
-                    () => {
-                      toast(`“${title}” is deleted`);
-                      reload();
-                    },
-                    (failed: unknown) => {
-                      setFailure(failed);
-                      reload();
-                    },
-                  );
-                }}
-              >
-                Delete
-              </Button>
-            </>
-          }
-        >
-          <p>Everybody who watches it will see that it is gone.</p>
-        </Dialog>
+      <DeleteDialog
+        {...removing}
+        onClose={() => setRemoving(null)}
+        onDeleted={() => {
+          toast(`“${removing.title}” is deleted`);
+          setRemoving(null);
+          reload();
+        }}
+      />
       )}
-    </div>
+    </Page>
   );
 }
 
@@ -149,6 +125,7 @@ function NewDialog({ onClose, onMake }: { onClose(): void; onMake(title: string)
   const form = useRef<HTMLFormElement>(null);
   const submit = (event: FormEvent) => {
     event.preventDefault();
+    if (busy) return;
     setBusy(true);
     void onMake(title.trim()).finally(onClose);
   };
@@ -159,23 +136,15 @@ function NewDialog({ onClose, onMake }: { onClose(): void; onMake(title: string)
       actions={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" disabled={title.trim() === "" || busy} onClick={() => form.current?.requestSubmit()}>
+          <Button kind="primary" busy={busy} disabled={title.trim() === ""} onClick={() => form.current?.requestSubmit()}>
             Create
           </Button>
         </>
       }
     >
       <form ref={form} onSubmit={submit}>
-        <label className="field">
-          <span>Title</span>
-          <input className="input" value={title} maxLength={200} autoFocus required onChange={(event) => setTitle(event.target.value)} />
-        </label>
+        <TextField label="Title" value={title} maxLength={200} required onValue={setTitle} />
       </form>
     </Dialog>
   );
-}
-
-/** An error of the server; what is wrong with a document stands in its message, line by line. */
-export function Failure({ error, onClose }: { error: unknown; onClose(): void }) {
-  return <ErrorBox error={errorDetails(error)} actions={<Button onClick={onClose}>Close</Button>} />;
 }

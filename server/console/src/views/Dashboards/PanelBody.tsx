@@ -14,8 +14,16 @@ interface PanelBodyProps {
 export const PanelBody = memo(function PanelBody({ panel, answer }: PanelBodyProps) {
   if (answer === null) return <div className="panel-waiting skeleton" aria-hidden="true" />;
   if (answer.columns.length === 0) return null;
-  if (panel.kind === "table") return <DataGrid columns={answer.columns} rows={answer.rows} label={panel.title || "Table"} />;
-  if (answer.rows.length === 0) return <p className="panel-nothing muted">No rows in this time range.</p>;
+  const nothing = answer.rows.length === 0 && <p className="panel-nothing muted">No rows in this time range. Choose a longer one, or other values.</p>;
+  if (panel.kind === "table") {
+    return (
+      <div className="panel-table">
+        <DataGrid columns={answer.columns} rows={answer.rows} label={panel.title || "Table"} />
+        {nothing}
+      </div>
+    );
+  }
+  if (nothing) return nothing;
   if (panel.kind === "number") return <BigNumber panel={panel} answer={answer} />;
   return <PanelChart panel={panel} answer={answer} />;
 });

@@ -48,7 +48,7 @@ export const PanelCard = memo(function PanelCard({ panel, store, actions, onExpl
       className={`board-panel ${actions ? "editable" : ""}`}
       aria-label={name}
       aria-describedby={actions ? "board-keys" : undefined}
-      tabIndex={actions ? 0 : undefined}
+      tabIndex={actions ? 0 : -1}
       data-panel={panel.id}
       onKeyDown={onKey}
     >
@@ -65,12 +65,12 @@ export const PanelCard = memo(function PanelCard({ panel, store, actions, onExpl
         <span className="board-panel-tools">
           {actions && (
             <Button kind="quiet" icon aria-label={`Edit ${name}`} title="Edit" onClick={() => actions.onEdit(panel.id)}>
-              <PencilIcon />
+              <Icon name="pencil" />
             </Button>
           )}
           <Menu
             ariaLabel={`Actions of ${name}`}
-            label={<DotsIcon />}
+            label={<Icon name="dots" />}
             items={[
               { label: "Full screen", onSelect: fullScreen },
               { label: "Show the SQL", onSelect: () => onExplain(panel.id) },
@@ -96,17 +96,3 @@ export const PanelCard = memo(function PanelCard({ panel, store, actions, onExpl
     </section>
   );
 });
-
-const stroke = { viewBox: "0 0 16 16", width: 16, height: 16, fill: "none", stroke: "currentColor", strokeWidth: 1.4, strokeLinecap: "round", strokeLinejoin: "round", "aria-hidden": true } as const;
-
-export const PencilIcon = () => (
-  <svg {...stroke}>
-    <path d="M3 13l.6-2.800L10.800 3a1.200 1.200 0 0 1 1.700 0l.5.500a1.200 1.200 0 0 1 0 1.700L5.800 12.400zM9.600 4.200l2.200 2.200" />
-  </svg>
-);
-
-export const DotsIcon = () => (
-  <svg {...stroke} strokeWidth={2.2}>
-    <path d="M3.500 8h.01M8 8h.01M12.500 8h.01" />
-  </svg>
-);

@@ -2,13 +2,13 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import { errorDetails, isAbort } from "../../api/client";
 import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
 import { ErrorBox } from "../../components/ErrorBox";
+import { SelectField, TextField, withNone } from "../../components/Field";
 import { kindOf } from "../../sqlTypes";
 import { preview } from "./api";
 import { rolesOf } from "./chartOption";
-import { useAsking } from "./Confirm";
-import { isSame, PANEL_KINDS, type Panel, type PanelAnswer, type PanelKind } from "./model";
+import { DraftDialog } from "./DraftDialog";
+import { isSame, PANEL_KINDS, type Panel, type PanelAnswer } from "./model";
 import { PanelBody } from "./PanelBody";
 import { SqlField } from "./SqlField";
 
@@ -21,16 +21,22 @@ interface PanelEditorProps {
   onDone(panel: Panel, answer: PanelAnswer | null): void;
 }
 
+interface Trial {
+  sql: string;
+  answer: PanelAnswer | null;
+  error: unknown;
+  running: boolean;
+}
+
 export function PanelEditor({ panel, isNew, values, last, onClose, onDone }: PanelEditorProps) {
   const [draft, setDraft] = useState(panel);
-  const [tried, setTried] = useState<{ sql: string; answer: PanelAnswer | null; error: unknown; running: boolean }>({ sql: "", answer: null, error: null, running: false });
+  const [tried, setTried] = useState<Trial>({ sql: "", answer: null, error: null, running: false });
   const run = useTrial(draft.sql, values, last, setTried);
   useEffect(() => {
     if (panel.sql.trim() !== "") run();
     // Once, when it is opened.
   }, []);
   const change = (part: Partial<Panel>) => setDraft((old) => ({ ...old, ...part }));
-  const { leave, question } = useAsking(!isSame(draft, panel), onClose);
   const { answer } = tried;
   const columns = answer?.columns ?? [];
   const isChart = draft.kind !== "table" && draft.kind !== "number";
@@ -38,99 +44,88 @@ export function PanelEditor({ panel, isNew, values, last, onClose, onDone }: Pan
   const numbers = columns.filter((column) => kindOf(column.type) === "number" || draft.y?.includes(column.name));
   const cannot = draft.sql.trim() === "";
   return (
-    <>
-      <Dialog
-        wide
-        title={isNew ? "New panel" : "Panel"}
-        onClose={leave}
-        actions={
-          <>
-            <Button onClick={onClose}>Cancel</Button>
-            <Button kind="primary" disabled={cannot} onClick={() => onDone({ ...draft, title: draft.title.trim() }, tried.sql === draft.sql && tried.error === null ? answer : null)}>
-              {isNew ? "Add the panel" : "Take over"}
-            </Button>
-          </>
-        }
-      >
-        <div className="panel-editor">
-          <div className="panel-editor-fields">
-            <label className="field">
-              <span>Title</span>
-              <input className="input" value={draft.title} maxLength={200} onChange={(event) => change({ title: event.target.value })} />
-            </label>
-            <div className="field">
-              <span>
-                SQL <em className="muted">· {["$time_from", "$time_to", ...Object.keys(values).map((name) => `$${name}`)].join(", ")} may stand in it</em>
-              </span>
-              <div className="panel-editor-sql">
-                <SqlField label="SQL of the panel" value={draft.sql} onChange={(sql) => change({ sql })} onRun={run} hint="SELECT …" />
-              </div>
-            </div>
-            <div className="row">
-              <Button onClick={run} disabled={cannot || tried.running}>
-                {tried.running ? "Running…" : "Run"}
-              </Button>
-              <span className="muted small">
-                <kbd>Ctrl</kbd> <kbd>Enter</kbd>
-              </span>
-              {answer && tried.error === null && tried.sql !== draft.sql && <span className="muted small">The statement has changed since this answer.</span>}
+    <DraftDialog
+      title={isNew ? "New panel" : "Panel"}
+      isChanged={!isSame(draft, panel)}
+      action={isNew ? "Add the panel" : "Take over"}
+      disabled={cannot}
+      onDone={() => onDone({ ...draft, title: draft.title.trim() }, tried.sql === draft.sql && tried.error === null ? answer : null)}
+      onClose={onClose}
+    >
+      <div className="panel-editor">
+        <div className="panel-editor-fields">
+          <TextField label="Title" value={draft.title} maxLength={200} onValue={(title) => change({ title })} />
+          <div className="field">
+            <span>
+              SQL <em className="muted">· {["$time_from", "$time_to", ...Object.keys(values).map((name) => `$${name}`)].join(", ")} may stand in it</em>
+            </span>
+            <div className="panel-editor-sql">
+              <SqlField label="SQL of the panel" value={draft.sql} onChange={(sql) => change({ sql })} onRun={run} hint="SELECT …" />
             </div>
           </div>
-          <div className="panel-editor-look">
-            <fieldset className="kinds">
-              <legend>Shown as</legend>
-              {PANEL_KINDS.map(({ kind, label }) => (
-                <label key={kind} className={draft.kind === kind ? "chosen" : ""}>
-                  <input type="radio" name="kind" checked={draft.kind === kind} onChange={() => change({ kind: kind as PanelKind })} />
-                  {label}
-                </label>
-              ))}
-            </fieldset>
-            {isChart && (
-              <div className="row columns">
-                <ColumnField label="Over" value={draft.x} names={columns.map((column) => column.name)} guess={columns[guessed.x]?.name} onValue={(x) => change({ x })} />
-                <ColumnField label="A line for each" value={draft.by} names={columns.map((column) => column.name)} guess={columns[guessed.by]?.name} onValue={(by) => change({ by })} />
-              </div>
-            )}
-            {draft.kind !== "table" && numbers.length > 1 && (
-              <fieldset className="ys">
-                <legend>{draft.kind === "number" ? "The number" : "Drawn"}</legend>
-                {numbers.map((column) => {
-                  const isOn = draft.y?.includes(column.name) ?? false;
-                  const isOnly = draft.kind === "number";
-                  return (
-                    <label key={column.name}>
-                      <input
-                        type={isOnly ? "radio" : "checkbox"}
-                        name="y"
-                        checked={isOn}
-                        onChange={() => change({ y: isOnly ? [column.name] : isOn ? draft.y?.filter((name) => name !== column.name) : [...(draft.y ?? []), column.name] })}
-                      />
-                      {column.name}
-                    </label>
-                  );
-                })}
-              </fieldset>
-            )}
-            <div className="panel-editor-picture">
-              {tried.error !== null ? (
-                <ErrorBox error={errorDetails(tried.error)} sql={tried.sql} />
-              ) : answer ? (
-                <PanelBody panel={draft} answer={answer} />
-              ) : (
-                <p className="panel-nothing muted">{tried.running ? "Running…" : "Run the statement to see the panel."}</p>
-              )}
-            </div>
+          <div className="row">
+            <Button onClick={run} busy={tried.running} disabled={cannot}>
+              {tried.running ? "Running…" : "Run"}
+            </Button>
+            <span className="muted small">
+              <kbd>Ctrl</kbd> <kbd>Enter</kbd>
+            </span>
+            {answer && tried.error === null && tried.sql !== draft.sql && <span className="muted small">The statement has changed since this answer.</span>}
           </div>
         </div>
-      </Dialog>
-      {question}
-    </>
+        <div className="panel-editor-look">
+          <fieldset className="kinds">
+            <legend>Shown as</legend>
+            {PANEL_KINDS.map(({ value: kind, label }) => (
+              <label key={kind} className={draft.kind === kind ? "chosen" : ""}>
+                <input type="radio" name="kind" checked={draft.kind === kind} onChange={() => change({ kind })} />
+                {label}
+              </label>
+            ))}
+          </fieldset>
+          {isChart && (
+            <div className="row columns">
+              <ColumnField label="Over" value={draft.x} names={columns.map((column) => column.name)} guess={columns[guessed.x]?.name} onValue={(x) => change({ x })} />
+              <ColumnField label="A line for each" value={draft.by} names={columns.map((column) => column.name)} guess={columns[guessed.by]?.name} onValue={(by) => change({ by })} />
+            </div>
+          )}
+          {draft.kind !== "table" && numbers.length > 1 && (
+            <fieldset className="ys">
+              <legend>{draft.kind === "number" ? "The number" : "Drawn"}</legend>
+              {numbers.map((column) => {
+                const isOn = draft.y?.includes(column.name) ?? false;
+                const isOnly = draft.kind === "number";
+                return (
+                  <label key={column.name}>
+                    <input
+                      type={isOnly ? "radio" : "checkbox"}
+                      name="y"
+                      checked={isOn}
+                      onChange={() => change({ y: isOnly ? [column.name] : isOn ? draft.y?.filter((name) => name !== column.name) : [...(draft.y ?? []), column.name] })}
+                    />
+                    {column.name}
+                  </label>
+                );
+              })}
+            </fieldset>
+          )}
+          <div className="panel-editor-picture">
+            {tried.error !== null ? (
+              <ErrorBox error={errorDetails(tried.error)} sql={tried.sql} />
+            ) : answer ? (
+              <PanelBody panel={draft} answer={answer} />
+            ) : (
+              <p className="panel-nothing muted">{tried.running ? "Running…" : "Run the statement to see the panel."}</p>
+            )}
+          </div>
+        </div>
+      </div>
+    </DraftDialog>
   );
 }
 
 /** Runs the statement; a run that is overtaken is cancelled. */
-function useTrial(sql: string, values: Record<string, string>, last: string, onTried: (update: (old: { sql: string; answer: PanelAnswer | null; error: unknown; running: boolean }) => { sql: string; answer: PanelAnswer | null; error: unknown; running: boolean }) => void) {
+function useTrial(sql: string, values: Record<string, string>, last: string, onTried: (update: (old: Trial) => Trial) => void) {
   const controller = useRef<AbortController | null>(null);
   useEffect(() => () => controller.current?.abort(), []);
   return useCallback(() => {
@@ -148,19 +143,9 @@ function useTrial(sql: string, values: Record<string, string>, last: string, onT
   }, [sql, values, last, onTried]);
 }
 
-function ColumnField({ label, value, names, guess, onValue }: { label: string; value?: string; names: string[]; guess?: string; onValue(value: string | undefined): void }) {
-  const options = value && !names.includes(value) ? [value, ...names] : names;
-  return (
-    <label className="field">
-      <span>{label}</span>
-      <select className="select" value={value ?? ""} onChange={(event) => onValue(event.target.value || undefined)}>
-        <option value="">{guess ? `by itself (${guess})` : "by itself"}</option>
-        {options.map((name) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
+/** A column for a part that it plays, or whichever the types suggest. */
+function ColumnField({ label, value = "", names, guess, onValue }: { label: string; value?: string; names: string[]; guess?: string; onValue(value: string | undefined): void }) {
+  // One that the answer does not have (any more) stays chosen.
+  const options = withNone(guess ? `by itself (${guess})` : "by itself", value === "" || names.includes(value) ? names : [value, ...names]);
+  return <SelectField label={label} value={value} options={options} onValue={(name) => onValue(name || undefined)} />;
 }

@@ -1,10 +1,10 @@
 // The dashboard itself: title, refresh, time range, variables.
-import { useId, useState } from "react";
+import { useState } from "react";
 import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
+import { Field, type Option, SelectField, TextField } from "../../components/Field";
 import { Icon } from "../../components/Icon";
-import { useAsking } from "./Confirm";
-import { type Dashboard, isSame, RANGES, REFRESHES, rangeLabel, type Variable } from "./model";
+import { DraftDialog } from "./DraftDialog";
+import { type Dashboard, isSame, rangesWith, refreshesWith, type Variable } from "./model";
 import { SqlField } from "./SqlField";
 
 const NAME = /^[a-z][a-z0-9_]{0,31}$/;
@@ -30,88 +30,61 @@ interface SettingsProps {
 
 export function Settings({ dashboard, onClose, onDone }: SettingsProps) {
   const [draft, setDraft] = useState(dashboard);
-  const { leave, question } = useAsking(!isSame(draft, dashboard), onClose);
   const change = (part: Partial<Dashboard>) => setDraft((old) => ({ ...old, ...part }));
   const setVariable = (at: number, variable: Variable) => change({ variables: draft.variables.with(at, variable) });
   const fault = draft.title.trim() === "" ? "The dashboard needs a title." : faultOf(draft.variables);
-  const { last } = draft.time;
-  const ranges = RANGES.some((range) => range.last === last) ? RANGES : [...RANGES, { last, label: rangeLabel(last) }];
-  const refreshes = REFRESHES.some(({ ms }) => ms === draft.refresh_ms) ? REFRESHES : [...REFRESHES, { ms: draft.refresh_ms, label: `${draft.refresh_ms} ms` }];
   return (
-    <>
-      <Dialog
-        wide
-        title="Dashboard"
-        onClose={leave}
-        actions={
-          <>
-            {fault && (
-              <p className="settings-fault" role="alert">
-                {fault}
-              </p>
-            )}
-            <Button onClick={onClose}>Cancel</Button>
-            <Button kind="primary" disabled={fault !== null} onClick={() => onDone({ ...draft, title: draft.title.trim() })}>
-              Take over
-            </Button>
-          </>
-        }
-      >
-        <div className="settings">
-          <label className="field">
-            <span>Title</span>
-            <input className="input" value={draft.title} maxLength={200} onChange={(event) => change({ title: event.target.value })} />
-          </label>
-          <div className="row columns">
-            <label className="field">
-              <span>A panel runs at most once in</span>
-              <select className="select" value={draft.refresh_ms} onChange={(event) => change({ refresh_ms: Number(event.target.value) })}>
-                {refreshes.map(({ ms, label }) => (
-                  <option key={ms} value={ms}>
-                    {label}
-                  </option>
-                ))}
-              </select>
-            </label>
-            <label className="field">
-              <span>Time range at first</span>
-              <select className="select" value={last} onChange={(event) => change({ time: { last: event.target.value } })}>
-                {ranges.map((range) => (
-                  <option key={range.last} value={range.last}>
-                    {range.label}
-                  </option>
-                ))}
-              </select>
-            </label>
-          </div>
-          <section aria-label="Variables">
-            <div className="row">
-              <h3>Variables</h3>
-              <span className="spacer" />
-              <Button onClick={() => change({ variables: [...draft.variables, { name: `v${draft.variables.length + 1}`, label: "", kind: "list", values: [], default: "" }] })} disabled={draft.variables.length >= 20}>
-                <Icon name="plus" /> Variable
-              </Button>
-            </div>
-            {draft.variables.length === 0 && <p className="muted">None. A panel calls a variable by its name, as in <code>WHERE $city = '' OR city = $city</code>; the empty value is offered as “All”.</p>}
-            <ul className="settings-variables">
-              {draft.variables.map((variable, at) => (
-                <li key={at}>
-                  <VariableFields variable={variable} onChange={(next) => setVariable(at, next)} onRemove={() => change({ variables: draft.variables.toSpliced(at, 1) })} />
-                </li>
-              ))}
-            </ul>
-          </section>
+    <DraftDialog
+      title="Dashboard"
+      isChanged={!isSame(draft, dashboard)}
+      action="Take over"
+      disabled={fault !== null}
+      note={
+        fault && (
+          <p className="settings-fault" role="alert">
+            {fault}
+          </p>
+        )
+      }
+      onDone={() => onDone({ ...draft, title: draft.title.trim() })}
+      onClose={onClose}
+    >
+      <div className="settings">
+        <TextField label="Title" value={draft.title} maxLength={200} onValue={(title) => change({ title })} />
+        <div className="row columns">
+          <SelectField label="A panel runs at most once in" value={draft.refresh_ms} options={refreshesWith(draft.refresh_ms)} onValue={(refresh_ms) => change({ refresh_ms })} />
+          <SelectField label="Time range at first" value={draft.time.last} options={rangesWith(draft.time.last)} onValue={(last) => change({ time: { last } })} />
         </div>
-      </Dialog>
-      {question}
-    </>
+        <section aria-label="Variables">
+          <div className="row">
+            <h3>Variables</h3>
+            <span className="spacer" />
+            <Button onClick={() => change({ variables: [...draft.variables, { name: `v${draft.variables.length + 1}`, label: "", kind: "list", values: [], default: "" }] })} disabled={draft.variables.length >= 20}>
+              <Icon name="plus" /> Variable
+            </Button>
+          </div>
+          {draft.variables.length === 0 && <p className="muted">None. A panel calls a variable by its name, as in <code>WHERE $city = '' OR city = $city</code>; the empty value is offered as “All”.</p>}
+          <ul className="settings-variables">
+            {draft.variables.map((variable, at) => (
+              <li key={at}>
+                <VariableFields variable={variable} onChange={(next) => setVariable(at, next)} onRemove={() => change({ variables: draft.variables.toSpliced(at, 1) })} />
+              </li>
+            ))}
+          </ul>
+        </section>
+      </div>
+    </DraftDialog>
   );
 }
 
 type Source = "text" | "values" | "sql";
+const SOURCES: Option<Source>[] = [
+  { value: "values", label: "a list" },
+  { value: "sql", label: "the answer of a statement" },
+  { value: "text", label: "nothing: it is typed" },
+];
 
 function VariableFields({ variable, onChange, onRemove }: { variable: Variable; onChange(variable: Variable): void; onRemove(): void }) {
-  const id = useId();
   const source: Source = variable.kind === "text" ? "text" : variable.sql === undefined ? "values" : "sql";
   const setSource = (next: Source) => {
     const { name, label, default: value } = variable;
@@ -123,35 +96,18 @@ function VariableFields({ variable, onChange, onRemove }: { variable: Variable; 
     <fieldset>
       <legend className="visually-hidden">Variable {variable.name}</legend>
       <div className="row columns">
-        <label className="field">
-          <span>Name</span>
-          <input className="input mono" value={variable.name} maxLength={32} onChange={(event) => onChange({ ...variable, name: event.target.value })} />
-        </label>
-        <label className="field">
-          <span>Label</span>
-          <input className="input" value={variable.label} maxLength={200} placeholder={variable.name} onChange={(event) => onChange({ ...variable, label: event.target.value })} />
-        </label>
-        <label className="field">
-          <span>Chosen from</span>
-          <select className="select" value={source} onChange={(event) => setSource(event.target.value as Source)}>
-            <option value="values">a list</option>
-            <option value="sql">the answer of a statement</option>
-            <option value="text">nothing: it is typed</option>
-          </select>
-        </label>
-        <label className="field">
-          <span>At first</span>
-          <input className="input" value={variable.default} maxLength={1000} placeholder={source === "text" ? "" : "All"} onChange={(event) => onChange({ ...variable, default: event.target.value })} />
-        </label>
+        <TextField label="Name" className="mono" value={variable.name} maxLength={32} onValue={(name) => onChange({ ...variable, name })} />
+        <TextField label="Label" value={variable.label} maxLength={200} placeholder={variable.name} onValue={(label) => onChange({ ...variable, label })} />
+        <SelectField label="Chosen from" value={source} options={SOURCES} onValue={setSource} />
+        <TextField label="At first" value={variable.default} maxLength={1000} placeholder={source === "text" ? "" : "All"} onValue={(value) => onChange({ ...variable, default: value })} />
         <Button kind="quiet" icon aria-label={`Remove the variable ${variable.name}`} onClick={onRemove}>
           <Icon name="close" />
         </Button>
       </div>
       {source === "values" && (
-        <label className="field" htmlFor={id}>
-          <span>Values, one per line</span>
-          <textarea id={id} className="input mono" rows={3} value={(variable.values ?? []).join("\n")} onChange={(event) => onChange({ ...variable, values: event.target.value.split("\n") })} onBlur={() => onChange({ ...variable, values: (variable.values ?? []).map((value) => value.trim()).filter(Boolean) })} />
-        </label>
+        <Field label="Values, one per line">
+          <textarea className="input mono" rows={3} value={(variable.values ?? []).join("\n")} onChange={(event) => onChange({ ...variable, values: event.target.value.split("\n") })} onBlur={() => onChange({ ...variable, values: (variable.values ?? []).map((value) => value.trim()).filter(Boolean) })} />
+        </Field>
       )}
       {source === "sql" && (
         <div className="field">

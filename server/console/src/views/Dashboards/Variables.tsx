@@ -1,10 +1,12 @@
 // What a viewer chooses: the values of variables and the time range.
 import { useEffect, useState } from "react";
 import { errorDetails, sql } from "../../api/client";
+import { Select } from "../../components/Field";
+import { ZONE } from "../../format";
 import { useLoad } from "../../hooks";
 import { cellText } from "../../sqlTypes";
 import { listValues } from "./api";
-import { type Chosen, type Dashboard, RANGES, rangeLabel, type Variable, valuesOf } from "./model";
+import { type Chosen, type Dashboard, rangesWith, type Variable, valuesOf } from "./model";
 
 const VALUES_MAX = 1_000;
 
@@ -19,7 +21,6 @@ interface ChoicesProps {
 export function Choices({ saved, dashboard, chosen, onChosen }: ChoicesProps) {
   const values = valuesOf(dashboard, chosen);
   const last = chosen.last ?? dashboard.time.last;
-  const ranges = RANGES.some((range) => range.last === last) ? RANGES : [...RANGES, { last, label: rangeLabel(last) }];
   const isSaved = (variable: Variable) => saved.dashboard.variables.some((one) => one.name === variable.name && one.sql === variable.sql);
   return (
     <>
@@ -28,14 +29,11 @@ export function Choices({ saved, dashboard, chosen, onChosen }: ChoicesProps) {
       ))}
       <label className="board-choice">
         <span className="visually-hidden">Time range</span>
-        <select className="select" value={last} onChange={(event) => onChosen({ ...chosen, last: event.target.value })}>
-          {ranges.map((range) => (
-            <option key={range.last} value={range.last}>
-              {range.label}
-            </option>
-          ))}
-        </select>
+        <Select value={last} options={rangesWith(last)} onValue={(range) => onChosen({ ...chosen, last: range })} />
       </label>
+      <span className="board-zone muted small" title="Charts show times in your zone; tables show them as the server sends them, with theirs.">
+        {ZONE}
+      </span>
     </>
   );
 }
@@ -76,16 +74,11 @@ function ListChoice({ savedIn, variable, value, onValue }: ChoiceProps) {
     if (answer.error && answer.rows.length === 0) throw new Error(answer.error.message);
     return answer.rows.map((row) => cellText(row[0]));
   });
-  const options = [...new Set([...(variable.default === "" ? [""] : []), ...(data ?? []), value])];
+  const names = [...new Set([...(variable.default === "" ? [""] : []), ...(data ?? []), value])];
+  const options = names.map((name) => ({ value: name, label: name === "" ? "All" : name }));
   return (
     <>
-      <select className="select" value={value} onChange={(event) => onValue(event.target.value)}>
-        {options.map((option) => (
-          <option key={option} value={option}>
-            {option === "" ? "All" : option}
-          </option>
-        ))}
-      </select>
+      <Select value={value} options={options} onValue={onValue} />
       {error !== null && (
         <span className="board-choice-fault" role="status" title={errorDetails(error).message}>
           its list failed

@@ -1,4 +1,5 @@
 // From a panel's answer to what ECharts draws. Pure, so that it is tested without a browser.
+import { TIME_AXIS } from "../../charts/option";
 import type { ChartOption } from "../../components/Chart";
 import type { Cell, Column } from "../../api/types";
 import { compact } from "../../format";
@@ -128,7 +129,7 @@ export function chartOption(columns: Column[], rows: Cell[][], panel: Pick<Panel
       valueFormatter: (value: unknown) => (typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: 4 }) : "–"),
     },
     xAxis: {
-      type: isTime ? "time" : isValue ? "value" : "category",
+      ...(isTime ? TIME_AXIS : { type: isValue ? "value" : "category" }),
       ...(isTime || isValue ? { scale: true } : { data: axis }),
       ...(isTime && panel.kind !== "bar" ? { boundaryGap: [0, 0] } : {}),
       axisLabel: isTime ? { formatter: { second: "{HH}:{mm}:{ss}", millisecond: "{HH}:{mm}:{ss}", minute: "{HH}:{mm}", hour: "{HH}:{mm}", day: "{d} {MMM}" } } : {},

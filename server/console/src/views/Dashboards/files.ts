@@ -1,14 +1,10 @@
 // Dashboards as files.
+import { saveFile } from "../../download";
 import type { Dashboard } from "./model";
 
 /** Hands the browser a document to save. */
 export function exportFile(name: string, dashboard: Dashboard): void {
-  const url = URL.createObjectURL(new Blob([`${JSON.stringify(dashboard, null, 2)}\n`], { type: "application/json" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  saveFile(name, new Blob([`${JSON.stringify(dashboard, null, 2)}\n`], { type: "application/json" }));
 }
 
 /** Asks for a JSON file; null if none was chosen. Whether it is a dashboard the server says. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chosenIn, compacted, emptyDashboard, freePlace, idOf, newPanelId, nudged, type Panel, type Place, searchOf, tagOf, valuesOf } from "./model";
+import { chosenIn, compacted, emptyDashboard, freePlace, idOf, neighbourOf, newPanelId, nudged, type Panel, type Place, rangesWith, refreshesWith, searchOf, tagOf, valuesOf } from "./model";
 
 const panel = (id: string, x: number, y: number, w: number, h: number): Panel => ({ id, title: id, sql: "SELECT 1", kind: "number", at: { x, y, w, h } });
 const placeOf = (panels: Panel[], id: string) => panels.find((one) => one.id === id)?.at;
@@ -28,6 +28,20 @@ test("what is above falls away and the rest moves up", () => {
   const left = compacted(BOARD.filter((one) => one.id !== "c"));
   expect(placeOf(left, "d")).toEqual({ x: 0, y: 2, w: 4, h: 2 });
   expect(compacted(BOARD)).toEqual(BOARD);
+});
+
+test("when a panel is gone one goes on with the next one, or the last one before it", () => {
+  expect(neighbourOf(BOARD, "a")).toBe("b");
+  expect(neighbourOf(BOARD, "b")).toBe("c");
+  expect(neighbourOf(BOARD, "d")).toBe("c");
+  expect(neighbourOf([panel("a", 0, 0, 1, 1)], "a")).toBeUndefined();
+});
+
+test("what is chosen may be chosen, whatever it is", () => {
+  expect(rangesWith("1h")).not.toContainEqual({ value: "1h", label: "Last 1h" });
+  expect(rangesWith("90m").at(-1)).toEqual({ value: "90m", label: "Last 90m" });
+  expect(refreshesWith(1_000)).toHaveLength(refreshesWith(1_500).length - 1);
+  expect(refreshesWith(1_500).at(-1)).toEqual({ value: 1_500, label: "1500 ms" });
 });
 
 test("by keyboard a panel passes its neighbours and stays inside of the grid", () => {

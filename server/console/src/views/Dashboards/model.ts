@@ -1,15 +1,10 @@
 // What a dashboard is, and what can be done with it without a server.
 import type { Cell, Column, Cut, ErrorDetails } from "../../api/types";
+import { CHART_KINDS, type ChartKind } from "../../charts/choice";
+import type { Option } from "../../components/Field";
 
-export type PanelKind = "line" | "bar" | "area" | "scatter" | "number" | "table";
-export const PANEL_KINDS: { kind: PanelKind; label: string }[] = [
-  { kind: "line", label: "Lines" },
-  { kind: "area", label: "Areas" },
-  { kind: "bar", label: "Bars" },
-  { kind: "scatter", label: "Points" },
-  { kind: "number", label: "Big number" },
-  { kind: "table", label: "Table" },
-];
+export type PanelKind = ChartKind | "table";
+export const PANEL_KINDS: Option<PanelKind>[] = [...CHART_KINDS, { value: "table", label: "Table" }];
 
 export const GRID_COLUMNS = 12;
 export const PANELS_MAX = 50;
@@ -60,27 +55,30 @@ export interface PanelAnswer {
   error?: ErrorDetails;
 }
 
-export const RANGES: { last: string; label: string }[] = [
-  { last: "1m", label: "Last minute" },
-  { last: "5m", label: "Last 5 minutes" },
-  { last: "15m", label: "Last 15 minutes" },
-  { last: "1h", label: "Last hour" },
-  { last: "6h", label: "Last 6 hours" },
-  { last: "1d", label: "Last day" },
-  { last: "7d", label: "Last 7 days" },
-  { last: "30d", label: "Last 30 days" },
+const RANGES: Option[] = [
+  { value: "1m", label: "Last minute" },
+  { value: "5m", label: "Last 5 minutes" },
+  { value: "15m", label: "Last 15 minutes" },
+  { value: "1h", label: "Last hour" },
+  { value: "6h", label: "Last 6 hours" },
+  { value: "1d", label: "Last day" },
+  { value: "7d", label: "Last 7 days" },
+  { value: "30d", label: "Last 30 days" },
 ];
-export const rangeLabel = (last: string): string => RANGES.find((range) => range.last === last)?.label ?? `Last ${last}`;
+const REFRESHES: Option<number>[] = [
+  { value: 1_000, label: "1 second" },
+  { value: 2_000, label: "2 seconds" },
+  { value: 5_000, label: "5 seconds" },
+  { value: 10_000, label: "10 seconds" },
+  { value: 30_000, label: "30 seconds" },
+  { value: 60_000, label: "1 minute" },
+  { value: 300_000, label: "5 minutes" },
+];
 
-export const REFRESHES: { ms: number; label: string }[] = [
-  { ms: 1_000, label: "1 second" },
-  { ms: 2_000, label: "2 seconds" },
-  { ms: 5_000, label: "5 seconds" },
-  { ms: 10_000, label: "10 seconds" },
-  { ms: 30_000, label: "30 seconds" },
-  { ms: 60_000, label: "1 minute" },
-  { ms: 300_000, label: "5 minutes" },
-];
+/** What may be chosen, with what is chosen already, whatever that is. */
+const including = <V extends string | number>(options: Option<V>[], value: V, label: string): Option<V>[] => (options.some((option) => option.value === value) ? options : [...options, { value, label }]);
+export const rangesWith = (last: string) => including(RANGES, last, `Last ${last}`);
+export const refreshesWith = (ms: number) => including(REFRESHES, ms, `${ms} ms`);
 
 export const emptyDashboard = (title: string): Dashboard => ({ title, refresh_ms: 1_000, time: { last: "15m" }, variables: [], panels: [] });
 
@@ -123,6 +121,16 @@ export function compacted(panels: Panel[], rank: (panel: Panel) => number = (pan
     placed.set(panel.id, at);
   }
   return panels.map((panel) => ({ ...panel, at: placed.get(panel.id) ?? panel.at }));
+}
+
+/** In the order in which they are read. */
+export const inReadingOrder = (panels: Panel[]): Panel[] => [...panels].sort((a, b) => a.at.y - b.at.y || a.at.x - b.at.x);
+
+/** The panel that one goes on with when this one is gone: the next one, or the last one before it. */
+export function neighbourOf(panels: Panel[], id: string): string | undefined {
+  const ordered = inReadingOrder(panels);
+  const at = ordered.findIndex((panel) => panel.id === id);
+  return (ordered[at + 1] ?? ordered[at - 1])?.id;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { errorDetails } from "../../api/client";
 import { toast } from "../../components/Toast";
-import { useLoad } from "../../hooks";
+import { useLoad, useUnsaved } from "../../hooks";
 import { getDashboard, isConflict, isMissing, putDashboard, type Stored } from "./api";
 import { type Dashboard, isSame } from "./model";
 
@@ -75,12 +75,7 @@ export function useDraft(id: string, mayChange: boolean): Editing {
     // Whether anything was changed is not known before what is stored.
     if (mayChange && isKnown) keepDraft(id, dirty ? draft : null);
   }, [id, mayChange, isKnown, draft, dirty]);
-  useEffect(() => {
-    if (!dirty) return;
-    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
-    addEventListener("beforeunload", ask);
-    return () => removeEventListener("beforeunload", ask);
-  }, [dirty]);
+  useUnsaved(dirty);
 
   const begin = useCallback(() => {
     if (stored) setDraft((old) => old ?? { dashboard: stored.dashboard, base: stored.etag });

@@ -3,6 +3,7 @@ import { useState } from "react";
 import type { CatalogTable } from "../../api/catalog";
 import { quoted } from "../../api/names";
 import { Icon } from "../../components/Icon";
+import { Link } from "../../router";
 
 interface CatalogProps {
   tables: CatalogTable[] | undefined;
@@ -16,7 +17,11 @@ export function Catalog({ tables, onInsert, onSample }: CatalogProps) {
   return (
     <nav className="catalog" aria-label="Tables and columns">
       <h2>Tables</h2>
-      {tables && own.length === 0 && <p className="muted small">There are no tables yet.</p>}
+      {tables && own.length === 0 && (
+        <p className="muted small">
+          There are no tables yet. <Link href="/tables">Make one from a topic.</Link>
+        </p>
+      )}
       {own.map((table, i) => (
         <TableEntry key={table.name} table={table} first={i === 0} onInsert={onInsert} onSample={onSample} />
       ))}
@@ -34,11 +39,11 @@ function TableEntry({ table, first, onInsert, onSample }: { table: CatalogTable;
   return (
     <div className="catalog-table">
       <div className="catalog-head">
-        <button type="button" className="catalog-toggle" aria-expanded={open} onClick={() => setOpen(!open)}>
+        <button type="button" className="catalog-toggle" aria-expanded={open} title={name} onClick={() => setOpen(!open)}>
           <span className={`turn ${open ? "open" : ""}`}>
             <Icon name="chevron" />
           </span>
-          {table.name}
+          <span className="name">{table.name}</span>
         </button>
         <button type="button" className="catalog-sample" aria-label={`Show rows of ${name}`} title="Show some rows" onClick={() => onSample(`SELECT *\nFROM ${name}\nLIMIT 100`)}>
           <Icon name="table" />

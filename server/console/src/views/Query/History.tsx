@@ -2,8 +2,8 @@
 import { useMemo, useState } from "react";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
-import { Badge } from "../../components/Figures";
-import { counted, duration } from "../../format";
+import { Badge, Time } from "../../components/Figures";
+import { counted, duration, ZONE } from "../../format";
 import { forgetHistory, useHistory } from "./workspace";
 
 export function History({ onClose, onOpen }: { onClose(): void; onOpen(sql: string): void }) {
@@ -24,15 +24,16 @@ export function History({ onClose, onOpen }: { onClose(): void; onOpen(sql: stri
         </Button>
       }
     >
-      <input className="input history-filter" type="search" aria-label="Filter the history" placeholder="Filter" autoFocus value={filter} onChange={(event) => setFilter(event.target.value)} />
+      <input className="input history-filter" type="search" aria-label="Filter the history" placeholder="Filter" value={filter} onChange={(event) => setFilter(event.target.value)} />
       {shown.length === 0 && <p className="muted">{past.length === 0 ? "Nothing was run yet." : "Nothing that was run has these words."}</p>}
+      {shown.length > 0 && <p className="muted small">Newest first; times in {ZONE}.</p>}
       <ul className="history">
         {shown.map((entry) => (
           <li key={entry.at}>
             <button type="button" onClick={() => onOpen(entry.sql)}>
               <code>{entry.sql}</code>
               <span className="row muted small">
-                {new Date(entry.at).toLocaleString("en-GB")}
+                <Time value={entry.at} />
                 {entry.state === "done" ? (
                   <span>
                     {counted(entry.rows, "row")} in {duration(entry.ms)}

@@ -17,6 +17,9 @@ import type { Run } from "./runs";
 
 const TOO_MANY = `The console shows at most ${ROWS_MAX.toLocaleString("en-US")} rows, and the answer has more: these are its first ones. Add a LIMIT, or export it as a file.`;
 
+const NAMED_MAX = 20;
+const listed = (names: string[]) => (names.length > NAMED_MAX ? `${names.slice(0, NAMED_MAX).join(", ")} and ${names.length - NAMED_MAX} more` : names.join(", "));
+
 export type Shown = "rows" | "chart" | "plan";
 
 interface ResultProps {
@@ -82,7 +85,7 @@ export function Result({ run, shown, onShow, picked, onPick, seen, onFix, onAgai
               (answer.rows.length > 0 ? (
                 <DataGrid columns={answer.columns} rows={answer.rows} label="Rows of the answer" />
               ) : (
-                <EmptyState title="No rows">The statement ran, and nothing fits it. Columns: {answer.columns.map((column) => column.name).join(", ")}.</EmptyState>
+                <EmptyState title="No rows">The statement ran, and nothing fits it. Columns: {listed(answer.columns.map((column) => column.name))}.</EmptyState>
               ))}
             {visible === "chart" && <ChartPane answer={answer} picked={picked} onPick={onPick} />}
             {visible === "plan" && plan && <PlanPicture plan={plan} />}

@@ -2,6 +2,7 @@
 import { errorDetails } from "../../api/client";
 import { type ExportFormat, exportAs } from "../../api/exports";
 import { toast } from "../../components/Toast";
+import { saveFile } from "../../download";
 
 export const EXPORTS: { format: ExportFormat; label: string; ending: string }[] = [
   { format: "csv", label: "CSV", ending: "csv" },
@@ -13,14 +14,7 @@ export const EXPORTS: { format: ExportFormat; label: string; ending: string }[] 
 export async function exportFile(sql: string, format: ExportFormat, ending: string): Promise<void> {
   toast("Asking the server again for the file");
   try {
-    const blob = await exportAs(sql, format);
-    const address = URL.createObjectURL(blob);
-    const link = document.createElement("a");
-    link.href = address;
-    link.download = `headwater-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.${ending}`;
-    link.click();
-    // The download has begun when the click returns; the address is kept a little for slow browsers.
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    saveFile(`headwater-${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}.${ending}`, await exportAs(sql, format));
   } catch (error) {
     toast(errorDetails(error).message, "bad");
   }

@@ -25,7 +25,7 @@ import { History } from "./History";
 import { linkTo, readLink } from "./link";
 import { QueryTabs } from "./QueryTabs";
 import { ProgressLine, Result, type Shown } from "./Result";
-import { cancel, forgetRun, lookAt, start, useRun } from "./runs";
+import { cancel, forgetRun, lookAt, spokenOf, start, useRun } from "./runs";
 import { Splitter } from "./Splitter";
 import { TABS_MAX } from "./tabs";
 import { closeTab, editTab, openTab, selectTab, useWorkspace } from "./workspace";
@@ -75,6 +75,11 @@ export default function Query() {
     if (chosen) runSql(/^\s*explain\b/i.test(chosen.sql) ? chosen.sql : `EXPLAIN ANALYZE ${chosen.sql}`, chosen.from);
   };
   const cancelRun = useCallback(() => cancel(selected), [selected]);
+  const cancelAndWrite = () => {
+    cancel(selected);
+    // The button has nothing to cancel any more, and would lose the focus to nobody.
+    editor.current?.focus();
+  };
   const open = (text: string, then: "run" | "edit" = "edit") => {
     const id = sql.trim() === "" ? selected : openTab(text);
     if (id === null) return;
@@ -177,7 +182,7 @@ export default function Query() {
             <Icon name="play" />
             Run
           </Button>
-          <Button onClick={() => cancel(selected)} disabled={!running} title="Cancel (Esc)">
+          <Button onClick={cancelAndWrite} disabled={!running} title="Cancel (Esc)">
             <Icon name="stop" />
             Cancel
           </Button>
@@ -192,6 +197,9 @@ export default function Query() {
               <kbd>Ctrl</kbd> <kbd>Enter</kbd> runs the statement under the cursor
             </span>
           )}
+          <span className="visually-hidden" role="status">
+            {spokenOf(run)}
+          </span>
           <span className="spacer" />
           <Button kind="quiet" onClick={() => setHistory(true)} title="History (Alt+H)">
             <Icon name="history" />

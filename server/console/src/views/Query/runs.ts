@@ -1,6 +1,7 @@
 // What runs, and what came of it, per tab. It lives outside of React: a change of view stops nothing.
 import { ApiError, cancelQuery, errorDetails, isAbort, newQueryId, progress, sql as ask } from "../../api/client";
 import type { Answer, ErrorDetails, Progress } from "../../api/types";
+import { counted, duration } from "../../format";
 import { createStore, useStore } from "../../store";
 import { remember } from "./workspace";
 
@@ -34,6 +35,12 @@ const controllers = new Map<string, AbortController>();
 
 export const useRun = (tab: string): Run | undefined => useStore(runs)[tab];
 export const useRuns = () => useStore(runs);
+
+/** How a run ended, for those who do not see it; an error is an alert of its own. */
+export function spokenOf(run: Run | undefined): string {
+  if (run?.state === "done" && run.answer) return `${counted(run.answer.rows.length, "row")} in ${duration(run.answer.stats?.elapsed_ms ?? run.elapsedMs)}`;
+  return run?.state === "cancelled" ? "Cancelled" : "";
+}
 
 function update(tab: string, id: string, change: Partial<Run>): void {
   const run = runs.get()[tab];

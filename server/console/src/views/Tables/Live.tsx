@@ -1,6 +1,7 @@
 // What the last minutes of a table looked like, one point a second.
 import { useMemo } from "react";
 import { Chart, type ChartOption } from "../../components/Chart";
+import { Panel } from "../../components/Page";
 import { compact, duration } from "../../format";
 import { type Known, type Partition, totals } from "./data";
 
@@ -65,16 +66,11 @@ export function LiveCharts({ table, partitions }: { table: string; partitions: P
   return (
     <div className="live-charts">
       {MEASURES.map(({ title }, i) => (
-        <section key={title} className="panel">
-          <div className="panel-head">
-            <h3>{title}</h3>
-            <span className="spacer" />
-            <span className="muted small">last 3 minutes, by partition</span>
-          </div>
+        <Panel key={title} title={title} tools={<span className="muted small">last 3 minutes, by partition</span>}>
           <div className="live-chart">
             <Chart option={options[i] ?? {}} label={`${title} of ${table} over the last 3 minutes, by partition`} />
           </div>
-        </section>
+        </Panel>
       ))}
     </div>
   );

@@ -1,11 +1,12 @@
 // The partitions of a table: how far each is, and what can be done to it.
 import { useState } from "react";
-import { Badge, Duration, Whole } from "../../components/Figures";
+import { Confirm } from "../../components/Confirm";
+import { Duration, Whole } from "../../components/Figures";
 import { Menu } from "../../components/Menu";
+import { Panel } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
 import { toast } from "../../components/Toast";
 import { counted, perSecond } from "../../format";
-import { Confirm } from "./Confirm";
 import { type Partition, pause, resume, seal } from "./data";
 import { State } from "./State";
 import { act } from "./TablePage";
@@ -31,7 +32,7 @@ export function Partitions({ table, partitions, mayChange, onChanged }: Partitio
     { key: "rate", head: "Rate", number: true, cell: (one) => perSecond(one.rows_per_second) },
     { key: "freshness", head: "Freshness", number: true, cell: (one) => <Duration ms={one.freshness_ms} /> },
     { key: "letters", head: "Dead letters", number: true, cell: (one) => <Whole value={one.dead_letters} /> },
-    { key: "error", head: "Last error", cell: ({ last_error }) => last_error && <Badge tone="bad">{last_error}</Badge> },
+    { key: "error", head: "Last error", cell: ({ last_error }) => last_error && <span className="wraps last-error">{last_error}</span> },
   ];
   if (mayChange) {
     columns.push({
@@ -55,10 +56,7 @@ export function Partitions({ table, partitions, mayChange, onChanged }: Partitio
     });
   }
   return (
-    <section className="panel partitions">
-      <div className="panel-head">
-        <h3>Partitions</h3>
-      </div>
+    <Panel title="Partitions" className="partitions">
       <Table label={`Partitions of ${table}`} columns={columns} rows={partitions} rowKey={({ partition }) => String(partition)} empty="The topic was not looked at yet." />
       {pausing !== null && (
         <Confirm
@@ -75,6 +73,6 @@ export function Partitions({ table, partitions, mayChange, onChanged }: Partitio
           <p>It is not read any more until it is resumed, so queries miss what comes after. Messages that Kafka deletes meanwhile are lost to the table.</p>
         </Confirm>
       )}
-    </section>
+    </Panel>
   );
 }

@@ -1,17 +1,16 @@
 // The segments of a table: which times each one covers, and how large it is.
 import { useMemo } from "react";
-import { errorDetails } from "../../api/client";
 import { EmptyState } from "../../components/EmptyState";
-import { ErrorBox } from "../../components/ErrorBox";
-import { Badge, Bytes, Whole } from "../../components/Figures";
+import { LoadFailure } from "../../components/ErrorBox";
+import { Badge, Bytes, Time, Whole } from "../../components/Figures";
+import { Panel } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
-import { bytes, counted, whole } from "../../format";
+import { bytes, counted, IN_ZONE, timeText, whole } from "../../format";
 import { useLoad } from "../../hooks";
 import { instantOf } from "../../sqlTypes";
 import { loadSegments, type Segment, SEGMENTS_MAX } from "./data";
 
 const LISTED = 200;
-const at = (text: string | null) => (text === null ? "" : text.slice(0, 19).replace("T", " "));
 
 const COLUMNS: TableColumn<Segment>[] = [
   { key: "partition", head: "Partition", cell: ({ partition }) => partition },
@@ -20,9 +19,9 @@ const COLUMNS: TableColumn<Segment>[] = [
   { key: "rows", head: "Rows", number: true, cell: (one) => <Whole value={one.rows} /> },
   { key: "size", head: "Size", number: true, cell: (one) => <Bytes value={one.size_bytes} /> },
   { key: "indexes", head: "Of it indexes", number: true, cell: (one) => <Bytes value={one.index_bytes} /> },
-  { key: "from", head: "First time", cell: (one) => at(one.min_time) },
-  { key: "to", head: "Last time", cell: (one) => at(one.max_time) },
-  { key: "sealed", head: "Sealed", cell: (one) => at(one.sealed_at) },
+  { key: "from", head: "First time", cell: (one) => <Time value={one.min_time} /> },
+  { key: "to", head: "Last time", cell: (one) => <Time value={one.max_time} /> },
+  { key: "sealed", head: "Sealed", cell: (one) => <Time value={one.sealed_at} /> },
   { key: "id", head: "Id", cell: (one) => <code title={one.path ?? undefined}>{one.id}</code> },
 ];
 
@@ -31,7 +30,7 @@ export function Segments({ table }: { table: string }) {
   const rows = segments.data;
   return (
     <>
-      {segments.error !== null && <ErrorBox error={errorDetails(segments.error)} />}
+      <LoadFailure error={segments.error} />
       {rows?.length === 0 && (
         <div className="panel">
           <EmptyState title="No segments yet">A segment is written when enough rows are read, or when you seal the table.</EmptyState>
@@ -40,15 +39,9 @@ export function Segments({ table }: { table: string }) {
       {rows && rows.length > 0 && (
         <>
           <Timeline segments={rows} />
-          <section className="panel">
-            <div className="panel-head">
-              <h3>Segments</h3>
-              <span className="muted small">
-                {rows.length > LISTED ? `the newest ${LISTED} of ${rows.length === SEGMENTS_MAX ? `${SEGMENTS_MAX} or more` : rows.length}` : counted(rows.length, "segment")}
-              </span>
-            </div>
+          <Panel title="Segments" note={`${rows.length > LISTED ? `the newest ${LISTED} of ${rows.length === SEGMENTS_MAX ? `${SEGMENTS_MAX} or more` : rows.length}` : counted(rows.length, "segment")}; ${IN_ZONE}`}>
             <Table label={`Segments of ${table}`} columns={COLUMNS} rows={rows.slice(0, LISTED)} rowKey={(one) => `${one.partition} ${one.from_offset} ${one.id}`} />
-          </section>
+          </Panel>
         </>
       )}
     </>
@@ -70,13 +63,9 @@ function Timeline({ segments }: { segments: Segment[] }) {
   if (lanes.length === 0) return null;
   const span = Math.max(1, last - first);
   const percent = (instant: number) => ((instant - first) / span) * 100;
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => new Date(first + part * span).toISOString().slice(0, 19).replace("T", " "));
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => timeText(first + part * span));
   return (
-    <section className="panel">
-      <div className="panel-head">
-        <h3>Timeline</h3>
-        <span className="muted small">from the first to the last time of each segment; the darker, the larger</span>
-      </div>
+    <Panel title="Timeline" note={`from the first to the last time of each segment; the darker, the larger; ${IN_ZONE}`}>
       <div className="timeline" role="img" aria-label={`${counted(segments.length, "segment")} from ${ticks[0]} to ${ticks[4]}`}>
         {lanes.map(({ partition, bars }) => (
           <div key={partition} className="lane">
@@ -87,7 +76,7 @@ function Timeline({ segments }: { segments: Segment[] }) {
                   key={`${one.from_offset} ${one.id}`}
                   className={`bar ${one.state === "sealed" ? "" : "open"}`}
                   style={{ left: `${percent(from)}%`, width: `max(3px, ${percent(to) - percent(from)}%)`, opacity: 0.35 + 0.6 * Math.sqrt(Number(one.size_bytes ?? 0) / largest) }}
-                  title={`${one.state}, offsets ${whole(one.from_offset)} to ${whole(one.to_offset)}\n${whole(one.rows)} rows, ${bytes(one.size_bytes)}\n${at(one.min_time)} to ${at(one.max_time)}`}
+                  title={`${one.state}, offsets ${whole(one.from_offset)} to ${whole(one.to_offset)}\n${whole(one.rows)} rows, ${bytes(one.size_bytes)}\n${timeText(one.min_time)} to ${timeText(one.max_time)}`}
                 />
               ))}
             </div>
@@ -102,6 +91,6 @@ function Timeline({ segments }: { segments: Segment[] }) {
           </div>
         </div>
       </div>
-    </section>
+    </Panel>
   );
 }

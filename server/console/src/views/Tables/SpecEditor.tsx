@@ -1,11 +1,11 @@
 // A table's spec in CodeMirror: YAML, with the server's faults at their lines.
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
-import { HighlightStyle, indentUnit, StreamLanguage, syntaxHighlighting } from "@codemirror/language";
+import { indentUnit, StreamLanguage } from "@codemirror/language";
 import { type Diagnostic, lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
 import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
-import { tags } from "@lezer/highlight";
 import { type Ref, useEffect, useImperativeHandle, useRef } from "react";
+import { codeLook } from "../../components/codeLook";
 import { lineOfPath } from "./yaml";
 
 export interface Fault {
@@ -41,30 +41,6 @@ const language = StreamLanguage.define({
   },
 });
 
-const colours = HighlightStyle.define([
-  { tag: tags.propertyName, color: "var(--code-function)" },
-  { tag: tags.string, color: "var(--code-string)" },
-  { tag: [tags.number, tags.bool], color: "var(--code-number)" },
-  { tag: tags.comment, color: "var(--code-comment)", fontStyle: "italic" },
-  { tag: tags.punctuation, color: "var(--ink-soft)" },
-]);
-
-const look = EditorView.theme({
-  "&": { height: "100%", backgroundColor: "var(--surface-panel)", color: "var(--ink)", fontSize: "12.5px" },
-  "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-2px" },
-  ".cm-scroller": { fontFamily: "var(--font-mono)", lineHeight: "1.55" },
-  ".cm-content": { caretColor: "var(--accent)", padding: "8px 0" },
-  ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
-  ".cm-gutters": { backgroundColor: "var(--surface-panel)", color: "var(--ink-faint)", border: "none" },
-  ".cm-activeLine": { backgroundColor: "transparent" },
-  "&.cm-focused .cm-activeLine": { backgroundColor: "var(--surface-sunken)" },
-  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { background: "var(--surface-selected)" },
-  ".cm-tooltip": { border: "1px solid var(--line)", backgroundColor: "var(--surface-raised)", color: "var(--ink)", boxShadow: "var(--shadow-pop)" },
-  ".cm-diagnostic": { padding: "6px 10px", fontFamily: "var(--font-text)", fontSize: "12px" },
-  ".cm-diagnostic-error": { borderLeft: "3px solid var(--bad)" },
-  ".cm-lintRange-error": { backgroundImage: "none", textDecoration: "underline wavy var(--bad)", textUnderlineOffset: "3px" },
-});
-
 export function SpecEditor({ text, onChange, faults, readOnly = false, label, ref }: SpecEditorProps) {
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
@@ -82,7 +58,7 @@ export function SpecEditor({ text, onChange, faults, readOnly = false, label, re
         highlightActiveLine(),
         lintGutter(),
         language,
-        syntaxHighlighting(colours),
+        codeLook("12.5px"),
         indentUnit.of("  "),
         EditorState.tabSize.of(2),
         EditorState.readOnly.of(readOnly),
@@ -92,7 +68,6 @@ export function SpecEditor({ text, onChange, faults, readOnly = false, label, re
         }),
         // Escape and then Tab leaves the editor.
         keymap.of([...historyKeymap, ...lintKeymap, ...defaultKeymap, indentWithTab]),
-        look,
       ],
     });
     const made = new EditorView({ parent: host.current, state });

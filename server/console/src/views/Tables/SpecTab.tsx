@@ -1,16 +1,20 @@
 // The spec of a table: read, edited, checked and applied.
-import { useEffect, useMemo, useRef, useState } from "react";
-import { ApiError, errorDetails } from "../../api/client";
+import { useEffect, useMemo, useState } from "react";
+import { ApiError } from "../../api/client";
 import { Button } from "../../components/Button";
-import { ErrorBox } from "../../components/ErrorBox";
+import { Confirm } from "../../components/Confirm";
+import { Panel } from "../../components/Page";
 import { toast } from "../../components/Toast";
+import { useUnsaved } from "../../hooks";
 import { apply, dryRun, type TableDocument } from "./data";
-import { Confirm } from "./Confirm";
-import { FaultList, faultsOf, SpecEditor, type SpecEditorHandle } from "./SpecEditor";
+import { CheckedSpec, useRefusal } from "./CheckedSpec";
 import { toYaml } from "./yaml";
 
 /** So long after the last key the spec is checked. */
 const CHECK_AFTER_MS = 600;
+
+/** Specs that were changed and not applied, by table, as long as the page lives: another tab or view drops none. */
+const drafts = new Map<string, string>();
 
 /** What the server says against a spec while it is written; what it said last stays until it has looked again. */
 function useCheck(table: string, text: string, isChanged: boolean): unknown {
@@ -46,66 +50,58 @@ interface SpecTabProps {
 
 export function SpecTab({ table, document, mayChange, onApplied }: SpecTabProps) {
   const present = useMemo(() => toYaml(document.spec), [document.spec]);
-  const [draft, setDraft] = useState<string | null>(null);
-  const [refused, setRefused] = useState<{ text: string; error: unknown } | null>(null);
+  const [draft, setDraft] = useState(drafts.get(table) ?? null);
   const [changes, setChanges] = useState<string[] | null>(null);
   const [busy, setBusy] = useState(false);
-  const editor = useRef<SpecEditorHandle>(null);
   const text = draft ?? present;
   const isChanged = text !== present;
-  const checked = useCheck(table, text, isChanged && mayChange);
-  // What was refused counts until something is changed.
-  const error = refused?.text === text ? refused.error : checked;
-  const details = error === null ? null : errorDetails(error);
-  const faults = useMemo(() => faultsOf(details?.faults), [error]);
+  const { error, refuse } = useRefusal(text, useCheck(table, text, isChanged && mayChange));
+  useUnsaved(isChanged);
+  const write = (next: string | null) => {
+    if (next === null || next === present) drafts.delete(table);
+    else drafts.set(table, next);
+    setDraft(next);
+  };
 
   const check = async () => {
     setBusy(true);
-    setRefused(null);
+    refuse(null);
     try {
       const { applied, changes: found } = await dryRun(table, text);
       if (applied === "unchanged") toast("That is the spec that the table has.");
       else setChanges(found ?? []);
     } catch (failure) {
-      setRefused({ text, error: failure });
+      refuse(failure);
     } finally {
       setBusy(false);
     }
   };
 
   return (
-    <section className="panel">
-      <div className="panel-head">
-        <h3>Spec</h3>
-        <span className="muted small">{mayChange ? "Edit it and apply. Escape, then Tab leaves the editor." : "Only administrators change it."}</span>
-        <span className="spacer" />
-        {mayChange && (
+    <Panel
+      title="Spec"
+      note={mayChange ? "Edit it and apply. Escape, then Tab leaves the editor." : "Only administrators change it."}
+      tools={
+        mayChange && (
           <>
             <Button
               kind="quiet"
               disabled={!isChanged}
               onClick={() => {
-                setDraft(null);
-                setRefused(null);
+                write(null);
+                refuse(null);
               }}
             >
               Undo all
             </Button>
-            <Button kind="primary" disabled={!isChanged || busy} onClick={() => void check()}>
+            <Button kind="primary" busy={busy} disabled={!isChanged} onClick={() => void check()}>
               {busy ? "Checking…" : "Apply…"}
             </Button>
           </>
-        )}
-      </div>
-      {details && (
-        <div className="panel-body">
-          <ErrorBox error={faults.length > 0 ? { kind: details.kind, message: faults.length === 1 ? "The spec has a fault." : `The spec has ${faults.length} faults.` } : details} />
-          <FaultList faults={faults} onGoTo={(path) => editor.current?.goTo(path)} />
-        </div>
-      )}
-      <div className="spec-box">
-        <SpecEditor ref={editor} text={text} onChange={(next) => setDraft(next === present ? null : next)} faults={faults} readOnly={!mayChange} label={`Spec of ${table}`} />
-      </div>
+        )
+      }
+    >
+      <CheckedSpec text={text} onChange={write} error={error} readOnly={!mayChange} label={`Spec of ${table}`} />
       {changes && (
         <Confirm
           title={`Change ${table}`}
@@ -116,13 +112,13 @@ export function SpecTab({ table, document, mayChange, onApplied }: SpecTabProps)
               await apply(table, text);
             } catch (failure) {
               setChanges(null);
-              setRefused({ text, error: failure });
+              refuse(failure);
               return;
             }
             toast(`${table} has its new spec.`);
             setChanges(null);
-            setDraft(null);
-            setRefused(null);
+            write(null);
+            refuse(null);
             onApplied();
           }}
         >
@@ -138,6 +134,6 @@ export function SpecTab({ table, document, mayChange, onApplied }: SpecTabProps)
           )}
         </Confirm>
       )}
-    </section>
+    </Panel>
   );
 }

@@ -4,15 +4,16 @@ import { ApiError, errorDetails } from "../../api/client";
 import { quoted } from "../../api/names";
 import { isAdministrator, useSession } from "../../api/session";
 import { Button } from "../../components/Button";
+import { Confirm } from "../../components/Confirm";
 import { EmptyState } from "../../components/EmptyState";
-import { ErrorBox } from "../../components/ErrorBox";
+import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
 import { Bytes, Duration, Figure, Figures, Whole } from "../../components/Figures";
+import { Page } from "../../components/Page";
 import { Tabs } from "../../components/Tabs";
 import { toast } from "../../components/Toast";
 import { counted, perSecond } from "../../format";
 import { useLoad } from "../../hooks";
 import { Link, navigate } from "../../router";
-import { Confirm } from "./Confirm";
 import { drop, loadCount, loadPartitions, loadSize, loadTable, pause, queryLink, resume, seal, SIZES_EVERY_MS, totals } from "./data";
 import { Letters } from "./Letters";
 import { LiveCharts } from "./Live";
@@ -78,47 +79,49 @@ export function TablePage({ table }: { table: string }) {
     spec: () => document.data && <SpecTab table={table} document={document.data} mayChange={mayChange} onApplied={document.reload} />,
   };
   return (
-    <div className="page">
-      <div className="page-inner">
-        <div className="page-head">
-          <h2>
-            <Link href="/tables">Tables</Link> <span className="muted">/</span> {table}
-          </h2>
-          {parts.length > 0 && <State state={sum.state} />}
-          <span className="spacer" />
+    <Page
+      title={
+        <>
+          <Link href="/tables">Tables</Link> <span className="muted">/</span> {table}
+        </>
+      }
+      note={parts.length > 0 && <State state={sum.state} />}
+      tools={
+        <>
           <Link className="button" href={queryLink(`SELECT *\nFROM ${quoted(table)}\nLIMIT 100`)}>
             Query
           </Link>
           {mayChange && <Actions table={table} paused={parts.length > 0 && parts.every(({ state }) => state === "paused")} onChanged={partitions.reload} onSealed={size.reload} />}
-        </div>
-        {document.data?.trouble && <ErrorBox error={{ kind: "trouble", message: document.data.trouble }} />}
-        {document.error !== null && <ErrorBox error={errorDetails(document.error)} />}
-        <Figures label={`${table} now`}>
-          <Figure label="Rows">
-            <Whole value={count.data} />
-          </Figure>
-          <Figure label="Size in the store">
-            <Bytes value={size.data?.size_bytes} />
-          </Figure>
-          <Figure label="Rate">{perSecond(partitions.data && sum.rate)}</Figure>
-          <Figure label="Lag" hint="Messages that Kafka has and the table has not">
-            <Whole value={partitions.data && sum.lag} />
-          </Figure>
-          <Figure label="Freshness" hint="Age of the newest row that queries see, of the partition that is furthest behind">
-            <Duration ms={partitions.data && sum.freshness} />
-          </Figure>
-          <Figure label="Dead letters" hint="Messages that do not fit the spec">
-            <Whole value={partitions.data && sum.letters} />
-          </Figure>
-        </Figures>
-        <div className="tab-line">
-          <Tabs items={[...TABS]} selected={tab} onSelect={show} label={`Parts of ${table}`} panel="table-part" />
-        </div>
-        <div id="table-part" className="table-part" role="tabpanel" aria-label={TABS.find(({ key }) => key === tab)?.label}>
-          {content[tab]()}
-        </div>
+        </>
+      }
+    >
+      {document.data?.trouble && <ErrorBox error={{ kind: "trouble", message: document.data.trouble }} />}
+      <LoadFailure error={document.error} />
+      <Figures label={`${table} now`}>
+        <Figure label="Rows">
+          <Whole value={count.data} />
+        </Figure>
+        <Figure label="Size in the store">
+          <Bytes value={size.data?.size_bytes} />
+        </Figure>
+        <Figure label="Rate">{perSecond(partitions.data && sum.rate)}</Figure>
+        <Figure label="Lag" hint="Messages that Kafka has and the table has not">
+          <Whole value={partitions.data && sum.lag} />
+        </Figure>
+        <Figure label="Freshness" hint="Age of the newest row that queries see, of the partition that is furthest behind">
+          <Duration ms={partitions.data && sum.freshness} />
+        </Figure>
+        <Figure label="Dead letters" hint="Messages that do not fit the spec">
+          <Whole value={partitions.data && sum.letters} />
+        </Figure>
+      </Figures>
+      <div className="tab-line">
+        <Tabs items={[...TABS]} selected={tab} onSelect={show} label={`Parts of ${table}`} panel="table-part" />
       </div>
-    </div>
+      <div id="table-part" className="table-part" role="tabpanel" aria-label={TABS.find(({ key }) => key === tab)?.label}>
+        {content[tab]()}
+      </div>
+    </Page>
   );
 }
 
@@ -135,7 +138,7 @@ function Actions({ table, paused, onChanged, onSealed }: { table: string; paused
         <Button onClick={() => setAsks("pause")}>Pause</Button>
       )}
       <Button
-        disabled={sealing}
+        busy={sealing}
         title="Writes what is open into segments now"
         onClick={() => {
           setSealing(true);

@@ -1,17 +1,21 @@
 // From a topic to a table: name the topic, correct what its messages were taken for, look at the rows, apply.
-import { type FormEvent, useEffect, useMemo, useRef, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { ApiError, errorDetails, isAbort } from "../../api/client";
 import { Button } from "../../components/Button";
 import { DataGrid } from "../../components/DataGrid";
 import { EmptyState } from "../../components/EmptyState";
 import { ErrorBox } from "../../components/ErrorBox";
+import { Field, TextField } from "../../components/Field";
+import { Page } from "../../components/Page";
 import { Table } from "../../components/Table";
 import { Tabs } from "../../components/Tabs";
 import { toast } from "../../components/Toast";
 import { counted } from "../../format";
+import { useUnsaved } from "../../hooks";
 import { navigate } from "../../router";
+import { CheckedSpec, useRefusal } from "./CheckedSpec";
 import { apply, dryRun, infer, type Preview, preview } from "./data";
-import { FaultList, faultsOf, SpecEditor, type SpecEditorHandle } from "./SpecEditor";
+import { FaultList, faultsOf } from "./SpecEditor";
 import { nameOf, parseProperties, renamed, template } from "./wizardText";
 
 /** So long after the last key the rows are decoded anew. */
@@ -21,18 +25,18 @@ export function Wizard({ onClose }: { onClose(): void }) {
   const [source, setSource] = useState({ brokers: "", topic: "", properties: "" });
   const [spec, setSpec] = useState<{ text: string; seen: string } | null>(null);
   return (
-    <div className="page">
-      <div className="page-inner">
-        <div className="page-head">
-          <h2>A table from a topic</h2>
-          <span className="muted">{spec ? "2 of 2: correct the spec, look at the rows, apply" : "1 of 2: which topic"}</span>
-          <span className="spacer" />
+    <Page
+      title="A table from a topic"
+      note={<span className="muted">{spec ? "2 of 2: correct the spec, look at the rows, apply" : "1 of 2: which topic"}</span>}
+      tools={
+        <>
           {spec && <Button onClick={() => setSpec(null)}>Back to the topic</Button>}
           <Button onClick={onClose}>All tables</Button>
-        </div>
-        {spec ? <Correct first={spec.text} seen={spec.seen} /> : <Source source={source} onChange={setSource} onSpec={(text, seen) => setSpec({ text, seen })} />}
-      </div>
-    </div>
+        </>
+      }
+    >
+      {spec ? <Correct first={spec.text} seen={spec.seen} /> : <Source source={source} onChange={setSource} onSpec={(text, seen) => setSpec({ text, seen })} />}
+    </Page>
   );
 }
 
@@ -47,10 +51,10 @@ function Source({ source, onChange, onSpec }: { source: SourceText; onChange(nex
   const [error, setError] = useState<unknown>(null);
   const brokers = source.brokers.split(",").map((one) => one.trim()).filter(Boolean);
   const topic = source.topic.trim();
-  const isReady = brokers.length > 0 && topic !== "" && !busy;
+  const isReady = brokers.length > 0 && topic !== "";
   const submit = async (event: FormEvent) => {
     event.preventDefault();
-    if (!isReady) return;
+    if (busy || !isReady) return;
     setBusy(true);
     setError(null);
     try {
@@ -65,18 +69,11 @@ function Source({ source, onChange, onSpec }: { source: SourceText; onChange(nex
   const details = error === null ? null : errorDetails(error);
   return (
     <form className="panel wizard-source" onSubmit={(event) => void submit(event)}>
-      <label className="field">
-        <span>Brokers</span>
-        <input className="input" autoFocus value={source.brokers} placeholder="kafka-1:9092, kafka-2:9092" spellCheck={false} autoComplete="off" onChange={(event) => onChange({ ...source, brokers: event.target.value })} />
-      </label>
-      <label className="field">
-        <span>Topic</span>
-        <input className="input" value={source.topic} spellCheck={false} autoComplete="off" onChange={(event) => onChange({ ...source, topic: event.target.value })} />
-      </label>
-      <label className="field">
-        <span>Properties of the connection, one key=value per line (if any are needed)</span>
+      <TextField label="Brokers" autoFocus value={source.brokers} placeholder="kafka-1:9092, kafka-2:9092" spellCheck={false} autoComplete="off" onValue={(brokers) => onChange({ ...source, brokers })} />
+      <TextField label="Topic" value={source.topic} spellCheck={false} autoComplete="off" onValue={(topic) => onChange({ ...source, topic })} />
+      <Field label="Properties of the connection, one key=value per line (if any are needed)">
         <textarea className="input mono" rows={4} value={source.properties} placeholder={"security.protocol=SASL_SSL\nsasl.password=env:KAFKA_PASSWORD"} spellCheck={false} onChange={(event) => onChange({ ...source, properties: event.target.value })} />
-      </label>
+      </Field>
       <p className="muted small">A value env:NAME or file:PATH is read by the server from there, so that no secret stands in the spec.</p>
       {details && (
         <div>
@@ -85,7 +82,7 @@ function Source({ source, onChange, onSpec }: { source: SourceText; onChange(nex
         </div>
       )}
       <div className="row">
-        <Button kind="primary" type="submit" disabled={!isReady}>
+        <Button kind="primary" type="submit" busy={busy} disabled={!isReady}>
           {busy ? "Reading the topic…" : "Look at the topic"}
         </Button>
         <Button onClick={() => onSpec(template(brokers, topic), "")}>Write the spec by hand</Button>
@@ -124,14 +121,11 @@ function usePreview(text: string): Looked {
 
 function Correct({ first, seen }: { first: string; seen: string }) {
   const [text, setText] = useState(first);
-  const [refused, setRefused] = useState<{ text: string; error: unknown } | null>(null);
   const [busy, setBusy] = useState(false);
-  const editor = useRef<SpecEditorHandle>(null);
   const looked = usePreview(text);
-  // What was refused counts until something is changed.
-  const error = refused?.text === text ? refused.error : looked.error;
-  const details = error === null ? null : errorDetails(error);
-  const faults = useMemo(() => faultsOf(error instanceof ApiError ? error.details.faults : undefined), [error]);
+  const { error, refuse } = useRefusal(text, looked.error);
+  const hasFaults = faultsOf(errorDetails(error).faults).length > 0;
+  useUnsaved(text !== first);
   const table = nameOf(text);
 
   const create = async () => {
@@ -147,14 +141,14 @@ function Correct({ first, seen }: { first: string; seen: string }) {
       );
       if (!isNew) {
         const taken = { kind: "conflict", message: `There is a table ${table} already. Give this one another name, or edit the spec of that one on its page.` };
-        setRefused({ text, error: new ApiError(409, taken) });
+        refuse(new ApiError(409, taken));
         return;
       }
       await apply(table, text);
       toast(`${table} is there and reads its topic.`);
       navigate(`/tables/${encodeURIComponent(table)}`);
     } catch (failure) {
-      setRefused({ text, error: failure });
+      refuse(failure);
     } finally {
       setBusy(false);
     }
@@ -170,19 +164,11 @@ function Correct({ first, seen }: { first: string; seen: string }) {
           </label>
           <span className="muted small">{seen}</span>
           <span className="spacer" />
-          <Button kind="primary" disabled={busy || table === "" || faults.length > 0} onClick={() => void create()}>
+          <Button kind="primary" busy={busy} disabled={table === "" || hasFaults} onClick={() => void create()}>
             {busy ? "Making it…" : "Make the table"}
           </Button>
         </div>
-        {details && (
-          <div className="panel-body">
-            <ErrorBox error={faults.length > 0 ? { kind: details.kind, message: faults.length === 1 ? "The spec has a fault." : `The spec has ${faults.length} faults.` } : details} />
-            <FaultList faults={faults} onGoTo={(path) => editor.current?.goTo(path)} />
-          </div>
-        )}
-        <div className="spec-box">
-          <SpecEditor ref={editor} text={text} onChange={setText} faults={faults} label="Spec of the new table" />
-        </div>
+        <CheckedSpec text={text} onChange={setText} error={error} label="Spec of the new table" />
       </section>
       <PreviewPanel looked={looked} />
     </div>

@@ -158,7 +158,7 @@ export const sizeOf = (sizes: Size[], table: string): Size => sizes.find((size) 
 
 export const loadSizes = (signal: AbortSignal) => rowsOf<Size>(SIZES, signal);
 
-export const loadTable = (table: string, signal: AbortSignal) => request<TableDocument>("GET", `/tables/${encodeURIComponent(table)}`, { signal });
+export const loadTable = async (table: string, signal: AbortSignal) => (await request<{ table: TableDocument }>("GET", `/tables/${encodeURIComponent(table)}`, { signal })).table;
 
 export const loadPartitions = async (table: string, signal: AbortSignal) =>
   furthest(await rowsOf<Partition>(`SELECT * FROM system.partitions WHERE table_name = ${literal(table)}`, signal));

@@ -1,12 +1,12 @@
 // The tables of the server, and one of them.
 import { useState } from "react";
-import { errorDetails } from "../../api/client";
 import { isAdministrator, useSession } from "../../api/session";
 import { Button } from "../../components/Button";
 import { EmptyState } from "../../components/EmptyState";
-import { ErrorBox } from "../../components/ErrorBox";
+import { LoadFailure } from "../../components/ErrorBox";
 import { Badge, Bytes, Duration, Whole } from "../../components/Figures";
 import { Icon } from "../../components/Icon";
+import { Page } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
 import { perSecond } from "../../format";
 import { useLoad } from "../../hooks";
@@ -58,28 +58,21 @@ function TableList() {
     </Button>
   );
   return (
-    <div className="page">
-      <div className="page-inner">
-        <div className="page-head">
-          <h2>Tables</h2>
-          <span className="spacer" />
-          {(tables.data?.length ?? 0) > 0 && create}
+    <Page title="Tables" tools={(tables.data?.length ?? 0) > 0 && create}>
+      <LoadFailure error={tables.error} />
+      <LoadFailure error={sizes.error} tone="warn" />
+      {tables.data?.length === 0 && (
+        <div className="panel">
+          <EmptyState title="No table yet" action={create}>
+            <p>A table reads a Kafka topic. Name one, and what its messages hold becomes the columns; you can look at the rows before anything is made.</p>
+          </EmptyState>
         </div>
-        {tables.error !== null && <ErrorBox error={errorDetails(tables.error)} />}
-        {sizes.error !== null && <ErrorBox error={errorDetails(sizes.error)} tone="warn" />}
-        {tables.data?.length === 0 && (
-          <div className="panel">
-            <EmptyState title="No table yet" action={create}>
-              <p>A table reads a Kafka topic. Name one, and what its messages hold becomes the columns; you can look at the rows before anything is made.</p>
-            </EmptyState>
-          </div>
-        )}
-        {rows && rows.length > 0 && (
-          <div className="panel">
-            <Table label="Tables" columns={COLUMNS} rows={rows} rowKey={({ name }) => name} />
-          </div>
-        )}
-      </div>
-    </div>
+      )}
+      {rows && rows.length > 0 && (
+        <div className="panel">
+          <Table label="Tables" columns={COLUMNS} rows={rows} rowKey={({ name }) => name} />
+        </div>
+      )}
+    </Page>
   );
 }

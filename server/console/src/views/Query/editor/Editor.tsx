@@ -4,7 +4,7 @@ import { EditorState } from "@codemirror/state";
 import { EditorView } from "@codemirror/view";
 import { type Ref, useEffect, useImperativeHandle, useLayoutEffect, useRef } from "react";
 import type { CatalogTable } from "../../../api/catalog";
-import { type EditorActions, setup } from "./setup";
+import { type EditorActions, knowing, setup } from "./setup";
 import { type Span, statementAt } from "./statements";
 import { FUNCTIONS, type FunctionWord } from "./words";
 
@@ -70,6 +70,10 @@ export function Editor({ tab, text, tables, functions, fault, ref, run, cancel, 
     editor.setState(states.get(tab) ?? EditorState.create({ doc: text, selection: { anchor: text.length }, extensions }));
     // `text` is what the tab starts with; later changes come from the editor itself, or below.
   }, [tab]);
+
+  useEffect(() => {
+    if (functions !== FUNCTIONS) view.current?.dispatch({ effects: knowing(functions) });
+  }, [tab, functions]);
 
   useEffect(() => {
     const editor = view.current;

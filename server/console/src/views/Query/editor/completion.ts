@@ -19,9 +19,10 @@ const functionWord = ({ name, arguments: given, kind, about }: FunctionWord): Co
   boost: -1,
   apply: (view, _completion, from, to) => {
     // A bracket that is there already is not doubled.
-    const open = view.state.sliceDoc(to, to + 1) === "(" ? "" : given === "" ? "()" : "()";
-    const at = from + name.length + (open === "" || given !== "" ? 1 : 2);
-    view.dispatch({ changes: { from, to, insert: name + open }, selection: { anchor: at }, userEvent: "input.complete" });
+    const brackets = view.state.sliceDoc(to, to + 1) === "(" ? "" : "()";
+    // Between the brackets, or behind those that stay empty.
+    const at = from + name.length + (brackets === "" || given !== "" ? 1 : 2);
+    view.dispatch({ changes: { from, to, insert: name + brackets }, selection: { anchor: at }, userEvent: "input.complete" });
   },
 });
 
@@ -65,6 +66,6 @@ export function completionSource(tables: () => CatalogTable[], functions: () => 
       .filter((table) => table !== undefined)
       .flatMap(columnsOf)
       .filter(({ label }) => !seen.has(label) && seen.add(label));
-    return { from, options: [...columns, ...named, ...functions().map(functionWord), ...keywords], validFor: WHOLE_WORD };
+    return { from, options: [...columns, ...named, ...functions().filter(({ kind }) => kind !== "table").map(functionWord), ...keywords], validFor: WHOLE_WORD };
   };
 }

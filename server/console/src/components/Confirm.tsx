@@ -1,27 +1,31 @@
 // Asks before something that is not easily taken back.
 import { type ReactNode, useState } from "react";
-import { errorDetails } from "../../api/client";
-import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
-import { ErrorBox } from "../../components/ErrorBox";
+import { errorDetails } from "../api/client";
+import { Button } from "./Button";
+import { Dialog } from "./Dialog";
+import { ErrorBox } from "./ErrorBox";
+import { TextField } from "./Field";
 
 interface ConfirmProps {
   title: string;
   children: ReactNode;
   action: string;
+  /** The button that leaves everything as it is. */
+  keep?: string;
   /** What must be typed before the button works. */
   typed?: string;
   onClose(): void;
-  onConfirm(): Promise<unknown>;
+  /** What fails is said in the dialog, which then stays. */
+  onConfirm(): unknown;
 }
 
-export function Confirm({ title, children, action, typed, onClose, onConfirm }: ConfirmProps) {
+export function Confirm({ title, children, action, keep = "Leave it", typed, onClose, onConfirm }: ConfirmProps) {
   const [text, setText] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
-  const isReady = !busy && (typed === undefined || text === typed);
+  const isReady = typed === undefined || text === typed;
   const confirm = async () => {
-    if (!isReady) return;
+    if (busy || !isReady) return;
     setBusy(true);
     setError(null);
     try {
@@ -37,8 +41,8 @@ export function Confirm({ title, children, action, typed, onClose, onConfirm }: 
       onClose={onClose}
       actions={
         <>
-          <Button onClick={onClose}>Leave it</Button>
-          <Button kind="danger" disabled={!isReady} onClick={() => void confirm()}>
+          <Button onClick={onClose}>{keep}</Button>
+          <Button kind="danger" busy={busy} disabled={!isReady} onClick={() => void confirm()}>
             {action}
           </Button>
         </>
@@ -53,12 +57,17 @@ export function Confirm({ title, children, action, typed, onClose, onConfirm }: 
       >
         {children}
         {typed !== undefined && (
-          <label className="field">
-            <span>
-              Type <code>{typed}</code> to go on
-            </span>
-            <input className="input" value={text} autoComplete="off" spellCheck={false} onChange={(event) => setText(event.target.value)} />
-          </label>
+          <TextField
+            label={
+              <>
+                Type <code>{typed}</code> to go on
+              </>
+            }
+            value={text}
+            autoComplete="off"
+            spellCheck={false}
+            onValue={setText}
+          />
         )}
         {error !== null && <ErrorBox error={errorDetails(error)} />}
       </form>
