@@ -17,6 +17,7 @@ pub mod error;
 mod kernel;
 pub mod live;
 pub mod log;
+pub mod machine;
 pub mod maintain;
 pub mod mutable;
 mod order;

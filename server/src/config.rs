@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use headwater_broker::engine::EngineConfig;
+use headwater_segment::machine;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
@@ -138,16 +139,16 @@ pub struct QueryConfig {
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        let memory = machine_memory_bytes();
+        let memory = machine::memory_bytes();
         Self {
-            threads: cores(),
+            threads: machine::cpus(),
             deadline_default_ms: 60_000,
             deadline_max_ms: 3_600_000,
             memory_bytes_default: memory / 8,
             memory_bytes_max: memory / 4,
             rows_default: 1_000_000,
             rows_max: 1_000_000_000,
-            concurrent_max: 4 * cores(),
+            concurrent_max: 4 * machine::cpus(),
             queue_max: 1_000,
             spill_dir: PathBuf::new(),
             spill_bytes_max: 32 << 30,
@@ -193,7 +194,7 @@ pub struct ResidentSettings {
 
 impl Default for ResidentSettings {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), disk_bytes_max: 100 << 30, memory_bytes_max: machine_memory_bytes() / 4 }
+        Self { dir: PathBuf::new(), disk_bytes_max: 100 << 30, memory_bytes_max: machine::memory_bytes() / 4 }
     }
 }
 
@@ -396,23 +397,6 @@ fn set(values: &mut Value, path: &str, text: &str) -> Result<(), String> {
         _ => Value::String(text.to_string()),
     };
     Ok(())
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from)
-}
-
-/// The machine's memory, or the container's limit if that is smaller.
-pub fn machine_memory_bytes() -> u64 {
-    const UNKNOWN: u64 = 4 << 30;
-    // Of cgroups v2, and of v1, where a number above all memory stands for no limit.
-    const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
-    });
-    let limits = LIMITS.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok());
-    limits.fold(total.unwrap_or(UNKNOWN), u64::min)
 }
 
 #[cfg(test)]

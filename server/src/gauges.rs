@@ -7,6 +7,7 @@ use headwater_broker::cluster::Cluster;
 use headwater_broker::engine::QueryEngine;
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, PartitionStage};
+use headwater_segment::machine;
 
 /// When the process started, in seconds since the epoch: when this was first looked at, which is at its start.
 static STARTED_AT: LazyLock<f64> = LazyLock::new(|| chrono::Utc::now().timestamp_millis() as f64 / 1000.0);
@@ -20,7 +21,7 @@ pub(crate) fn process_started() {
 /// What belongs to no table.
 pub(crate) fn record_node(engine: &QueryEngine, budget: &MemoryBudget, cluster: Option<&dyn Cluster>) {
     metrics::gauge!("headwater_process_start_time_seconds").set(*STARTED_AT);
-    if let Some(bytes) = resident_bytes() {
+    if let Some(bytes) = machine::process_memory_bytes() {
         metrics::gauge!("headwater_process_memory_bytes").set(bytes as f64);
     }
     metrics::gauge!("headwater_ingest_memory_bytes").set(budget.used() as f64);
@@ -40,13 +41,6 @@ pub(crate) fn record_node(engine: &QueryEngine, budget: &MemoryBudget, cluster: 
     for ((role, state), count) in members.into_iter().filter(|_| cluster.is_some()) {
         metrics::gauge!("headwater_cluster_members", "role" => role, "state" => state).set(f64::from(count));
     }
-}
-
-/// What the process has in memory, where the system says so.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 /// Sets every gauge of one table.

@@ -49,7 +49,7 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let threads = headwater_segment::machine::cpus();
         Self {
             threads,
             deadline_default: Duration::from_secs(30),

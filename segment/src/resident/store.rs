@@ -92,7 +92,7 @@ impl ResidentStore {
     /// # Errors
     /// `Refused` if the directory cannot be used, or another process uses it.
     pub fn open(config: ResidentConfig) -> Result<Arc<Self>> {
-        let decodes_max = std::thread::available_parallelism().map_or(2, usize::from);
+        let decodes_max = crate::machine::cpus();
         let dir = config.dir.map(dir::lock).transpose()?;
         let store = Self {
             memory: RwLock::new(Lru::new(config.memory_bytes_max)),

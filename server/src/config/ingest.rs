@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use headwater_ingest::kafka::config::References;
+use headwater_segment::machine;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, machine_memory_bytes};
+use super::ConfigError;
 
 /// The path of a row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ pub struct IngestConfig {
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
-            memory_bytes_max: machine_memory_bytes() / 4,
+            memory_bytes_max: machine::memory_bytes() / 4,
             workers_per_table: 1,
             encoders: 1,
             seal_on_shutdown: true,

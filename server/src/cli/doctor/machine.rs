@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use headwater_server::config::{Config, machine_memory_bytes};
+use headwater_segment::machine;
+use headwater_server::config::Config;
 
 use super::report::{Area, Findings, Outcome, Place};
 use crate::cli::screen::{grouped, size};
@@ -21,7 +22,7 @@ const MAPS: &str = "/proc/sys/vm/max_map_count";
 
 pub(super) async fn check(findings: &Findings, config: &Config) {
     let place = |check, subject: &str| Place::new(Area::Machine, check, subject);
-    findings.add(place("memory", ""), memory(&budgets(config), machine_memory_bytes()));
+    findings.add(place("memory", ""), memory(&budgets(config), machine::memory_bytes()));
     let limits = std::fs::read_to_string(LIMITS).unwrap_or_default();
     findings.add(place("open_files", ""), open_files(&limits));
     if !config.resident.dir.as_os_str().is_empty() {
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(outcome.verdict, Verdict::Failure);
         assert!(outcome.fix.unwrap().contains("lower a"));
         assert_eq!(memory(&[("a", u64::MAX), ("b", 7)], 1000).verdict, Verdict::Failure);
-        assert_eq!(memory(&budgets(&Config::default()), machine_memory_bytes()).verdict, Verdict::Ok);
+        assert_eq!(memory(&budgets(&Config::default()), machine::memory_bytes()).verdict, Verdict::Ok);
     }
 
     #[test]
