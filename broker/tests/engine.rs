@@ -74,7 +74,7 @@ async fn whole_sql_runs() {
     assert!(text(&engine, sql("EXPLAIN ANALYZE SELECT 1")).await.contains("metrics"));
     assert!(text(&engine, sql("SHOW TABLES")).await.contains("headwater|system|segments"));
     let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'system'";
-    assert_eq!(text(&engine, sql(columns)).await, "89");
+    assert_eq!(text(&engine, sql(columns)).await, "94");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use datafusion::error::Result;
 
 use super::CatalogSources;
 use super::system::{Holders, Listing, Part, Spread, SystemTable, Wanted, find};
+use super::system_nodes::LOAD;
 use crate::cluster::gather::{Asked, gather};
 use crate::cluster::nodes::Nodes;
 use crate::cluster::{DataNode, NodeId, node_url};
@@ -48,12 +49,12 @@ pub(super) async fn rows_of_all_nodes(
     distinct(batches, table)
 }
 
-/// The rows of a system table that only this node has; `None`: there is no such table.
+/// The rows of a system table, or of [`LOAD`], that only this node has; `None`: there is no such table.
 pub(crate) async fn rows_of_this_node(
     name: &str,
     sources: &Arc<CatalogSources>,
 ) -> Option<Result<(SchemaRef, Vec<RecordBatch>)>> {
-    let table = find(name)?;
+    let table = if name == LOAD.name { &LOAD } else { find(name)? };
     if table.spread.is_none() {
         return Some(Ok((table.schema(), Vec::new())));
     }

@@ -170,14 +170,19 @@ async fn a_node_that_is_gone_is_named_and_its_rows_are_missing() {
         ask(&broker, NODES).await.unwrap(),
         ["broker|true|NULL", "data-0|false|NULL", "data-1|false|NULL"]
     );
-    let all = "SELECT * FROM system.nodes WHERE node = 'data-1'";
+    let all = "SELECT * EXCLUDE (cpus_used, cpus, memory_bytes, memory_limit_bytes) FROM system.nodes WHERE node = 'data-1'";
     let address = nodes[1].node.url.authority();
     let expected =
-        format!("data-1|data|serving|{address}|127.0.0.1:2|NULL|1|1.2.3|2023-11-14T22:13:20Z|false|NULL");
+        format!("data-1|data|serving|{address}|127.0.0.1:2|NULL|1|1.2.3|2023-11-14T22:13:20Z|false|0|NULL");
     assert_eq!(ask(&broker, all).await.unwrap(), [expected]);
+    let known = "SELECT node FROM system.nodes WHERE cpus_used >= 0 AND cpus > 0 AND memory_bytes < memory_limit_bytes";
+    assert_eq!(ask(&broker, known).await.unwrap(), ["broker", "data-0", "data-1"]);
 
     nodes[1].serving.abort();
     eventually(&broker, "SELECT count(error) FROM system.nodes WHERE node = 'data-1'", "1").await;
+    let load =
+        "SELECT count(cpus), count(memory_bytes), count(queries) FROM system.nodes WHERE node = 'data-1'";
+    assert_eq!(ask(&broker, load).await.unwrap(), ["0|0|0"]);
     assert_eq!(ask(&broker, PARTITIONS).await.unwrap(), ["0|live|100|150|data-0"]);
     let open = format!("{SEGMENTS} WHERE state <> 'sealed'");
     assert_eq!(ask(&broker, &open).await.unwrap(), ["0|open|100|150|50|data-0"]);
