@@ -1,7 +1,7 @@
-//! Comparisons of a timestamp with a whole number: the number counts milliseconds since the epoch.
+//! Comparisons of, and arithmetic with, a timestamp and a whole number: the number counts milliseconds since the epoch.
 //!
 //! Tools write the bounds of a time range as numbers. As a timestamp of the column's kind, such a bound prunes segments like any
-//! other.
+//! other. What is calculated is a whole number again, so `now() - 3600000` is a bound, and `now() - ms` an age.
 
 use std::sync::Arc;
 
@@ -12,23 +12,31 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::instant::Instant;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct CompareInstants;
 
 impl ExprPlanner for CompareInstants {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let Some(operator) = comparison(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
+        let Some(operator) = operator(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
         // What has no type here will be told so elsewhere.
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
             return Ok(PlannerResult::Original(expr));
         };
         let (left, right) = match (&left, &right) {
             (DataType::Timestamp(_, zone), number) if number.is_integer() => {
-                (expr.left, instant(expr.right, zone.as_ref()))
+                match operator.is_numerical_operators() {
+                    true => (Instant::Timestamp(expr.left).millis(), expr.right),
+                    false => (expr.left, instant(expr.right, zone.as_ref())),
+                }
             }
             (number, DataType::Timestamp(_, zone)) if number.is_integer() => {
-                (instant(expr.left, zone.as_ref()), expr.right)
+                match operator.is_numerical_operators() {
+                    true => (expr.left, Instant::Timestamp(expr.right).millis()),
+                    false => (instant(expr.left, zone.as_ref()), expr.right),
+                }
             }
             _ => return Ok(PlannerResult::Original(expr)),
         };
@@ -36,7 +44,7 @@ impl ExprPlanner for CompareInstants {
     }
 }
 
-fn comparison(operator: &BinaryOperator) -> Option<Operator> {
+fn operator(operator: &BinaryOperator) -> Option<Operator> {
     Some(match operator {
         BinaryOperator::Eq => Operator::Eq,
         BinaryOperator::NotEq => Operator::NotEq,
@@ -44,6 +52,11 @@ fn comparison(operator: &BinaryOperator) -> Option<Operator> {
         BinaryOperator::LtEq => Operator::LtEq,
         BinaryOperator::Gt => Operator::Gt,
         BinaryOperator::GtEq => Operator::GtEq,
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Divide => Operator::Divide,
+        BinaryOperator::Modulo => Operator::Modulo,
         _ => return None,
     })
 }

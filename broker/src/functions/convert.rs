@@ -9,10 +9,11 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, ScalarUDF, cast, lit};
 
-use super::Kind;
 use super::format::{Format, TimeUnit, granularity_ms};
 use super::instant::{Instant, in_zone, interval_ms, millis_type, product, quotient};
 use super::pattern::Pattern;
+use super::shift::{self, Length};
+use super::{Kind, months};
 
 /// The functions that calls are replaced by.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Calls {
     to_char: Arc<ScalarUDF>,
     to_timestamp_millis: Arc<ScalarUDF>,
     concat: Arc<ScalarUDF>,
+    months_between: Arc<ScalarUDF>,
 }
 
 /// One call.
@@ -41,6 +43,7 @@ impl Calls {
             to_char: state.udf("to_char")?,
             to_timestamp_millis: state.udf("to_timestamp_millis")?,
             concat: state.udf("concat")?,
+            months_between: Arc::new(months::function()),
         })
     }
 
@@ -86,6 +89,22 @@ impl Calls {
             Kind::ToDateTime => {
                 let pattern = call.pattern()?;
                 Ok(self.print(call.instant(0, 1, TimeUnit::Milliseconds)?, &pattern))
+            }
+            Kind::FromIso8601 => Ok(cast(cast(call.get(0)?.clone(), millis_type()), DataType::Int64)),
+            Kind::ToIso8601 => {
+                let instant = call.instant(0, 1, TimeUnit::Milliseconds)?.zoned("UTC");
+                Ok(self.to_char.call(vec![instant, lit("%Y-%m-%dT%H:%M:%S%.fZ")]))
+            }
+            Kind::ToTimestamp => Ok(call.instant(0, 1, TimeUnit::Milliseconds)?.zoned("UTC")),
+            Kind::Add => {
+                let (unit, instant) = (call.length()?, call.instant(2, 1, TimeUnit::Milliseconds)?);
+                shift::add(call.get(1)?, unit, instant, call.schema)
+            }
+            Kind::Diff => {
+                let unit = call.length()?;
+                let from = call.instant(1, 1, TimeUnit::Milliseconds)?.millis();
+                let to = call.instant(2, 1, TimeUnit::Milliseconds)?.millis();
+                Ok(shift::difference(from, to, unit, &self.months_between))
             }
             Kind::Part(part) => {
                 let instant = call.instant(0, 1, TimeUnit::Milliseconds)?;
@@ -231,6 +250,14 @@ impl<'a> Call<'a> {
         let text = self.text(index)?;
         TimeUnit::read(text).ok_or_else(|| {
             DataFusionError::Plan(format!("{text:?} is not a time unit such as 'MILLISECONDS' or 'DAYS'"))
+        })
+    }
+
+    /// A unit of the calendar, the first argument.
+    fn length(&self) -> Result<Length> {
+        let text = self.text(0)?;
+        Length::read(text).ok_or_else(|| {
+            DataFusionError::Plan(format!("{text:?} is not a unit such as 'HOUR', 'DAY' or 'MONTH'"))
         })
     }
 

@@ -1,10 +1,12 @@
-//! Functions over time that Apache Pinot's users and tools write, whose meaning depends on the types of their arguments.
+//! Functions that Apache Pinot's users and tools write, whose meaning depends on the types of their arguments.
 //!
-//! None of them is ever run. The analyzer replaces each call by functions that are there anyway (`date_bin`, `date_trunc`,
-//! `to_char`, arithmetic on milliseconds), before anything is optimized or sent to another node.
+//! Those over time are never run. The analyzer replaces each call by functions that are there anyway (`date_bin`, `date_trunc`,
+//! `to_char`, arithmetic on milliseconds), before anything is optimized or sent to another node. What nothing else can say runs
+//! itself: [`mode`], [`value_in`] and [`months`]; every node has them.
 //!
 //! An instant is a TIMESTAMP, a DATE, or a whole number of milliseconds since the epoch; what Pinot answers with milliseconds
-//! is a LONG here as well. Comparing a TIMESTAMP with a whole number compares milliseconds ([`compare`]).
+//! is a LONG here as well. So a TIMESTAMP and a whole number are compared ([`compare`]), calculated with, and cast to each other
+//! ([`casts`]) in milliseconds: SQL has no meaning for any of these, and Postgres refuses them.
 //!
 //! | function | answers with |
 //! |---|---|
@@ -15,15 +17,27 @@
 //! | `toEpochSeconds(x)`, `…Rounded(x, n)`, `…Bucket(x, n)` | seconds (or minutes, hours, days) since the epoch |
 //! | `fromEpochSeconds(x)`, `…Bucket(x, n)` | milliseconds since the epoch |
 //! | `fromDateTime(text, pattern [, zone])`, `toDateTime(x, pattern [, zone])` | milliseconds, text |
+//! | `fromIso8601(text)`, `toIso8601(x)` | milliseconds, a text such as `2024-03-01T10:00:00Z` |
+//! | `fromTimestamp(x)`, `toTimestamp(x)` (not `to_timestamp`) | milliseconds, the instant as a TIMESTAMP |
+//! | `timestampAdd(unit, n, x)`, `dateAdd` | the instant `n` units later, in its own type; a month later than the 31st is a last day |
+//! | `timestampDiff(unit, x, y)`, `dateDiff` | whole units from `x` to `y`, below 0 if `y` is earlier |
 //! | `year(x [, zone])`, `quarter`, `month`, `week`, `day`, `dayOfWeek`, `dayOfYear`, `hour`, `minute`, `second`, … | a part of the instant |
 //!
 //! NULL in, NULL out. Instants before 1970 are cut downwards where they are TIMESTAMPs, towards 1970 where they are numbers.
 
+mod casts;
 mod compare;
 mod convert;
 mod format;
 mod instant;
+mod interval;
+mod mixed;
+mod mode;
+mod months;
 mod pattern;
+mod pg_pattern;
+mod shift;
+mod value_in;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -34,7 +48,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue, internal_err};
 use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
-use datafusion::execution::session_state::SessionState;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -48,6 +62,8 @@ use format::{Format, TimeUnit};
 pub(crate) const TIME_TRUNC: &str = "trunc_time";
 /// `round` of an instant.
 pub(crate) const TIME_ROUND: &str = "round_time";
+/// `toTimestamp`; SQL's own function is spelled with an underscore, and counts seconds.
+pub(crate) const TO_TIMESTAMP: &str = "totimestamp";
 /// The instant in milliseconds.
 pub(crate) const TO_EPOCH_MILLIS: &str = "toepochmillis";
 
@@ -73,6 +89,13 @@ enum Kind {
     FromEpoch(TimeUnit),
     FromDateTime,
     ToDateTime,
+    FromIso8601,
+    ToIso8601,
+    ToTimestamp,
+    /// So many units later.
+    Add,
+    /// Whole units from one instant to another.
+    Diff,
     /// A part by the name that `date_part` knows.
     Part(&'static str),
     /// Milliseconds of the second.
@@ -84,7 +107,7 @@ const fn function(name: &'static str, kind: Kind) -> TimeFunction {
 }
 
 /// All of them.
-pub(crate) const TIME_FUNCTIONS: [TimeFunction; 47] = [
+pub(crate) const TIME_FUNCTIONS: [TimeFunction; 55] = [
     function("datetimeconvert", Kind::DateTimeConvert),
     function(TIME_TRUNC, Kind::Trunc),
     function("timeconvert", Kind::TimeConvert),
@@ -112,6 +135,14 @@ pub(crate) const TIME_FUNCTIONS: [TimeFunction; 47] = [
     function("fromepochdaysbucket", Kind::FromEpoch(TimeUnit::Days)),
     function("fromdatetime", Kind::FromDateTime),
     function("todatetime", Kind::ToDateTime),
+    function("fromiso8601", Kind::FromIso8601),
+    function("toiso8601", Kind::ToIso8601),
+    function("fromtimestamp", Kind::ToEpoch(TimeUnit::Milliseconds)),
+    function(TO_TIMESTAMP, Kind::ToTimestamp),
+    function("timestampadd", Kind::Add),
+    function("dateadd", Kind::Add),
+    function("timestampdiff", Kind::Diff),
+    function("datediff", Kind::Diff),
     function("year", Kind::Part("year")),
     function("yearofweek", Kind::Part("isoyear")),
     function("yow", Kind::Part("isoyear")),
@@ -134,7 +165,7 @@ pub(crate) const TIME_FUNCTIONS: [TimeFunction; 47] = [
     function("millisecond", Kind::Millisecond),
 ];
 
-/// Registers the functions, what replaces them, and what compares instants with numbers.
+/// Registers the functions, what replaces them, what knows a number as an instant, and Pinot's names of types.
 pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
     let calls = Calls::of(state)?;
     for TimeFunction { name, kind } in TIME_FUNCTIONS {
@@ -142,7 +173,19 @@ pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
         state.register_udf(Arc::new(ScalarUDF::from(function)))?;
     }
     state.register_function_rewrite(Arc::new(Replace { calls }))?;
-    state.register_expr_planner(Arc::new(compare::CompareInstants))
+    state.register_expr_planner(Arc::new(compare::CompareInstants))?;
+    let interval_times = Arc::new(interval::function());
+    state.register_udf(Arc::clone(&interval_times))?;
+    state.register_function_rewrite(Arc::new(mixed::ReadAsPostgres))?;
+    state.register_expr_planner(Arc::new(mixed::MixedTypes { interval_times }))?;
+    state.register_udf(Arc::new(value_in::function()))?;
+    state.register_udf(Arc::new(months::function()))?;
+    for mode in mode::functions() {
+        state.register_udaf(Arc::new(mode))?;
+    }
+    let builder = SessionStateBuilder::new_from_existing(state.clone());
+    *state = builder.with_type_planner(Arc::new(casts::PinotTypes)).build();
+    Ok(())
 }
 
 /// A call that the analyzer has yet to replace.
@@ -195,7 +238,9 @@ impl ScalarUDFImpl for Unplanned {
             },
             Kind::Trunc if args.arg_fields.len() == 2 => instant::own_type(type_of(1)),
             Kind::Round => instant::own_type(type_of(0)),
-            Kind::ToDateTime => DataType::Utf8,
+            Kind::Add => instant::own_type(type_of(2)),
+            Kind::ToTimestamp => instant::millis_type(),
+            Kind::ToDateTime | Kind::ToIso8601 => DataType::Utf8,
             Kind::Part(_) => DataType::Int32,
             _ => DataType::Int64,
         };
@@ -219,7 +264,7 @@ impl FunctionRewrite for Replace {
     }
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+        let Expr::ScalarFunction(call) = &expr else { return Ok(casts::in_millis(expr, schema)) };
         match call.func.inner().downcast_ref::<Unplanned>() {
             Some(Unplanned { name, kind, .. }) => {
                 self.calls.replacement(name, *kind, &call.args, schema).map(Transformed::yes)

@@ -2,104 +2,122 @@
 //! so that nothing behind the parser knows of them and every optimization holds for them.
 //!
 //! What depends on the types of its arguments is not here but in [`functions`](crate::functions); calls with underscores
-//! (`TO_EPOCH_SECONDS`) get the name under which such a function is registered. Functions of the same name and another meaning
-//! (`substr`, `strpos`, `concat` with a separator) stay SQL's.
+//! (`TO_EPOCH_SECONDS`) get the name under which such a function is registered. Names are known with and without underscores, in
+//! any case. A name that SQL has with another meaning (`substr`, `strpos`, `concat` with a separator, `log`) stays SQL's; of
+//! those that are spelled with an underscore in SQL (`split_part`, `regexp_replace`, `to_timestamp`) only the spelling without
+//! one is Pinot's. NULL in is NULL out, and what overflows is an error.
 //!
 //! | Pinot | ours |
 //! |---|---|
-//! | `DISTINCTCOUNT`, `DISTINCTCOUNTBITMAP`, `SEGMENTPARTITIONEDDISTINCTCOUNT` | `count(DISTINCT x)` |
-//! | `DISTINCTCOUNTHLL`, `…HLLPLUS`, `…ULL`, `…SMARTHLL`, `…THETASKETCH`, `…CPCSKETCH` | `approx_distinct(x)` |
+//! | `DISTINCTCOUNT`, `…BITMAP`, `…OFFHEAP`, `…THETASKETCH`, `SEGMENTPARTITIONEDDISTINCTCOUNT` | `count(DISTINCT x)` |
+//! | `DISTINCTCOUNTHLL`, `…HLLPLUS`, `…ULL`, `…SMARTHLL`, `…SMARTHLLPLUS`, `…SMARTULL`, `…CPCSKETCH` | `approx_distinct(x)` |
+//! | `DISTINCTSUM(x)`, `DISTINCTAVG(x)` | `sum(DISTINCT x)`, `avg(DISTINCT x)` |
 //! | `PERCENTILE(x, p)`, `PERCENTILE95(x)` | `percentile_cont(x, p / 100)`, between two values |
 //! | `PERCENTILEEST`, `…TDIGEST`, `…KLL`, `…SMARTTDIGEST`, also with the number in the name | `approx_percentile_cont(x, p / 100)` |
+//! | `MODE(x [, 'MIN' \| 'MAX' \| 'AVG'])` | the most frequent number; the smallest of several, or as the text says |
 //! | `MINMAXRANGE(x)` | `max(x) - min(x)` |
-//! | `FIRSTWITHTIME(x, t, 'T')`, `LASTWITHTIME(x, t, 'T')` | `first_value(x ORDER BY t)`, `last_value(x ORDER BY t)` |
+//! | `FIRSTWITHTIME(x, t, 'T')`, `LASTWITHTIME(x, t, 'T')` | the `x` of the row with the first, or last, `t` that is not NULL |
+//! | `HISTOGRAM(x, low, high, n)`, `HISTOGRAM(x, ARRAY[a, b, …])` | how many values each bin has; the last one has its upper end |
+//! | `COUNTMV`, `SUMMV`, `MINMV`, `MAXMV`, `AVGMV` | over all elements of arrays |
+//! | `MINLONG`, `MAXLONG`, `MINSTRING`, `MAXSTRING`, `SUMINT`, `SUMLONG`, `ANYVALUE` | `min`, `max`, `sum`, `any_value` |
 //! | `BOOLAND`, `BOOLOR`, `STDDEVPOP`, `VARSAMP`, …, `ARRAYAGG(x, 'T')`, `LISTAGG` | with an underscore, `array_agg(x)`, `string_agg` |
-//! | `JSONEXTRACTSCALAR(doc, '$.a[0]', 'T', default)` | the value as a `T`; NULL, or the default, where there is none |
+//! | `JSONEXTRACTSCALAR(doc, '$.a[0]', 'T', default)`, `JSONEXTRACTINDEX` | the value as a `T`; NULL, or the default, where there is none |
+//! | `JSONPATHSTRING(doc, path [, default])`, `JSONPATHEXISTS(doc, path)` | the value as a text; whether there is one |
 //! | `AGO('PT3H')` | milliseconds since the epoch, three hours ago |
-//! | `ARRAYLENGTH`, `ARRAYMIN`, `ARRAYMAX`, `ARRAYSUM`, `ARRAYAVERAGE` | `array_length`, … |
-//! | `SPLITPART(s, d, i)`, `MOD(a, b)`, `TRUNCATE`, `STARTSWITH`, `ENDSWITH`, `REGEXPLIKE` | `split_part(s, d, i + 1)`, `a % b`, … |
-//! | `DATETRUNC(…)`, `ROUND(DATETRUNC(…), ms)` | see [`functions`](crate::functions) |
+//! | `VALUEIN(array, a, b, …)` | the elements that are among the others, in their order and number |
+//! | `ARRAYLENGTH`, `ARRAYMIN`, `ARRAYMAX`, `ARRAYSUM`, `ARRAYAVERAGE` | `cardinality`, `array_min`, … |
+//! | `ADD(a, b, …)`, `SUB(a, b)`, `MULT(a, b, …)`, `MOD(a, b)` (also `PLUS`, `MINUS`, `TIMES`) | `a + b`, … |
+//! | `DIV(a, b [, default])`, `DIVIDE` | the quotient as a DOUBLE; the default where `b` is 0 |
+//! | `ROUNDDECIMAL(x [, n])`, `TRUNCATE`, `CEILING`, `SIGN` | `round`, `trunc`, `ceil`, `signum` |
+//! | `REGEXPEXTRACT(s, 'p' [, group [, default]])` | the part of `s` that the group of the first match has; group 0 is all of it |
+//! | `REGEXPREPLACE(s, p, r [, 0 [, n [, 'i']]])` | every match replaced, or the first one (`n` = 0); `$1` in `r` is a group |
+//! | `REGEXPLIKE`, `REGEXPCOUNT` | with an underscore |
+//! | `SPLIT(s, d)` | the fields of `s` between delimiters, of which several in a row are one |
+//! | `SPLITPART(s, d, i)` | one of these, counted from 0, or from the end if `i < 0`; `'null'` if it is not there |
+//! | `LEFTSUBSTR`, `RIGHTSUBSTR`, `SUBSTRINGINDEX`, `REMOVE`, `SPACE`, `CODEPOINT`, `STARTSWITH`, `ENDSWITH`, `…LENGTH` | `left`, … |
+//! | `TOUTF8`, `FROMUTF8`, `TOBASE64`, `FROMBASE64`, `BYTESTOHEX`, `HEXTOBYTES` | casts, `encode`, `decode` |
+//! | `DATETRUNC(…)`, `ROUND(DATETRUNC(…), ms)`, `TIMESTAMPADD(…)`, … | see [`functions`](crate::functions) |
 
+mod aggregates;
+mod json;
+mod regexps;
+mod scalars;
+
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, SelectItem, SetExpr, Statement as SqlStatement, Value, VisitMut, visit_expressions_mut,
+    BinaryOperator, Expr, Function, Ident, SelectItem, SetExpr, Statement as SqlStatement, VisitMut,
+    visit_expressions, visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::json_path::read_json_path;
-use crate::functions::{TIME_FUNCTIONS, TIME_ROUND, TIME_TRUNC, TO_EPOCH_MILLIS, period_ms};
+use super::template::{arguments, fill, number_of, plain_name, renamed};
+use crate::functions::{TIME_FUNCTIONS, TO_TIMESTAMP};
 use crate::{QueryError, QueryErrorKind};
 
-/// Names that are only spelled in another way, without underscores; and ours.
-const SPELLINGS: [(&str, &str); 19] = [
-    ("booland", "bool_and"),
-    ("boolor", "bool_or"),
-    ("stddevpop", "stddev_pop"),
-    ("stddevsamp", "stddev_samp"),
-    ("varpop", "var_pop"),
-    ("varsamp", "var_samp"),
-    ("covarpop", "covar_pop"),
-    ("covarsamp", "covar_samp"),
-    ("listagg", "string_agg"),
-    ("arraylength", "array_length"),
-    ("arraymin", "array_min"),
-    ("arraymax", "array_max"),
-    ("arraysum", "array_sum"),
-    ("arrayaverage", "array_avg"),
-    ("truncate", "trunc"),
-    ("startswith", "starts_with"),
-    ("endswith", "ends_with"),
-    ("regexplike", "regexp_like"),
-    ("regexpreplace", "regexp_replace"),
-];
+/// Largest expression that a template may repeat: what is nested in itself would grow beyond all bounds.
+const REPEATED_NODES_MAX: usize = 1_000;
 
-/// The functions that are rewritten to others, besides those with a percentile in their name.
-const SHAPES: [&str; 18] = [
-    "distinctcount",
-    "distinctcountbitmap",
-    "segmentpartitioneddistinctcount",
-    "distinctcounthll",
-    "distinctcounthllplus",
-    "distinctcountull",
-    "distinctcountsmarthll",
-    "distinctcountthetasketch",
-    "distinctcountcpcsketch",
-    "minmaxrange",
-    "firstwithtime",
-    "lastwithtime",
-    "arrayagg",
-    "jsonextractscalar",
-    "ago",
-    "splitpart",
-    "mod",
-    "round",
-];
+/// What becomes of a call.
+#[derive(Clone, Copy)]
+enum Rewrite {
+    /// The same with another name.
+    Name(&'static str),
+    /// A template for each number of arguments; others are none of ours.
+    Templates(&'static [(usize, &'static str)]),
+    /// Whatever the function says; `None` leaves the call as it is.
+    Shape(fn(&Call<'_>) -> Rewritten),
+}
 
-/// Percentiles, longest first; and whether they are approximate.
-const PERCENTILES: [(&str, bool); 5] = [
-    ("percentilesmarttdigest", true),
-    ("percentiletdigest", true),
-    ("percentilekll", true),
-    ("percentileest", true),
-    ("percentile", false),
-];
+type Rewritten = Result<Option<Expr>, QueryError>;
+
+/// A call that may be one of Pinot's.
+struct Call<'a> {
+    function: &'a Function,
+    /// In lower case, without underscores.
+    name: &'a str,
+    /// As it stands in the text.
+    written: &'a Ident,
+    arguments: &'a [&'a Expr],
+}
+
+impl Call<'_> {
+    /// Whether the name has no underscore, unlike SQL's own.
+    fn is_in_one_word(&self) -> bool {
+        self.written.value.len() == self.name.len()
+    }
+
+    /// The template with the arguments of the call.
+    fn filled(&self, template: &str) -> Rewritten {
+        filled(template, self.arguments, Some(self.function))
+    }
+
+    fn renamed(&self, name: &str) -> Rewritten {
+        Ok(Some(renamed(self.function, name)))
+    }
+}
+
+static REWRITES: LazyLock<HashMap<&'static str, Rewrite>> = LazyLock::new(|| {
+    let times = TIME_FUNCTIONS.iter().map(|function| (function.name, Rewrite::Name(function.name)));
+    times.chain(aggregates::REWRITES).chain(scalars::REWRITES).chain(json::REWRITES).collect()
+});
+
+/// What becomes of calls of the function, by its name in lower case without underscores.
+fn rewrite_of(name: &str) -> Option<Rewrite> {
+    let found = REWRITES.get(name).copied();
+    found.or_else(|| aggregates::is_percentile(name).then_some(Rewrite::Shape(aggregates::percentile)))
+}
 
 /// Rewrites the calls of the statement, if `tokens` show that there is any.
 ///
 /// # Errors
 /// `Plan` if a call is not written as it must be.
 pub(super) fn rewrite(statement: &mut Statement, tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
-    let mut words = tokens.iter().filter_map(|token| match &token.token {
-        Token::Word(word) => Some(word),
-        _ => None,
-    });
-    let is_ours = |name: &str| is_call(name) || name == "between";
-    if !words.any(|word| word.quote_style.is_none() && is_ours(&canonical(&word.value))) {
+    if !mentions_ours(tokens) {
         return Ok(());
     }
     let Some(statement) = super::statement_of(statement) else { return Ok(()) };
@@ -115,6 +133,23 @@ pub(super) fn rewrite(statement: &mut Statement, tokens: &[TokenWithSpan]) -> Re
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// Whether a word of ours stands before a bracket, or BETWEEN anywhere.
+fn mentions_ours(tokens: &[TokenWithSpan]) -> bool {
+    let mut before = None;
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.keyword == Keyword::BETWEEN => return true,
+            Token::Word(word) if word.quote_style.is_none() => before = Some(word),
+            Token::LParen if before.is_some_and(|word| rewrite_of(&canonical(&word.value)).is_some()) => {
+                return true;
+            }
+            _ => before = None,
+        }
+    }
+    false
 }
 
 fn rewrite_all(within: &mut impl VisitMut) -> ControlFlow<QueryError> {
@@ -151,21 +186,12 @@ fn name_columns(body: &mut SetExpr) -> ControlFlow<QueryError> {
 
 /// Pinot's functions are known with and without underscores, in any case.
 fn canonical(name: &str) -> String {
-    name.to_lowercase().replace('_', "")
+    let mut name = name.to_lowercase();
+    name.retain(|letter| letter != '_');
+    name
 }
 
-/// Pinot's `dateTrunc` without its underscore; SQL's own function is spelled like it otherwise.
-const DATE_TRUNC: &str = "datetrunc";
-
-fn is_call(name: &str) -> bool {
-    name == DATE_TRUNC
-        || SHAPES.contains(&name)
-        || TIME_FUNCTIONS.iter().any(|function| function.name == name)
-        || SPELLINGS.iter().any(|(theirs, _)| *theirs == name)
-        || PERCENTILES.iter().any(|(theirs, _)| name.starts_with(theirs))
-}
-
-fn rewritten(expr: &Expr) -> Result<Option<Expr>, QueryError> {
+fn rewritten(expr: &Expr) -> Rewritten {
     match expr {
         // Of a column: as two comparisons, which know what a number of milliseconds is to a timestamp.
         Expr::Between { expr, negated, low, high }
@@ -179,173 +205,53 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, QueryError> {
     }
 }
 
-fn call(function: &Function) -> Result<Option<Expr>, QueryError> {
-    let [ObjectNamePart::Identifier(written)] = function.name.0.as_slice() else { return Ok(None) };
+fn call(function: &Function) -> Rewritten {
+    let Some(written) = plain_name(function) else { return Ok(None) };
     let name = canonical(&written.value);
-    if written.quote_style.is_some() || !is_call(&name) {
-        return Ok(None);
-    }
+    let Some(rewrite) = rewrite_of(&name) else { return Ok(None) };
     let Some(arguments) = arguments(function) else { return Ok(None) };
-    if let Some((_, ours)) = SPELLINGS.iter().find(|(theirs, _)| *theirs == name) {
-        return Ok(Some(renamed(function, ours)));
-    }
-    if TIME_FUNCTIONS.iter().any(|known| known.name == name) {
-        return Ok(Some(renamed(function, &name)));
-    }
-    if let Some((kind, approximate)) = PERCENTILES.iter().find(|(kind, _)| name.starts_with(kind)) {
-        return percentile(function, &arguments, &name[kind.len()..], *approximate);
-    }
-    shape(function, &name, written, &arguments)
-}
-
-fn shape(
-    function: &Function,
-    name: &str,
-    written: &Ident,
-    arguments: &[&Expr],
-) -> Result<Option<Expr>, QueryError> {
-    let filled = |template: &str| Ok(Some(fill(template, arguments, Some(function))));
-    match (name, arguments) {
-        ("distinctcount" | "distinctcountbitmap" | "segmentpartitioneddistinctcount", [_]) => {
-            filled("count(DISTINCT $1)")
-        }
-        (_, [_, ..]) if name.starts_with("distinctcount") => filled("approx_distinct($1)"),
-        ("minmaxrange", [_]) => filled("(max($1) - min($1))"),
-        ("firstwithtime", [_, _, _]) => filled("first_value($1 ORDER BY $2)"),
-        ("lastwithtime", [_, _, _]) => filled("last_value($1 ORDER BY $2)"),
-        ("arrayagg", [_, kind]) if text_of(kind).is_some() => filled("array_agg($1)"),
-        ("arrayagg", [_, _, distinct]) => match **distinct {
-            Expr::Value(ref value) if value.value == Value::Boolean(true) => filled("array_agg(DISTINCT $1)"),
-            _ => filled("array_agg($1)"),
-        },
-        ("jsonextractscalar", [_, path, kind, default @ ..]) if default.len() <= 1 => {
-            json_scalar(arguments, path, kind).map(Some)
-        }
-        ("ago", [period]) => {
-            let ms = text_of(period).ok_or_else(|| fault("ago wants a period in quotes, such as 'PT3H'"))?;
-            let ms = period_ms(ms)
-                .ok_or_else(|| fault(format!("{ms:?} is not a period such as 'PT3H' or 'P1D'")))?;
-            filled(&format!("({TO_EPOCH_MILLIS}(now()) - {ms})"))
-        }
-        ("splitpart", [_, _, _]) if written.value.len() == name.len() => filled("split_part($1, $2, $3 + 1)"),
-        ("mod", [_, _]) => filled("($1 % $2)"),
-        // Spelled as Pinot does it, it takes numbers, too.
-        (DATE_TRUNC, [_, _]) if written.value.len() == name.len() => Ok(Some(renamed(function, TIME_TRUNC))),
-        (DATE_TRUNC, [_, _, _, ..]) => Ok(Some(renamed(function, TIME_TRUNC))),
-        ("round", [inner, _]) if is_truncated_time(inner) => Ok(Some(renamed(function, TIME_ROUND))),
-        _ => Ok(None),
-    }
-}
-
-/// Whether the expression is a time that was cut to a unit: rounding one means to cut it to a number of milliseconds.
-fn is_truncated_time(expr: &Expr) -> bool {
-    match expr {
-        Expr::Function(function) => match function.name.0.as_slice() {
-            [ObjectNamePart::Identifier(name)] => {
-                matches!(name.value.to_lowercase().as_str(), "date_trunc" | DATE_TRUNC | TIME_TRUNC)
+    let call = Call { function, name: &name, written, arguments: &arguments };
+    match rewrite {
+        Rewrite::Name(_) if scalars::begins_with_unit(&name) => scalars::with_unit_in_quotes(&call),
+        Rewrite::Name(TO_TIMESTAMP) if !call.is_in_one_word() => Ok(None),
+        Rewrite::Name(ours) => call.renamed(ours),
+        Rewrite::Templates(templates) => {
+            match templates.iter().find(|(count, _)| *count == arguments.len()) {
+                Some((_, template)) => call.filled(template),
+                None => Ok(None),
             }
-            _ => false,
-        },
-        Expr::Nested(inner) => is_truncated_time(inner),
-        _ => false,
-    }
-}
-
-/// `suffix` is what stands in the name behind the kind: nothing, or the number.
-fn percentile(
-    function: &Function,
-    arguments: &[&Expr],
-    suffix: &str,
-    approximate: bool,
-) -> Result<Option<Expr>, QueryError> {
-    let (value, number) = match (arguments, suffix) {
-        ([value], digits) if !digits.is_empty() => (value, digits.to_owned()),
-        // A compression or a size of the sketch may follow.
-        ([value, number, ..], "") => match number_of(number) {
-            Some(number) => (value, number),
-            None => return Err(fault("a percentile wants a number from 0 to 100")),
-        },
-        _ => return Ok(None),
-    };
-    // Another function, whose name begins alike: percentile_cont.
-    let Ok(number) = number.parse::<f64>() else { return Ok(None) };
-    if !(0.0..=100.0).contains(&number) {
-        return Err(fault(format!("a percentile is a number from 0 to 100, not {number}")));
-    }
-    // Without the digits that division leaves behind: 99.9 becomes 0.999.
-    let share = (number * 1e10).round() / 1e12;
-    let ours = if approximate { "approx_percentile_cont" } else { "percentile_cont" };
-    Ok(Some(fill(&format!("{ours}($1, {share:?})"), &[*value], Some(function))))
-}
-
-/// The value of a JSON document at a path.
-fn json_scalar(arguments: &[&Expr], path: &Expr, kind: &Expr) -> Result<Expr, QueryError> {
-    let path = text_of(path).ok_or_else(|| fault("jsonExtractScalar wants its path in quotes"))?;
-    let steps = read_json_path(path).ok_or_else(|| {
-        fault(format!("{path:?} is not a path that jsonExtractScalar reads; write it as $.name[0].name"))
-    })?;
-    let kind = text_of(kind).ok_or_else(|| fault("jsonExtractScalar wants its type in quotes"))?;
-    let text = format!("json_as_text($1{steps})");
-    let value = match kind.to_uppercase().as_str() {
-        // Whole numbers are read exactly, others lose their fraction.
-        "INT" => format!("coalesce(try_cast({text} AS INT), CAST(trunc(CAST({text} AS DOUBLE)) AS INT))"),
-        "LONG" => {
-            format!("coalesce(try_cast({text} AS BIGINT), CAST(trunc(CAST({text} AS DOUBLE)) AS BIGINT))")
         }
-        "FLOAT" => format!("CAST({text} AS REAL)"),
-        "DOUBLE" => format!("CAST({text} AS DOUBLE)"),
-        "BIG_DECIMAL" => format!("CAST({text} AS DECIMAL(38, 10))"),
-        "BOOLEAN" => format!("CAST({text} AS BOOLEAN)"),
-        "STRING" | "JSON" => text,
-        "TIMESTAMP" => format!("to_timestamp_millis(CAST({text} AS BIGINT))"),
-        other => {
+        Rewrite::Shape(shape) => shape(&call),
+    }
+}
+
+/// The template with its places filled.
+///
+/// # Errors
+/// `Plan` if it repeats an argument that is too large for that.
+fn filled(template: &str, arguments: &[&Expr], original: Option<&Function>) -> Rewritten {
+    for (index, argument) in arguments.iter().enumerate() {
+        if template.matches(&format!("${}", index + 1)).count() > 1 && !is_repeatable(argument) {
             return Err(fault(format!(
-                "jsonExtractScalar has no type {other}; it has INT, LONG, FLOAT, DOUBLE, BIG_DECIMAL, BOOLEAN, \
-                 TIMESTAMP, STRING and JSON"
+                "the argument {} is too large to be repeated; name it in a subquery first",
+                index + 1
             )));
         }
-    };
-    Ok(match arguments {
-        [document, _, _, default] => fill(&format!("coalesce({value}, $2)"), &[*document, *default], None),
-        [document, ..] => fill(&value, &[*document], None),
-        [] => return Err(fault("jsonExtractScalar wants a document")),
-    })
+    }
+    Ok(Some(fill(template, arguments, original)))
+}
+
+fn is_repeatable(expr: &Expr) -> bool {
+    let mut nodes = 0_usize;
+    let counted = visit_expressions(expr, |_| {
+        nodes += 1;
+        if nodes > REPEATED_NODES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    counted.is_continue()
 }
 
 fn fault(message: impl Into<String>) -> QueryError {
     QueryError::new(QueryErrorKind::Plan, message)
-}
-
-/// The arguments, if each is a plain expression.
-fn arguments(function: &Function) -> Option<Vec<&Expr>> {
-    let FunctionArguments::List(list) = &function.args else { return None };
-    fn plain(argument: &FunctionArg) -> Option<&Expr> {
-        match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-            _ => None,
-        }
-    }
-    list.args.iter().map(plain).collect()
-}
-
-fn text_of(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn number_of(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(number, _) => Some(number.to_string()),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 fn is_number(expr: &Expr) -> bool {
@@ -364,41 +270,36 @@ fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
-fn renamed(function: &Function, name: &str) -> Expr {
-    let mut function = function.clone();
-    function.name = ObjectName::from(vec![Ident::new(name)]);
-    Expr::Function(function)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::tokens::tokenize;
 
-/// The template with its `$1`, `$2`, … replaced by `arguments`; its functions get the FILTER and OVER of `original`.
-fn fill(template: &str, arguments: &[&Expr], original: Option<&Function>) -> Expr {
-    let parsed =
-        Parser::new(&GenericDialect {}).try_with_sql(template).and_then(|mut parser| parser.parse_expr());
-    let mut expr = parsed.expect("the templates of this file are SQL");
-    let filled: ControlFlow<()> = visit_expressions_mut(&mut expr, |part| {
-        match part {
-            Expr::Value(value) => {
-                if let Value::Placeholder(name) = &value.value
-                    && let Some(argument) = place(name).and_then(|place| arguments.get(place))
-                {
-                    *part = (*argument).clone();
-                }
-            }
-            Expr::Function(function) => {
-                if let Some(original) = original {
-                    function.filter.clone_from(&original.filter);
-                    function.over.clone_from(&original.over);
-                }
-            }
-            _ => {}
+    #[test]
+    fn only_calls_are_looked_at() {
+        let ours = |sql: &str| mentions_ours(&tokenize(sql).unwrap());
+        for sql in [
+            "SELECT Year (a)",
+            "SELECT TO_EPOCH_DAYS(a)",
+            "SELECT a between 1 and 2",
+            "SELECT percentile99(a)",
+        ] {
+            assert!(ours(sql), "{sql}");
         }
-        ControlFlow::Continue(())
-    });
-    match filled {
-        ControlFlow::Continue(()) | ControlFlow::Break(()) => expr,
+        for sql in
+            ["SELECT year, mode FROM t", "SELECT \"year\"(a)", "SELECT 'year('", "SELECT count(year), (mode)"]
+        {
+            assert!(!ours(sql), "{sql}");
+        }
     }
-}
 
-fn place(name: &str) -> Option<usize> {
-    name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)
+    #[test]
+    fn names_are_listed_once() {
+        let listed = aggregates::REWRITES.iter().chain(&scalars::REWRITES).chain(&json::REWRITES);
+        let count = listed.clone().count() + TIME_FUNCTIONS.len();
+        assert_eq!(REWRITES.len(), count);
+        for (name, _) in listed {
+            assert_eq!(canonical(name), *name);
+        }
+    }
 }

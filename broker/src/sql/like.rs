@@ -1,13 +1,21 @@
-//! `LIKE pattern ESCAPE 'c'`: the planner knows the backslash only, so patterns with another escape are rewritten to it.
+//! `LIKE pattern ESCAPE 'c'`: the planner takes every character, but what runs knows the backslash only and fails at another, so
+//! patterns with another escape are rewritten to it.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Value, ValueWithSpan, VisitMut, visit_expressions_mut};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::template::fill;
 
 /// Stands for an escaped escape while the others are replaced; no text has it.
 const ESCAPED: &str = "chr(1)";
+
+/// Whether the text has an ESCAPE at all: most have none, and need not be walked through.
+pub(super) fn has_escapes(tokens: &[TokenWithSpan]) -> bool {
+    tokens.iter().any(|token| matches!(&token.token, Token::Word(word) if word.keyword == Keyword::ESCAPE))
+}
 
 /// Rewrites every LIKE and ILIKE within.
 pub(crate) fn rewrite_escapes(within: &mut impl VisitMut) {
@@ -37,22 +45,14 @@ fn with_backslashes(pattern: &Expr, escape: char) -> Expr {
     let template = format!(
         "replace(replace(replace(replace($1, '\\', '\\\\'), '{escape}{escape}', {ESCAPED}), '{escape}', '\\'), {ESCAPED}, '{escape}')"
     );
-    let parsed =
-        Parser::new(&GenericDialect {}).try_with_sql(&template).and_then(|mut parser| parser.parse_expr());
-    let mut expr = parsed.expect("the template is SQL");
-    let ControlFlow::Continue(()) = visit_expressions_mut(&mut expr, |part| {
-        if matches!(part, Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) if name == "$1")
-        {
-            *part = pattern.clone();
-            // What is inside of it is not looked at: visiting goes from the inside out.
-        }
-        ControlFlow::<std::convert::Infallible>::Continue(())
-    });
-    expr
+    fill(&template, &[pattern], None)
 }
 
 #[cfg(test)]
 mod tests {
+    use datafusion::sql::sqlparser::dialect::GenericDialect;
+    use datafusion::sql::sqlparser::parser::Parser;
+
     use super::*;
 
     fn rewritten(sql: &str) -> String {
@@ -73,5 +73,12 @@ mod tests {
         );
         assert!(rewritten("SELECT a LIKE 'x' ESCAPE ''").ends_with("ESCAPE ''"), "the planner refuses it");
         assert!(!rewritten("SELECT a LIKE 'x' ESCAPE ''''").contains("ESCAPE"));
+    }
+
+    #[test]
+    fn texts_without_an_escape_are_known() {
+        let has = |sql: &str| has_escapes(&crate::sql::tokens::tokenize(sql).unwrap());
+        assert!(has("SELECT a LIKE 'x' escape '/'"));
+        assert!(!has("SELECT a LIKE 'x', 'escape', \"escape\" -- ESCAPE"));
     }
 }

@@ -13,7 +13,9 @@ mod like;
 mod names;
 mod placeholders;
 mod read_only;
+mod template;
 mod tokens;
+mod twins;
 
 use std::collections::BTreeSet;
 
@@ -27,6 +29,7 @@ pub use names::KnownNames;
 pub(crate) use placeholders::{Mentioned, mentioned};
 pub(crate) use read_only::refused as not_read_only;
 pub use tokens::parse_error;
+pub(crate) use twins::told_apart;
 
 use crate::{QueryError, QueryErrorKind};
 
@@ -85,7 +88,9 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
     };
     read_only::check(&statement)?;
     dialect::rewrite(&mut statement, &tokens)?;
-    if let Some(statement) = statement_of(&mut statement) {
+    if like::has_escapes(&tokens)
+        && let Some(statement) = statement_of(&mut statement)
+    {
         rewrite_escapes(statement);
     }
     Ok(Prepared {

@@ -1,0 +1,95 @@
+//! Casts between whole numbers and timestamps, and Pinot's names of types.
+//!
+//! A number that is cast to a TIMESTAMP, whatever its precision, counts milliseconds since the epoch, and a TIMESTAMP that is cast
+//! to a number gives them. Without this the unit would be that of the type: seconds for `TIMESTAMP`, milliseconds for
+//! `TIMESTAMP(3)`, microseconds for a column, nanoseconds for `now()`. `to_timestamp(x)` and `extract(epoch FROM x)` are SQL's ways
+//! to say seconds, and stay.
+
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use datafusion::common::DFSchema;
+use datafusion::common::datatype::DataTypeExt;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, TryCast};
+use datafusion::sql::sqlparser::ast;
+
+/// The cast by way of milliseconds, if `expr` is one between a whole number and a timestamp.
+pub(super) fn in_millis(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::Cast(Cast { expr, field }) => {
+            let way = way_between(&expr, field.data_type(), schema);
+            let to_nanos = matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _));
+            let is_detour = to_nanos && is_by_way_of_seconds(&expr);
+            let expr = if is_detour { without_cast(*expr) } else { expr };
+            let inner = way
+                .iter()
+                .flatten()
+                .fold(expr, |inner, step| Box::new(Expr::Cast(Cast::new(inner, step.clone()))));
+            let cast = Expr::Cast(Cast { expr: inner, field });
+            if way.is_some() || is_detour { Transformed::yes(cast) } else { Transformed::no(cast) }
+        }
+        Expr::TryCast(TryCast { expr, field }) => {
+            let way = way_between(&expr, field.data_type(), schema);
+            let inner = way
+                .iter()
+                .flatten()
+                .fold(expr, |inner, step| Box::new(Expr::TryCast(TryCast::new(inner, step.clone()))));
+            let cast = Expr::TryCast(TryCast { expr: inner, field });
+            if way.is_some() { Transformed::yes(cast) } else { Transformed::no(cast) }
+        }
+        other => Transformed::no(other),
+    }
+}
+
+/// Whether a number of milliseconds is cut to seconds: the planner puts this into a cast of a number to a TIMESTAMP.
+fn is_by_way_of_seconds(expr: &Expr) -> bool {
+    let Expr::Cast(Cast { expr, field }) = expr else { return false };
+    let Expr::Cast(Cast { expr: _, field: inner }) = expr.as_ref() else { return false };
+    matches!(field.data_type(), DataType::Timestamp(TimeUnit::Second, _))
+        && matches!(inner.data_type(), DataType::Timestamp(TimeUnit::Millisecond, _))
+}
+
+fn without_cast(expr: Expr) -> Box<Expr> {
+    match expr {
+        Expr::Cast(Cast { expr, .. }) => expr,
+        other => Box::new(other),
+    }
+}
+
+/// The types to go through; `None` if the cast is no such cast, or right as it is.
+fn way_between(expr: &Expr, target: &DataType, schema: &DFSchema) -> Option<Vec<DataType>> {
+    // What has no type yet, such as a parameter, gets that of the cast.
+    let source = expr.get_type(schema).ok()?;
+    match (&source, target) {
+        (DataType::Int64, DataType::Timestamp(TimeUnit::Millisecond, _)) => None,
+        (number, DataType::Timestamp(_, zone)) if number.is_integer() => {
+            Some(vec![DataType::Int64, DataType::Timestamp(TimeUnit::Millisecond, zone.clone())])
+        }
+        (DataType::Timestamp(TimeUnit::Millisecond, _), DataType::Int64) => None,
+        (DataType::Timestamp(_, zone), number) if number.is_integer() => {
+            Some(vec![DataType::Timestamp(TimeUnit::Millisecond, zone.clone()), DataType::Int64])
+        }
+        _ => None,
+    }
+}
+
+/// `LONG` and `BIG_DECIMAL`: the names of Pinot's types that are none of SQL's.
+#[derive(Debug)]
+pub(super) struct PinotTypes;
+
+impl TypePlanner for PinotTypes {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        let ast::DataType::Custom(name, modifiers) = sql_type else { return Ok(None) };
+        if !modifiers.is_empty() {
+            return Ok(None);
+        }
+        let data_type = match name.to_string().to_ascii_uppercase().as_str() {
+            "LONG" => DataType::Int64,
+            // As exact as jsonExtractScalar is.
+            "BIG_DECIMAL" => DataType::Decimal128(38, 10),
+            _ => return Ok(None),
+        };
+        Ok(Some(data_type.into_nullable_field_ref()))
+    }
+}
