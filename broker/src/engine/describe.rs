@@ -9,8 +9,10 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tracing::Span;
@@ -23,6 +25,9 @@ use super::{Engine, QueryEngine, stream};
 use crate::catalog::{QueryCatalog, known_names, table_names};
 use crate::request::QueryRequest;
 use crate::{QueryError, QueryErrorKind, sql};
+
+/// What DataFusion says of columns that have the same name.
+const TWINS: &str = "Projections require unique expression names";
 
 /// What a statement wants and answers with.
 #[derive(Clone, Debug)]
@@ -97,10 +102,24 @@ async fn describe(
         None,
     );
     let state = sessions.planner(&catalog).map_err(|error| error_of(&error))?;
-    let plan = state.statement_to_plan(prepared.statement.clone()).await;
+    let plan = plan_of(&state, &prepared.statement).await;
     let plan = plan
         .map_err(|error| plan_error(&error, &prepared, &table_names(&engine.tables), sessions.functions()))?;
     described(&state, plan, prepared.parameters, declared)
+}
+
+/// The plan of a statement of ours, whose columns have names of their own.
+pub(super) async fn plan_of(
+    state: &SessionState,
+    statement: &Statement,
+) -> Result<LogicalPlan, DataFusionError> {
+    match state.statement_to_plan(statement.clone()).await {
+        Err(error) if error.to_string().contains(TWINS) => match sql::told_apart(statement) {
+            Some(statement) => state.statement_to_plan(statement).await.map_err(|_| error),
+            None => Err(error),
+        },
+        planned => planned,
+    }
 }
 
 fn described(

@@ -9,6 +9,9 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
@@ -23,6 +26,7 @@ use tracing::{Instrument, Span};
 
 use super::admission::Slot;
 use super::config::Limits;
+use super::describe::plan_of;
 use super::errors::{error_of, plan_error};
 use super::interrupt::interruptible;
 use super::plan_cache::{KeptPlan, count_plan, is_repeatable};
@@ -195,7 +199,7 @@ impl QueryTask {
         let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
-        let logical = state.statement_to_plan(prepared.statement.clone()).await.map_err(explained)?;
+        let logical = plan_of(&state, &prepared.statement).await.map_err(explained)?;
         READ_ONLY.verify_plan(&logical).map_err(|_| sql::not_read_only())?;
         let logical = parameters::bind(logical, prepared.parameters, &self.request)?;
         if self.sessions.nodes().is_some()
@@ -210,6 +214,7 @@ impl QueryTask {
             return Ok(Planned { plan, context, cuts: catalog.cuts() });
         }
         let repeatable = is_repeatable(&logical).map_err(explained)?;
+        let lists_functions = !repeatable && lists_functions(&logical).map_err(explained)?;
         let plan = state.create_physical_plan(&logical).await.map_err(explained)?;
         if let Some((plans, key)) = plans.zip(key).filter(|_| repeatable) {
             let kept = KeptPlan::new(&plan, &catalog, prepared.stream_columns.clone());
@@ -220,6 +225,10 @@ impl QueryTask {
             None => interruptible(plan, &self.entry.cancel).map_err(explained)?,
             Some(_) => plan,
         };
+        if lists_functions {
+            let context = self.sessions.context_with_functions(self.limits.memory_bytes, &catalog);
+            return Ok(Planned { plan, context: Arc::new(context), cuts: catalog.cuts() });
+        }
         Ok(self.ready(plan, &catalog))
     }
 
@@ -319,6 +328,19 @@ impl QueryTask {
 pub(super) static READ_ONLY: LazyLock<SQLOptions> = LazyLock::new(|| {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 });
+
+/// Whether the plan reads what is made of the functions of the context that it runs in.
+fn lists_functions(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    let lists = |table: &TableReference| {
+        table.schema() == Some(INFORMATION_SCHEMA) && ["routines", "parameters"].contains(&table.table())
+    };
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= matches!(node, LogicalPlan::TableScan(scan) if lists(&scan.table_name));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
+}
 
 pub(super) fn panicked(panic: &(dyn Any + Send)) -> QueryError {
     let text = panic.downcast_ref::<&str>().copied();

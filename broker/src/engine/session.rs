@@ -126,6 +126,17 @@ impl Sessions {
         self.without_functions(self.config(memory_bytes, catalog), self.environment(memory_bytes))
     }
 
+    /// What one query runs in that lists functions: those that there are.
+    pub(super) fn context_with_functions(
+        &self,
+        memory_bytes: u64,
+        catalog: &Arc<QueryCatalog>,
+    ) -> TaskContext {
+        let context = TaskContext::from(self.base.as_ref());
+        let config = self.config(memory_bytes, catalog);
+        context.with_session_config(config).with_runtime(self.environment(memory_bytes))
+    }
+
     /// What a plan runs in that has its functions already.
     pub(super) fn without_functions(&self, config: SessionConfig, budget: Arc<RuntimeEnv>) -> TaskContext {
         let session = self.base.session_id().to_owned();
