@@ -15,6 +15,7 @@ use pgwire::api::Type;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use super::arguments::format_of;
+use super::catalog::of_answer;
 use super::errors::{Failure, NOT_SUPPORTED};
 use super::outgoing::TooLong;
 use super::statements::{Command, Kind};
@@ -66,15 +67,21 @@ impl Statement {
         self.sql.len() + 4 * self.declared.len() + size_of::<Self>() + described
     }
 
+    /// The text of its query: all of it, or what a cursor is declared for.
+    pub(super) fn query(&self) -> &str {
+        match &self.kind {
+            Kind::Command(Command::Declare { query_at, .. }) => &self.sql[*query_at..],
+            _ => &self.sql,
+        }
+    }
+
     /// The failure of running it.
     pub(super) fn failure(&self, error: QueryError) -> Failure {
         let is_capped = error.kind == QueryErrorKind::RowsExceeded;
-        let query_at = match &self.kind {
-            Kind::Command(Command::Declare { query_at, .. }) => *query_at,
-            _ => 0,
-        };
-        let characters_before = self.characters_before + self.sql[..query_at].chars().count();
-        let failure = Failure::of_query(error, &self.sql[query_at..], characters_before);
+        let query = self.query();
+        let before = &self.sql[..self.sql.len() - query.len()];
+        let characters_before = self.characters_before + before.chars().count();
+        let failure = Failure::of_query(error, query, characters_before);
         match is_capped {
             true => failure.with_hint("Add a LIMIT, or SET headwater.rows_max to more rows."),
             false => failure,
@@ -133,13 +140,22 @@ impl Portal {
 /// One column of an answer.
 #[derive(Debug)]
 pub(super) struct Column {
+    name: String,
     field: Arc<Field>,
     pub(super) wire: WireType,
 }
 
-/// The columns of an answer.
-pub(super) fn columns_of(schema: &SchemaRef) -> Vec<Column> {
-    schema.fields().iter().map(|field| Column { field: Arc::clone(field), wire: of_field(field) }).collect()
+/// The columns of an answer to `sql`, by the names that PostgreSQL would give them.
+pub(super) fn columns_of(schema: &SchemaRef, sql: &str) -> Vec<Column> {
+    let names = of_answer(sql);
+    let names = Some(names).filter(|names| names.len() == schema.fields().len()).unwrap_or_default();
+    let column = |(at, field): (usize, &Arc<Field>)| {
+        // A name without quotes may be written in any case.
+        let other = names.get(at).filter(|name| !name.eq_ignore_ascii_case(field.name()));
+        let name = other.unwrap_or(field.name()).replace('\0', " ");
+        Column { name, field: Arc::clone(field), wire: of_field(field) }
+    };
+    schema.fields().iter().enumerate().map(column).collect()
 }
 
 /// Refuses more columns than the protocol can count.
@@ -155,7 +171,7 @@ pub(super) fn row_description(columns: &[Column], formats: &[u16]) -> Result<Row
     let field = |(at, column): (usize, &Column)| {
         let format = format_of(formats, at)?;
         let code = if format == Format::Binary { 1 } else { 0 };
-        let (name, wire) = (column.field.name().replace('\0', " "), &column.wire);
+        let (name, wire) = (column.name.clone(), &column.wire);
         Ok(FieldDescription::new(name, 0, 0, wire.base.oid(), wire.size, wire.modifier, code))
     };
     check_columns(columns.len())?;
@@ -177,8 +193,9 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(schema: &SchemaRef, stream: SendableRecordBatchStream) -> Self {
-        let columns = columns_of(schema);
+    /// The answer to `sql`.
+    pub(super) fn new(schema: &SchemaRef, stream: SendableRecordBatchStream, sql: &str) -> Self {
+        let columns = columns_of(schema, sql);
         let waiting = VecDeque::new();
         Self { columns, stream, waiting, values: Vec::new(), rows: 0, next: 0, sent: 0 }
     }
@@ -187,7 +204,7 @@ impl Rows {
     pub(super) fn of_batch(batch: RecordBatch) -> Self {
         let schema = batch.schema();
         let stream = RecordBatchStreamAdapter::new(Arc::clone(&schema), stream::iter([Ok(batch)]));
-        Self::new(&schema, Box::pin(stream))
+        Self::new(&schema, Box::pin(stream), "")
     }
 
     /// Sees to it that a row can be written; false if there are no more. May be dropped while it waits.

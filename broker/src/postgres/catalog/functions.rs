@@ -5,7 +5,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int32Array, StringArray};
+use arrow::array::{Array, AsArray, BooleanArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -18,8 +18,10 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use super::super::settings::{Settings, VERSION_TEXT};
-use super::super::types::of_name;
+use super::format::Format;
 use super::json::JsonBuildObject;
+use super::tables::{OWNER, Relations, UTF8};
+use super::{registers, sets, sizes, visible};
 
 /// Functions that answer NULL, as a text.
 const UNKNOWN_TEXTS: &[&str] = &[
@@ -27,10 +29,12 @@ const UNKNOWN_TEXTS: &[&str] = &[
     "inet_client_addr",
     "inet_server_addr",
     "obj_description",
+    "pg_describe_object",
     "pg_get_functiondef",
     "pg_get_function_arguments",
     "pg_get_function_identity_arguments",
     "pg_get_function_result",
+    "pg_get_function_sqlbody",
     "pg_get_indexdef",
     "pg_get_ruledef",
     "pg_get_serial_sequence",
@@ -38,23 +42,45 @@ const UNKNOWN_TEXTS: &[&str] = &[
     "pg_get_viewdef",
     "pg_tablespace_location",
     "shobj_description",
-    "to_regclass",
 ];
 
 /// Functions that answer whether something holds.
 const TRUTHS: &[(&str, bool)] = &[
-    ("has_column_privilege", true),
-    ("has_function_privilege", true),
-    ("has_sequence_privilege", true),
-    ("has_type_privilege", true),
     ("pg_collation_is_visible", true),
+    ("pg_conversion_is_visible", true),
     ("pg_function_is_visible", true),
     ("pg_has_role", true),
     ("pg_is_in_recovery", false),
     ("pg_is_other_temp_schema", false),
+    ("pg_opclass_is_visible", true),
+    ("pg_operator_is_visible", true),
+    ("pg_opfamily_is_visible", true),
+    ("pg_relation_is_publishable", false),
+    ("pg_statistics_obj_is_visible", true),
+    ("pg_ts_config_is_visible", true),
+    ("pg_ts_dict_is_visible", true),
+    ("pg_ts_parser_is_visible", true),
+    ("pg_ts_template_is_visible", true),
     ("pg_type_is_visible", true),
     ("row_security_active", false),
 ];
+
+/// Functions that answer whether one of the privileges that their last argument names is held.
+const PRIVILEGES: &[&str] = &[
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_database_privilege",
+    "has_function_privilege",
+    "has_language_privilege",
+    "has_schema_privilege",
+    "has_sequence_privilege",
+    "has_table_privilege",
+    "has_tablespace_privilege",
+    "has_type_privilege",
+];
+
+/// Everybody may read everything that there is, and nobody may write.
+const HELD: &[&str] = &["CONNECT", "EXECUTE", "SELECT", "USAGE"];
 
 /// Registers the functions that are the same for all sessions.
 pub(super) fn register(context: &SessionContext) {
@@ -63,6 +89,11 @@ pub(super) fn register(context: &SessionContext) {
     let others = [
         ("version", ScalarValue::Utf8(Some(VERSION_TEXT.into()))),
         ("pg_advisory_unlock_all", ScalarValue::Utf8(Some(String::new()))),
+        ("getdatabaseencoding", ScalarValue::Utf8(Some("UTF8".into()))),
+        ("pg_char_to_encoding", ScalarValue::Int32(Some(UTF8))),
+        ("pg_get_userbyid", ScalarValue::Utf8(Some(OWNER.into()))),
+        ("pg_tablespace_size", ScalarValue::Int64(None)),
+        ("pg_indexes_size", ScalarValue::Int64(Some(0))),
         ("pg_client_encoding", ScalarValue::Utf8(Some("UTF8".into()))),
         ("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
         ("inet_server_port", ScalarValue::Int32(None)),
@@ -72,12 +103,25 @@ pub(super) fn register(context: &SessionContext) {
         context.register_udf(ScalarUDF::new_from_impl(Fixed { name, value, signature: any_arguments() }));
     }
     context.register_udf(ScalarUDF::new_from_impl(JsonBuildObject::new()));
-    context.register_udf(ScalarUDF::new_from_impl(ToRegtype { signature: any_arguments() }));
+    context.register_udf(ScalarUDF::new_from_impl(Format::new()));
+    for name in PRIVILEGES {
+        context.register_udf(ScalarUDF::new_from_impl(Privilege { name, signature: any_arguments() }));
+    }
+    sets::functions().into_iter().for_each(|function| context.register_udf(function));
 }
 
 /// Registers those that depend on who asks.
-pub(super) fn register_of_session(state: &mut SessionState, user: &str, settings: Settings) -> Result<()> {
-    for name in ["session_user", "current_role"] {
+pub(super) fn register_of_session(
+    state: &mut SessionState,
+    user: &str,
+    settings: Settings,
+    relations: &Arc<Relations>,
+) -> Result<()> {
+    let others = sizes::functions(relations).chain([visible::function(relations)]);
+    for function in registers::functions(relations).chain(others) {
+        state.register_udf(Arc::new(function))?;
+    }
+    for name in ["session_user", "current_role", "user"] {
         let value = ScalarValue::Utf8(Some(user.to_owned()));
         state.register_udf(Arc::new(ScalarUDF::new_from_impl(Fixed {
             name,
@@ -176,15 +220,16 @@ impl ScalarUDFImpl for Setting {
     }
 }
 
-/// `to_regtype(name)`: the number of a type, NULL if there is none of that name.
+/// Whether a privilege is held, whoever asks and for whatever.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct ToRegtype {
+struct Privilege {
+    name: &'static str,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for ToRegtype {
+impl ScalarUDFImpl for Privilege {
     fn name(&self) -> &str {
-        "to_regtype"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -192,17 +237,18 @@ impl ScalarUDFImpl for ToRegtype {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int32)
+        Ok(DataType::Boolean)
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = arguments.number_rows;
-        let Some(name) = arguments.args.into_iter().next() else {
-            return Ok(ColumnarValue::Scalar(ScalarValue::Int32(None)));
+        let Some(privileges) = arguments.args.into_iter().next_back() else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
         };
-        let names = cast(&name.into_array(rows)?, &DataType::Utf8)?;
-        let oid = |name: Option<&str>| Some(of_name(name?)?.oid().cast_signed());
-        let oids: Int32Array = names.as_string::<i32>().iter().map(oid).collect();
-        Ok(ColumnarValue::Array(Arc::new(oids)))
+        let texts = cast(&privileges.into_array(rows)?, &DataType::Utf8)?;
+        let is_held = |wanted: &str| HELD.contains(&wanted.trim().to_uppercase().as_str());
+        let held = |text: Option<&str>| Some(text?.split(',').any(is_held));
+        let held: BooleanArray = texts.as_string::<i32>().iter().map(held).collect();
+        Ok(ColumnarValue::Array(Arc::new(held)))
     }
 }

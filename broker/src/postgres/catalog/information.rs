@@ -16,10 +16,18 @@ use crate::catalog::CATALOG;
 
 /// The tables there are.
 pub(super) const NAMES: &[&str] = &[
+    "check_constraints",
+    "column_privileges",
     "columns",
     "constraint_column_usage",
+    "constraint_table_usage",
+    "domains",
+    "foreign_tables",
     "key_column_usage",
+    "parameters",
     "referential_constraints",
+    "role_table_grants",
+    "routine_privileges",
     "routines",
     "schemata",
     "sequences",
@@ -48,14 +56,23 @@ pub(super) fn build(name: &str, relations: &Relations) -> Result<Option<Arc<dyn 
             };
             batch(VIEWS, views.map(row).collect())?
         }
-        // There are no keys, constraints, routines, sequences and triggers; privileges are the same for all tables.
+        // There are no keys, constraints, domains, routines, sequences and triggers; privileges are the same for all tables.
+        "check_constraints" => batch(CHECK_CONSTRAINTS, Vec::new())?,
+        "column_privileges" => {
+            batch(COLUMN_PRIVILEGES, relations.iter().flat_map(column_privilege_rows).collect())?
+        }
         "constraint_column_usage" => batch(CONSTRAINT_COLUMN_USAGE, Vec::new())?,
+        "constraint_table_usage" => batch(CONSTRAINT_TABLE_USAGE, Vec::new())?,
+        "domains" => batch(DOMAINS, Vec::new())?,
+        "foreign_tables" => batch(FOREIGN_TABLES, Vec::new())?,
         "key_column_usage" => batch(KEY_COLUMN_USAGE, Vec::new())?,
         "referential_constraints" => batch(REFERENTIAL_CONSTRAINTS, Vec::new())?,
+        "parameters" => batch(PARAMETERS, Vec::new())?,
+        "routine_privileges" => batch(ROUTINE_PRIVILEGES, Vec::new())?,
         "routines" => batch(ROUTINES, Vec::new())?,
         "sequences" => batch(SEQUENCES, Vec::new())?,
         "table_constraints" => batch(TABLE_CONSTRAINTS, Vec::new())?,
-        "table_privileges" => batch(TABLE_PRIVILEGES, rows(privilege_row))?,
+        "table_privileges" | "role_table_grants" => batch(TABLE_PRIVILEGES, rows(privilege_row))?,
         "triggers" => batch(TRIGGERS, Vec::new())?,
         _ => return Ok(None),
     })
@@ -275,6 +292,80 @@ fn privilege_row(relation: &Relation) -> Vec<ScalarValue> {
     let grant = [text(CATALOG), text("PUBLIC")];
     grant.into_iter().chain(names(relation)).chain([text("SELECT"), text("NO"), text("YES")]).collect()
 }
+
+const COLUMN_PRIVILEGES: &[(&str, Cell)] = &[
+    ("grantor", Cell::Text),
+    ("grantee", Cell::Text),
+    ("table_catalog", Cell::Text),
+    ("table_schema", Cell::Text),
+    ("table_name", Cell::Text),
+    ("column_name", Cell::Text),
+    ("privilege_type", Cell::Text),
+    ("is_grantable", Cell::Text),
+];
+
+fn column_privilege_rows(relation: &Relation) -> impl Iterator<Item = Vec<ScalarValue>> {
+    relation.columns.iter().map(|column| {
+        let of_column = [text(&column.name), text("SELECT"), text("NO")];
+        [text(CATALOG), text("PUBLIC")].into_iter().chain(names(relation)).chain(of_column).collect()
+    })
+}
+
+const CHECK_CONSTRAINTS: &[(&str, Cell)] = &[
+    ("constraint_catalog", Cell::Text),
+    ("constraint_schema", Cell::Text),
+    ("constraint_name", Cell::Text),
+    ("check_clause", Cell::Text),
+];
+
+const CONSTRAINT_TABLE_USAGE: &[(&str, Cell)] = &[
+    ("table_catalog", Cell::Text),
+    ("table_schema", Cell::Text),
+    ("table_name", Cell::Text),
+    ("constraint_catalog", Cell::Text),
+    ("constraint_schema", Cell::Text),
+    ("constraint_name", Cell::Text),
+];
+
+const DOMAINS: &[(&str, Cell)] = &[
+    ("domain_catalog", Cell::Text),
+    ("domain_schema", Cell::Text),
+    ("domain_name", Cell::Text),
+    ("data_type", Cell::Text),
+    ("domain_default", Cell::Text),
+];
+
+const FOREIGN_TABLES: &[(&str, Cell)] = &[
+    ("foreign_table_catalog", Cell::Text),
+    ("foreign_table_schema", Cell::Text),
+    ("foreign_table_name", Cell::Text),
+    ("foreign_server_catalog", Cell::Text),
+    ("foreign_server_name", Cell::Text),
+];
+
+const PARAMETERS: &[(&str, Cell)] = &[
+    ("specific_catalog", Cell::Text),
+    ("specific_schema", Cell::Text),
+    ("specific_name", Cell::Text),
+    ("ordinal_position", Cell::Int4),
+    ("parameter_mode", Cell::Text),
+    ("parameter_name", Cell::Text),
+    ("data_type", Cell::Text),
+    ("udt_name", Cell::Text),
+];
+
+const ROUTINE_PRIVILEGES: &[(&str, Cell)] = &[
+    ("grantor", Cell::Text),
+    ("grantee", Cell::Text),
+    ("specific_catalog", Cell::Text),
+    ("specific_schema", Cell::Text),
+    ("specific_name", Cell::Text),
+    ("routine_catalog", Cell::Text),
+    ("routine_schema", Cell::Text),
+    ("routine_name", Cell::Text),
+    ("privilege_type", Cell::Text),
+    ("is_grantable", Cell::Text),
+];
 
 const TRIGGERS: &[(&str, Cell)] = &[
     ("trigger_catalog", Cell::Text),

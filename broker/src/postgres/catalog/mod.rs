@@ -8,11 +8,21 @@
 //! error, not an empty table. Numbers of objects (`oid`) are computed from their names, so they are the same on every node and
 //! after every start.
 
+mod conditions;
+mod dialect;
+mod fixed;
+mod format;
 mod functions;
 mod information;
 mod json;
+mod names;
+mod registers;
+mod sets;
+mod sizes;
 mod subqueries;
 mod tables;
+mod views;
+mod visible;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -35,9 +45,10 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use datafusion_pg_catalog::pg_catalog::PG_CATALOG_TABLES;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
-use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use headwater_segment::live::Tables;
 
+use self::dialect::Dialect;
+pub(super) use self::names::of_answer;
 use self::tables::Relations;
 use super::settings::Settings;
 use crate::catalog::{CATALOG, PUBLIC, SYSTEM};
@@ -68,6 +79,8 @@ const FUNCTIONS: &[&str] = &[
     "set_config",
     "shobj_description",
     "to_regclass",
+    "to_regnamespace",
+    "to_regproc",
     "to_regtype",
     "txid_current",
     "version",
@@ -88,7 +101,7 @@ pub(super) fn is_of_catalog(
     if matches!(name, PG_CATALOG | INFORMATION_SCHEMA) {
         return next == Some(&Token::Period) && before != Some(&Token::Period);
     }
-    if PG_CATALOG_TABLES.contains(&name) && (is_before(Keyword::FROM) || is_before(Keyword::JOIN)) {
+    if is_table(name) && (is_before(Keyword::FROM) || is_before(Keyword::JOIN)) {
         return next != Some(&Token::Period);
     }
     if is_quoted || before == Some(&Token::Period) {
@@ -101,6 +114,10 @@ pub(super) fn is_of_catalog(
         || (before == Some(&Token::DoubleColon) && OBJECT_TYPES.contains(&name))
 }
 
+fn is_table(name: &str) -> bool {
+    PG_CATALOG_TABLES.contains(&name) || views::NAMES.contains(&name)
+}
+
 /// What the catalogs of all sessions share; made when the first of them is asked.
 #[derive(Default)]
 pub(super) struct SharedCatalog {
@@ -111,7 +128,7 @@ struct Base {
     state: SessionState,
     /// PostgreSQL's own tables.
     fixed: Arc<dyn SchemaProvider>,
-    parser: PostgresCompatibilityParser,
+    dialect: Dialect,
 }
 
 impl SharedCatalog {
@@ -134,7 +151,7 @@ impl Base {
         functions::register(&context);
         let fixed = context.catalog(CATALOG).and_then(|catalog| catalog.schema(PG_CATALOG));
         let fixed = fixed.ok_or_else(|| DataFusionError::Internal("pg_catalog is missing".into()))?;
-        Ok(Self { state: context.state(), fixed, parser: PostgresCompatibilityParser::new() })
+        Ok(Self { state: context.state(), fixed, dialect: Dialect::new() })
     }
 }
 
@@ -156,13 +173,7 @@ impl StatementPlanner for CatalogPlanner {
     async fn plan(&self, sql: &str, tables: &Arc<Tables>) -> Result<Foreign, QueryError> {
         sql::check_bounds(sql, &PostgreSqlDialect {})?;
         let base = self.shared.base()?;
-        let parsed = base.parser.parse(sql).map_err(|error| sql::parse_error(&error))?;
-        let [mut statement] = <[_; 1]>::try_from(parsed).map_err(|_| {
-            QueryError::new(QueryErrorKind::BadRequest, "one statement at a time: this is none, or several")
-        })?;
-        sql::rewrite_escapes(&mut statement);
-        subqueries::aggregate_one_value(&mut statement);
-        let statement = Statement::Statement(Box::new(statement));
+        let statement = Statement::Statement(Box::new(base.dialect.parse(sql)?));
         sql::check_reads(&statement)?;
         let state = self.state(base, tables).map_err(|error| error_of(&error))?;
         let plan = state.statement_to_plan(statement).await.map_err(|error| unplanned(&error))?;
@@ -190,14 +201,16 @@ impl CatalogPlanner {
         }
         let settings = self.settings.clone();
         let fixed = Arc::clone(&base.fixed);
-        let provider = PgCatalog { relations: Arc::clone(&relations), settings: settings.clone(), fixed };
+        let user = self.user.clone();
+        let provider =
+            PgCatalog { relations: Arc::clone(&relations), settings: settings.clone(), user, fixed };
         catalog.register_schema(PG_CATALOG, Arc::new(provider))?;
-        catalog.register_schema(INFORMATION_SCHEMA, Arc::new(Information(relations)))?;
+        catalog.register_schema(INFORMATION_SCHEMA, Arc::new(Information(Arc::clone(&relations))))?;
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.into(), Arc::new(catalog));
         let mut state = base.state.clone();
         state.register_catalog_list(Arc::new(list));
-        functions::register_of_session(&mut state, &self.user, settings)?;
+        functions::register_of_session(&mut state, &self.user, settings, &relations)?;
         state.mark_start_execution();
         Ok(state)
     }
@@ -266,24 +279,32 @@ impl TableProvider for Unread {
 struct PgCatalog {
     relations: Arc<Relations>,
     settings: Settings,
+    user: String,
     fixed: Arc<dyn SchemaProvider>,
 }
 
 #[async_trait]
 impl SchemaProvider for PgCatalog {
     fn table_names(&self) -> Vec<String> {
-        self.fixed.table_names()
+        let own = views::NAMES.iter().map(|name| (*name).to_owned());
+        self.fixed.table_names().into_iter().chain(own).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        match tables::build(name, &self.relations, &self.settings)? {
-            Some(own) => Ok(Some(own)),
-            None => self.fixed.table(name).await,
+        if let Some(own) = tables::build(name, &self.relations, &self.settings)? {
+            return Ok(Some(own));
+        }
+        if let Some(own) = views::build(name, &self.relations, &self.user)? {
+            return Ok(Some(own));
+        }
+        match self.fixed.table(name).await? {
+            Some(table) => Ok(Some(fixed::corrected(name, table).await?)),
+            None => Ok(None),
         }
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.fixed.table_exist(name)
+        is_table(name)
     }
 }
 

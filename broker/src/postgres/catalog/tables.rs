@@ -24,8 +24,10 @@ const FIRST_OID: i32 = 16_384;
 /// The namespace that PostgreSQL's static tables refer to.
 const PG_CATALOG_OID: i32 = 11;
 /// Whoever owns everything.
-const OWNER_OID: i32 = 10;
-const OWNER: &str = "headwater";
+pub(super) const OWNER_OID: i32 = 10;
+pub(super) const OWNER: &str = "headwater";
+/// The number of the encoding.
+pub(super) const UTF8: i32 = 6;
 /// The collation `default`, of types that have one.
 const COLLATION_OID: i32 = 100;
 
@@ -37,7 +39,10 @@ pub(super) struct Relation {
     pub(super) oid: i32,
     pub(super) columns: Vec<Attribute>,
     pub(super) arrow: SchemaRef,
-    rows: f32,
+    /// -1: nobody counts them.
+    pub(super) rows: f32,
+    /// Of its sealed segments.
+    pub(super) size_bytes: i64,
 }
 
 /// A column.
@@ -69,10 +74,13 @@ impl Relations {
             let rows = (read.log.segments.rows() + open as u64) as f32;
             // The stream columns show only where they are asked for by name.
             let own = schema.arrow().fields()[..schema.spec_columns()].to_vec();
-            relations.push(relation(PUBLIC, table.name(), Arc::new(Schema::new(own)), rows, &mut oids));
+            let mut relation = relation(PUBLIC, table.name(), Arc::new(Schema::new(own)), &mut oids);
+            relation.rows = rows;
+            relation.size_bytes = i64::try_from(read.log.segments.size_bytes()).unwrap_or(i64::MAX);
+            relations.push(relation);
         }
         for (name, schema) in system_schemas() {
-            relations.push(relation(SYSTEM, name, schema, -1.0, &mut oids));
+            relations.push(relation(SYSTEM, name, schema, &mut oids));
         }
         Self(relations)
     }
@@ -86,7 +94,7 @@ impl Relations {
     }
 }
 
-fn relation(schema: &'static str, name: &str, arrow: SchemaRef, rows: f32, oids: &mut Oids) -> Relation {
+fn relation(schema: &'static str, name: &str, arrow: SchemaRef, oids: &mut Oids) -> Relation {
     let column = |field: &Arc<Field>| Attribute {
         name: field.name().clone(),
         wire: of_field(field),
@@ -98,7 +106,8 @@ fn relation(schema: &'static str, name: &str, arrow: SchemaRef, rows: f32, oids:
         oid: oids.of(&format!("{schema}.{name}")),
         columns: arrow.fields().iter().map(column).collect(),
         arrow,
-        rows,
+        rows: -1.0,
+        size_bytes: 0,
     }
 }
 
@@ -117,7 +126,7 @@ impl Oids {
     }
 }
 
-fn hashed(name: &str) -> i32 {
+pub(super) fn hashed(name: &str) -> i32 {
     let digest = Sha256::digest(name.as_bytes());
     let bits = digest.iter().take(4).fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
     FIRST_OID + (bits % (i32::MAX - FIRST_OID).cast_unsigned()).cast_signed()
@@ -146,6 +155,7 @@ pub(super) enum Cell {
     Bool,
     Int2,
     Int4,
+    Int8,
     Float4,
     Texts,
 }
@@ -160,6 +170,7 @@ impl Cell {
             Self::Bool => Field::new(name, DataType::Boolean, true),
             Self::Int2 => Field::new(name, DataType::Int16, true),
             Self::Int4 => Field::new(name, DataType::Int32, true),
+            Self::Int8 => Field::new(name, DataType::Int64, true),
             Self::Float4 => Field::new(name, DataType::Float32, true),
             Self::Texts => Field::new_list(name, Field::new_list_field(DataType::Utf8, true), true),
         }
@@ -301,13 +312,12 @@ const DATABASE: &[(&str, Cell)] = &[
 ];
 
 fn database_row() -> Vec<ScalarValue> {
-    let utf8 = 6;
     let tablespace = 1663;
     vec![
         int(hashed(CATALOG)),
         text(CATALOG),
         int(OWNER_OID),
-        int(utf8),
+        int(UTF8),
         text("c"),
         yes(false),
         yes(true),

@@ -40,11 +40,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
 
     async fn open_cursor(&mut self, cursor: &mut Portal) -> Result<(), Fault> {
         let statement = Arc::clone(&cursor.statement);
-        let query_at = match &statement.kind {
-            Kind::Command(Command::Declare { query_at, .. }) => *query_at,
-            _ => 0,
-        };
-        let sql = &statement.sql[query_at..];
+        let sql = statement.query();
         match &cursor.state {
             State::New => self.open_query(cursor, sql, statements::kind_of(sql)? == Kind::Catalog).await,
             _ => Ok(()),
@@ -57,7 +53,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         let engine = self.server.state.engine.clone();
         let answer = guarded(&self.gone, &self.cancel, engine.run(request)).await?;
         let answer = answer.map_err(|error| portal.statement.failure(error))?;
-        let rows = Rows::new(&answer.schema, answer.stream);
+        let rows = Rows::new(&answer.schema, answer.stream, sql);
         if let Some(described) = portal.statement.described.lock().as_ref() {
             rows.check_types(described)?;
         }

@@ -105,12 +105,10 @@ impl<W: AsyncWrite + Unpin> Session<W> {
 
     /// What the statement wants and answers with, and what of that is kept for its portals.
     async fn describe(&mut self, statement: &Statement) -> Result<(Description, Arc<Described>), Fault> {
-        let (sql, is_catalog) = match &statement.kind {
-            Kind::Command(Command::Declare { query_at, .. }) => {
-                let sql = &statement.sql[*query_at..];
-                (sql, statements::kind_of(sql)? == Kind::Catalog)
-            }
-            kind => (statement.sql.as_str(), *kind == Kind::Catalog),
+        let sql = statement.query();
+        let is_catalog = match &statement.kind {
+            Kind::Command(_) => statements::kind_of(sql)? == Kind::Catalog,
+            kind => *kind == Kind::Catalog,
         };
         let request = self.request(sql, is_catalog);
         let declared = statement.declared.iter().map(|oid| of_parameter(*oid).unwrap_or(None)).collect();
@@ -143,7 +141,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         self.out.put(&Message::ParameterDescription(ParameterDescription::new(types.collect())))?;
         let description = match (&statement.kind, &described) {
             (Kind::Query | Kind::Catalog, Some((description, _))) => {
-                row_description(&columns_of(&description.schema), &[])?
+                row_description(&columns_of(&description.schema, statement.query()), &[])?
             }
             (Kind::Command(Command::Show(_) | Command::Fetch { .. }), _) => {
                 let mut portal = Portal::new(Arc::clone(&statement));

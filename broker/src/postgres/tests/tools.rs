@@ -73,6 +73,57 @@ const QUERIES: &[(&str, &str, Option<&str>)] = &[
         "SELECT \"n\".\"nspname\" AS \"schema\", \"c\".\"relname\" AS \"name\", CASE \"c\".\"relkind\" WHEN 'r' THEN 'TABLE' WHEN 'v' THEN 'VIEW' ELSE NULL END AS \"type\", \"d\".\"description\" AS \"description\", \"stat\".\"n_live_tup\" AS \"estimated_row_count\" FROM \"pg_catalog\".\"pg_class\" AS \"c\" INNER JOIN \"pg_catalog\".\"pg_namespace\" AS \"n\" ON \"c\".\"relnamespace\" = \"n\".\"oid\" LEFT JOIN \"pg_catalog\".\"pg_description\" AS \"d\" ON (\"c\".\"oid\" = \"d\".\"objoid\") AND (\"d\".\"objsubid\" = '0') AND (\"d\".\"classoid\" = 'pg_class'::regclass) LEFT JOIN \"pg_stat_user_tables\" AS \"stat\" ON (\"n\".\"nspname\" = \"stat\".\"schemaname\") AND (\"c\".\"relname\" = \"stat\".\"relname\") WHERE (\"c\".\"relnamespace\" = \"n\".\"oid\") AND (\"n\".\"nspname\" !~ '^pg_') AND (\"n\".\"nspname\" <> 'information_schema') AND c.relkind in ('r', 'p', 'v', 'f', 'm') AND (\"n\".\"nspname\" IN ('public')) ORDER BY \"type\" ASC, \"schema\" ASC, \"name\" ASC",
         Some("orders"),
     ),
+    (
+        "psql \\du",
+        "SELECT r.rolname, r.rolsuper, r.rolinherit,\n  r.rolcreaterole, r.rolcreatedb, r.rolcanlogin,\n  r.rolconnlimit, r.rolvaliduntil,\n  ARRAY(SELECT b.rolname\n        FROM pg_catalog.pg_auth_members m\n        JOIN pg_catalog.pg_roles b ON (m.roleid = b.oid)\n        WHERE m.member = r.oid) as memberof\n, r.rolreplication\n, r.rolbypassrls\nFROM pg_catalog.pg_roles r\nWHERE r.rolname !~ '^pg_'\nORDER BY 1;",
+        Some("alice"),
+    ),
+    (
+        "psql \\dT",
+        "SELECT n.nspname as \"Schema\",\n  pg_catalog.format_type(t.oid, NULL) AS \"Name\",\n  pg_catalog.obj_description(t.oid, 'pg_type') as \"Description\"\nFROM pg_catalog.pg_type t\n     LEFT JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace\nWHERE (t.typrelid = 0 OR (SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid))\n  AND NOT EXISTS(SELECT 1 FROM pg_catalog.pg_type el WHERE el.oid = t.typelem AND el.typarray = t.oid)\n      AND n.nspname <> 'pg_catalog'\n      AND n.nspname <> 'information_schema'\n  AND pg_catalog.pg_type_is_visible(t.oid)\nORDER BY 1, 2;",
+        None,
+    ),
+    (
+        "psql \\d name: policies",
+        "SELECT pol.polname, pol.polpermissive,\n  CASE WHEN pol.polroles = '{0}' THEN NULL ELSE pg_catalog.array_to_string(array(select rolname from pg_catalog.pg_roles where oid = any (pol.polroles) order by 1),',') END,\n  pg_catalog.pg_get_expr(pol.polqual, pol.polrelid),\n  pg_catalog.pg_get_expr(pol.polwithcheck, pol.polrelid),\n  CASE pol.polcmd\n    WHEN 'r' THEN 'SELECT'\n    WHEN 'a' THEN 'INSERT'\n    END AS cmd\nFROM pg_catalog.pg_policy pol\nWHERE pol.polrelid = '16386' ORDER BY 1;",
+        None,
+    ),
+    (
+        "psql \\d name: publications",
+        "SELECT pubname\n     , NULL\n     , NULL\nFROM pg_catalog.pg_publication p\n     JOIN pg_catalog.pg_publication_namespace pn ON p.oid = pn.pnpubid\n     JOIN pg_catalog.pg_class pc ON pc.relnamespace = pn.pnnspid\nWHERE pc.oid ='16386' and pg_catalog.pg_relation_is_publishable('16386')\nUNION\nSELECT pubname\n     , pg_get_expr(pr.prqual, c.oid)\n     , (CASE WHEN pr.prattrs IS NOT NULL THEN\n         (SELECT string_agg(attname, ', ')\n           FROM pg_catalog.generate_series(0, pg_catalog.array_upper(pr.prattrs::pg_catalog.int2[], 1)) s,\n                pg_catalog.pg_attribute\n          WHERE attrelid = pr.prrelid AND attnum = prattrs[s])\n        ELSE NULL END) FROM pg_catalog.pg_publication p\n     JOIN pg_catalog.pg_publication_rel pr ON p.oid = pr.prpubid\n     JOIN pg_catalog.pg_class c ON c.oid = pr.prrelid\nWHERE pr.prrelid = '16386'\nUNION\nSELECT pubname\n     , NULL\n     , NULL\nFROM pg_catalog.pg_publication p\nWHERE p.puballtables AND pg_catalog.pg_relation_is_publishable('16386')\nORDER BY 1;",
+        None,
+    ),
+    (
+        "pgjdbc getPrimaryKeys",
+        "SELECT result.TABLE_CAT AS \"TABLE_CAT\", result.COLUMN_NAME AS \"COLUMN_NAME\", result.KEY_SEQ AS \"KEY_SEQ\" FROM (SELECT current_database() AS TABLE_CAT, a.attname AS COLUMN_NAME, (information_schema._pg_expandarray(i.indkey)).n AS KEY_SEQ, information_schema._pg_expandarray(i.indkey) AS KEYS, a.attnum AS A_ATTNUM, i.indnkeyatts as KEY_COUNT FROM pg_catalog.pg_class ct JOIN pg_catalog.pg_attribute a ON (ct.oid = a.attrelid) JOIN pg_catalog.pg_index i ON ( a.attrelid = i.indrelid) WHERE true AND ct.relname = 'orders' AND i.indisprimary ) result where result.A_ATTNUM = (result.KEYS).x AND result.KEY_SEQ <= KEY_COUNT ORDER BY result.key_seq",
+        None,
+    ),
+    (
+        "pgjdbc getProcedures",
+        "SELECT current_database() AS \"PROCEDURE_CAT\", n.nspname AS \"PROCEDURE_SCHEM\", p.proname AS \"PROCEDURE_NAME\", NULL, NULL, NULL, d.description AS \"REMARKS\", 2 AS \"PROCEDURE_TYPE\", p.proname || '_' || p.oid AS \"SPECIFIC_NAME\" FROM pg_catalog.pg_namespace n, pg_catalog.pg_proc p LEFT JOIN pg_catalog.pg_description d ON (p.oid=d.objoid) WHERE p.pronamespace=n.oid AND p.prokind='p' AND p.proname LIKE 'x' ORDER BY \"PROCEDURE_SCHEM\", p.oid::text",
+        None,
+    ),
+    (
+        "SQLAlchemy get_indexes",
+        "SELECT idx_attr.indexrelid AS indexrelid, array_agg(idx_attr.element ORDER BY idx_attr.ord) AS elements FROM (SELECT idx.indexrelid AS indexrelid, idx.ord AS ord, CASE WHEN (idx.attnum = 0) THEN pg_catalog.pg_get_indexdef(idx.indexrelid, idx.ord + 1, true) ELSE CAST(pg_catalog.pg_attribute.attname AS TEXT) END AS element FROM (SELECT pg_catalog.pg_index.indexrelid AS indexrelid, pg_catalog.pg_index.indrelid AS indrelid, unnest(pg_catalog.pg_index.indkey) AS attnum, unnest(pg_catalog.pg_index.indclass) AS att_opclass, generate_subscripts(pg_catalog.pg_index.indkey, 1) AS ord FROM pg_catalog.pg_index WHERE NOT pg_catalog.pg_index.indisprimary AND pg_catalog.pg_index.indrelid IN (20)) AS idx LEFT OUTER JOIN pg_catalog.pg_attribute ON pg_catalog.pg_attribute.attnum = idx.attnum AND pg_catalog.pg_attribute.attrelid = idx.indrelid) AS idx_attr GROUP BY idx_attr.indexrelid",
+        None,
+    ),
+    (
+        "DBeaver sizes",
+        "select c.oid,pg_catalog.pg_total_relation_size(c.oid) as total_rel_size,pg_catalog.pg_relation_size(c.oid) as rel_size\nFROM pg_class c\nWHERE c.oid='orders'::regclass",
+        Some("0"),
+    ),
+    ("names of objects", "SELECT 'public.orders'::regclass::text, 25::regtype::text", Some("orders")),
+    (
+        "Metabase columns",
+        "SELECT FORMAT('%s', c.udt_name) AS \"database-type\", COL_DESCRIPTION(CAST(CAST(FORMAT('%I.%I', CAST(c.table_schema AS TEXT), CAST(c.table_name AS TEXT)) AS REGCLASS) AS OID), c.ordinal_position) AS \"field-comment\" FROM \"information_schema\".\"columns\" AS c WHERE c.table_schema !~ '^information_schema|catalog_history|pg_' AND c.table_name = 'orders'",
+        Some("timestamptz"),
+    ),
+    (
+        "Metabase foreign keys",
+        "SELECT fk_column.attname FROM pg_constraint AS c INNER JOIN pg_attribute AS fk_column ON c.conrelid = fk_column.attrelid WHERE (c.contype = 'f'::char) AND (fk_column.attnum = ANY(c.conkey))",
+        None,
+    ),
     ("asyncpg reset", "SELECT pg_advisory_unlock_all()", None),
     ("asyncpg settings", "SELECT set_config('jit', 'off', false)", Some("off")),
     ("a replica?", "SELECT pg_is_in_recovery()", Some("f")),
@@ -124,6 +175,41 @@ async fn types_are_found_by_their_names() {
         client.rows("SELECT to_regtype('text'), to_regtype('nope')").await,
         [[Some("25".into()), None]]
     );
+}
+
+/// Grafana asks for the columns of a table on the search path, and lists tables beside it with their schemas.
+#[tokio::test]
+async fn tables_are_told_apart_by_the_search_path() {
+    let server = server().await;
+    let mut client = Client::start(&server).await;
+    let on_path = "quote_ident(table_schema) IN (SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END \
+                   FROM generate_series(array_lower(string_to_array(current_setting('search_path'),','),1), \
+                   array_upper(string_to_array(current_setting('search_path'),','),1)) as i, \
+                   string_to_array(current_setting('search_path'),',') s)";
+    let columns = format!(
+        "SELECT quote_ident(column_name) AS \"column\" FROM information_schema.columns \
+         WHERE CASE WHEN array_length(parse_ident('orders'),1) = 2 THEN false \
+         ELSE quote_ident(table_name) = 'orders' AND {on_path} END"
+    );
+    assert_eq!(client.rows(&columns).await.len(), 8);
+    let tables = format!(
+        "SELECT CASE WHEN {on_path} THEN table_name ELSE table_schema || '.' || table_name END AS \"table\" \
+         FROM information_schema.tables ORDER BY CASE WHEN {on_path} THEN 0 ELSE 1 END, 1"
+    );
+    let tables = client.rows(&tables).await;
+    assert_eq!(tables[0], [Some("orders".into())]);
+    assert!(tables.contains(&vec![Some("system.queries".into())]), "{tables:?}");
+}
+
+/// Nobody may write, so no tool need offer it.
+#[tokio::test]
+async fn privileges_are_those_of_a_reader() {
+    let server = server().await;
+    let mut client = Client::start(&server).await;
+    let sql = "SELECT has_table_privilege('orders', 'SELECT'), has_table_privilege('alice', 'orders', 'insert'), \
+               has_schema_privilege(11, 'USAGE'), has_any_column_privilege('orders', 'UPDATE, SELECT')";
+    let cell = |text: &str| Some(text.to_owned());
+    assert_eq!(client.rows(sql).await, [[cell("t"), cell("f"), cell("t"), cell("t")]]);
 }
 
 #[tokio::test]
