@@ -89,6 +89,29 @@ pub enum Expected {
     Present,
 }
 
+impl Expected {
+    /// Whether dashboard `id` may be written over while `present` is there.
+    ///
+    /// # Errors
+    /// [`DashboardError::NotFound`] if there is none and one was expected, [`DashboardError::Conflict`] if another one is there.
+    pub fn check(&self, id: &str, present: Option<&Revision>) -> Result<(), DashboardError> {
+        let version = present.map(|present| present.version);
+        let refused = |reason: String| DashboardError::Conflict { id: id.to_string(), reason, version };
+        match (present, self) {
+            (None, Self::Absent) | (Some(_), Self::Present) => Ok(()),
+            (Some(present), Self::Tag(expected)) if present.tag == *expected => Ok(()),
+            (Some(present), Self::Tag(expected)) => {
+                let there = &present.tag;
+                Err(refused(format!("it has changed since: {expected} was expected, {there} is there")))
+            }
+            (Some(present), Self::Absent) => {
+                Err(refused(format!("it is there already, at version {}", present.version)))
+            }
+            (None, Self::Present | Self::Tag(_)) => Err(DashboardError::NotFound(id.to_string())),
+        }
+    }
+}
+
 /// Why a dashboard cannot be had or written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DashboardError {
@@ -170,6 +193,36 @@ mod tests {
         }
         for id in ["", "-", "_a", "A", "a/b", "..", "a.b", "ü", "a b", "a%2fb", &"x".repeat(65)] {
             assert!(check_id(id).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_written_over_what() {
+        let conflict = Err(Some(3));
+        let missing = Err(None);
+        let revision = |version| Revision::new(version, "w");
+        let tag = |revision: Revision| Expected::Tag(revision.tag);
+        let cases = [
+            (None, Expected::Absent, Ok(())),
+            (None, Expected::Present, missing),
+            (None, tag(revision(3)), missing),
+            (Some(3), Expected::Absent, conflict),
+            (Some(3), Expected::Present, Ok(())),
+            (Some(3), tag(revision(3)), Ok(())),
+            (Some(3), tag(revision(2)), conflict),
+            (Some(3), tag(revision(4)), conflict),
+            // The same number, of an earlier life.
+            (Some(3), tag(Revision::new(3, "v")), conflict),
+            (Some(3), Expected::Tag("3".into()), conflict),
+        ];
+        for (present, expected, outcome) in cases {
+            let present = present.map(revision);
+            let checked = expected.check("a", present.as_ref()).map_err(|error| match error {
+                DashboardError::Conflict { version, .. } => version,
+                DashboardError::NotFound(_) => None,
+                other => panic!("{other}"),
+            });
+            assert_eq!(checked, outcome, "{present:?} {expected:?}");
         }
     }
 }

@@ -11,8 +11,8 @@
 //! | `GET /dashboards/{id}/live?var.NAME=value&last=15m` | server-sent events |
 //!
 //! The events of a live dashboard: `panel` with `{"panel", "version", "columns", "rows", "cuts", "freshness_ms", "ran_at_ms", "error"?}`,
-//! first what is known of each panel, then whatever changed it; `beat` with the `version` and the `etag` of what is shown every few
-//! seconds, so that a client knows a lost server; `dashboard` with the `version` and the `etag` of a newer one (`null`: deleted) as the last
+//! first what is known of each panel, then whatever changed it; `beat` with the `version` and the `etag` of what is shown, and by
+//! panel how old its newest row is by now (`freshness_ms`), every few seconds, so that a client knows a lost server; `dashboard` with the `version` and the `etag` of a newer one (`null`: deleted) as the last
 //! event. After about ten minutes a stream ends without a word: a browser comes back by itself, and its rights are looked at again.
 
 use std::collections::BTreeMap;

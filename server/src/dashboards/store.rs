@@ -194,7 +194,7 @@ impl ObjectDashboards {
         let newest = self.newest(id).await?;
         let present = newest.as_ref().filter(|(_, found)| found.dashboard.is_some());
         let present = present.map(|(number, found)| Revision::new(*number, &found.writer));
-        check_expected(id, present.as_ref(), &expected)?;
+        expected.check(id, present.as_ref())?;
         if newest.is_none() {
             self.check_room().await?;
         }
@@ -347,23 +347,6 @@ impl DashboardStore for ObjectDashboards {
 
     async fn delete(&self, id: &str, expected: Expected) -> Result<(), DashboardError> {
         self.write(id, None, expected).await.map(|_| ())
-    }
-}
-
-/// The table of what may be written over what.
-fn check_expected(id: &str, present: Option<&Revision>, expected: &Expected) -> Result<(), DashboardError> {
-    let version = present.map(|present| present.version);
-    let refused = |reason: String| DashboardError::Conflict { id: id.to_string(), reason, version };
-    match (present, expected) {
-        (None, Expected::Absent) | (Some(_), Expected::Present) => Ok(()),
-        (Some(present), Expected::Tag(expected)) if present.tag == *expected => Ok(()),
-        (Some(present), Expected::Tag(expected)) => {
-            Err(refused(format!("it has changed since: {expected} was expected, {} is there", present.tag)))
-        }
-        (Some(present), Expected::Absent) => {
-            Err(refused(format!("it is there already, at version {}", present.version)))
-        }
-        (None, Expected::Present | Expected::Tag(_)) => Err(DashboardError::NotFound(id.to_string())),
     }
 }
 

@@ -55,6 +55,11 @@ impl PanelAnswer {
         out
     }
 
+    /// When the newest row was written, of the table whose newest row is the oldest; milliseconds since the epoch.
+    pub(super) fn newest_row_ms(&self) -> Option<i64> {
+        Some(self.ran_at_ms.saturating_sub(self.freshness_ms?))
+    }
+
     pub(super) fn digest(&self) -> Digest {
         let mut digest = Digest::default();
         digest.copy_from_slice(&Sha256::digest(&self.shown)[..DIGEST_BYTES]);

@@ -249,7 +249,7 @@ impl LiveHub {
                 limits: self.limits,
             };
             let shown = Shown::new(&key.panel, document.revision.version, Arc::clone(&self.room));
-            let runner = Runner::start(run, shown);
+            let runner = Runner::start(&key.panel, run, shown);
             runners.insert(key, Arc::downgrade(&runner));
             watched.push(runner);
         }

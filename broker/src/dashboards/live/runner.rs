@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,9 +25,29 @@ const SLIDE_MAX: Duration = Duration::from_secs(60);
 /// The newest event of a panel; `None` until there is one.
 pub(super) type Newest = Option<Bytes>;
 
+/// When the newest row of a panel's last answer was written, whether or not the answer was the same as before.
+#[derive(Debug)]
+struct NewestRow(AtomicI64);
+
+impl NewestRow {
+    /// Stands for what is not known.
+    const UNKNOWN: i64 = i64::MIN;
+
+    fn set(&self, written_at_ms: Option<i64>) {
+        self.0.store(written_at_ms.unwrap_or(Self::UNKNOWN), Ordering::Relaxed);
+    }
+
+    fn age_ms(&self, now_ms: i64) -> Option<i64> {
+        let written_at_ms = self.0.load(Ordering::Relaxed);
+        (written_at_ms != Self::UNKNOWN).then(|| now_ms.saturating_sub(written_at_ms).max(0))
+    }
+}
+
 /// A panel that is run as long as this is held.
 pub(super) struct Runner {
+    panel: String,
     newest: watch::Receiver<Newest>,
+    newest_row: Arc<NewestRow>,
     task: AbortHandle,
 }
 
@@ -39,11 +60,22 @@ impl Drop for Runner {
 }
 
 impl Runner {
-    pub(super) fn start(run: PanelRun, shown: Shown) -> Arc<Self> {
+    pub(super) fn start(panel: &str, run: PanelRun, shown: Shown) -> Arc<Self> {
         let (sender, newest) = watch::channel(None);
+        let newest_row = Arc::new(NewestRow(AtomicI64::new(NewestRow::UNKNOWN)));
         metrics::gauge!("headwater_dashboard_runners").increment(1.0);
-        let task = tokio::spawn(run.run(shown, sender)).abort_handle();
-        Arc::new(Self { newest, task })
+        let task = tokio::spawn(run.run(shown, sender, Arc::clone(&newest_row))).abort_handle();
+        Arc::new(Self { panel: panel.to_string(), newest, newest_row, task })
+    }
+
+    /// The panel that it runs.
+    pub(super) fn panel(&self) -> &str {
+        &self.panel
+    }
+
+    /// How old the newest row that the panel has read is at `now_ms`, in milliseconds; `None` until that is known.
+    pub(super) fn freshness_ms(&self, now_ms: i64) -> Option<i64> {
+        self.newest_row.age_ms(now_ms)
     }
 
     /// What is known now counts as new.
@@ -65,7 +97,7 @@ pub(super) struct PanelRun {
 }
 
 impl PanelRun {
-    async fn run(self, mut shown: Shown, newest: watch::Sender<Newest>) {
+    async fn run(self, mut shown: Shown, newest: watch::Sender<Newest>, newest_row: Arc<NewestRow>) {
         let mut failures = 0;
         loop {
             let began = Instant::now();
@@ -73,6 +105,9 @@ impl PanelRun {
                 answer::ask(&*self.queries, &self.statement, &self.values, self.last, None, &self.limits)
                     .await;
             let took = began.elapsed();
+            if let Ok(answer) = &answer {
+                newest_row.set(answer.newest_row_ms());
+            }
             let event = match answer.and_then(|answer| shown.answered(answer)) {
                 Ok(event) => {
                     failures = 0;

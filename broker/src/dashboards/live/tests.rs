@@ -58,7 +58,7 @@ impl QueryRunner for FakeEngine {
             return Err(QueryError::new(kind, "it failed"));
         }
         let rows = *self.rows.borrow();
-        let cell = self.shown.load(Ordering::SeqCst) + rows;
+        let cell = self.shown.load(Ordering::SeqCst).wrapping_add(rows);
         let count = if wide { 20_000 } else { 1 };
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count).map(|_| cell as i64)));
         let batch = RecordBatch::try_from_iter([("rows", column)]).unwrap();
@@ -195,21 +195,39 @@ fn document(panels: &[&str]) -> Value {
 struct Client(mpsc::Receiver<Bytes>);
 
 impl Client {
-    /// The next event that is no beat: its name and its data.
+    /// The next event: its name and its data.
+    async fn any(&mut self) -> (String, Value) {
+        let text = timeout(SOON, self.0.recv()).await.expect("an event comes").expect("the stream goes on");
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            line.unwrap_or_else(|| panic!("no {name} in {text:?}")).to_string()
+        };
+        assert!(text.ends_with("\n\n") && !text.trim_end().contains("\n\n"), "{text:?}");
+        (field("event"), serde_json::from_str(&field("data")).unwrap())
+    }
+
+    /// The next event that is no beat.
     async fn event(&mut self) -> (String, Value) {
         loop {
-            let text =
-                timeout(SOON, self.0.recv()).await.expect("an event comes").expect("the stream goes on");
-            let text = String::from_utf8(text.to_vec()).unwrap();
-            let field = |name: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
-                line.unwrap_or_else(|| panic!("no {name} in {text:?}")).to_string()
-            };
-            assert!(text.ends_with("\n\n") && !text.trim_end().contains("\n\n"), "{text:?}");
-            if field("event") != "beat" {
-                return (field("event"), serde_json::from_str(&field("data")).unwrap());
+            let event = self.any().await;
+            if event.0 != "beat" {
+                return event;
             }
         }
+    }
+
+    /// The first beat of which `is_it` is true of the age of the newest row of panel `p0`.
+    async fn beat_with_age(&mut self, is_it: impl Fn(Option<i64>) -> bool) {
+        let found = async {
+            loop {
+                let (name, data) = self.any().await;
+                if name == "beat" && is_it(data["freshness_ms"]["p0"].as_i64()) {
+                    return;
+                }
+            }
+        };
+        timeout(SOON, found).await.expect("a beat with such an age comes");
     }
 
     async fn number(&mut self) -> i64 {
@@ -486,11 +504,28 @@ async fn beats_come_without_answers_and_the_hub_lets_go() {
     let world = world(&[], limits);
     let mut client = world.watch().await;
     let first = timeout(SOON, client.0.recv()).await.unwrap().unwrap();
-    assert_eq!(first, "retry: 1000\nevent: beat\ndata: {\"version\":1,\"etag\":\"1-w1\"}\n\n");
+    assert!(first.starts_with(b"retry: 1000\nevent: beat\ndata: "), "{first:?}");
     for _ in 0..3 {
-        let next = timeout(SOON, client.0.recv()).await.unwrap().unwrap();
-        assert_eq!(next, "event: beat\ndata: {\"version\":1,\"etag\":\"1-w1\"}\n\n");
+        let beat = json!({"version": 1, "etag": "1-w1", "freshness_ms": {}});
+        assert_eq!(client.any().await, ("beat".to_string(), beat));
     }
     world.hub.close();
     client.ended().await;
+}
+
+#[tokio::test]
+async fn beats_tell_how_old_the_newest_row_is_by_now() {
+    let limits = LiveLimits { beat: Duration::from_millis(20), ..LiveLimits::default() };
+    let world = world(&["SELECT count(*) AS rows FROM t"], limits);
+    world.engine.open.send_replace(false);
+    let mut client = world.watch().await;
+    client.beat_with_age(|age| age.is_none()).await;
+    world.engine.open.send_replace(true);
+    assert_eq!(client.number().await, 0);
+    client.beat_with_age(|age| age > Some(100)).await;
+    // A new row after which the panel shows what it showed before.
+    world.engine.shown.store(u64::MAX, Ordering::SeqCst);
+    world.new_row();
+    client.beat_with_age(|age| age < Some(100)).await;
+    assert_eq!(world.runs(), 2);
 }

@@ -1,11 +1,13 @@
 //! One connection that watches a dashboard.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, SelectAll};
 use futures::{Stream, StreamExt};
+use headwater_segment::clock::now_ms;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -82,7 +84,7 @@ impl Viewer {
         let over = tokio::time::sleep(self.stay);
         tokio::pin!(over);
         let retry = format!("retry: {}\n", RETRY.as_millis());
-        let hello = [retry.as_bytes(), &beat(&self.revision)].concat();
+        let hello = [retry.as_bytes(), &self.beat()].concat();
         if !self.send(&sender, hello.into()).await {
             return End::MayReturn;
         }
@@ -102,12 +104,25 @@ impl Viewer {
                 }
                 () = &mut over => return End::MayReturn,
                 Some(event) = answers.next() => event,
-                _ = beats.tick() => beat(&self.revision),
+                _ = beats.tick() => self.beat().into(),
             };
             if !self.send(&sender, event).await {
                 return End::MayReturn;
             }
         }
+    }
+
+    /// Says that the server is there: a client that hears nothing for longer knows that it is lost. Tells how old the newest row of each
+    /// panel is by now, which no answer tells as long as it stays the same.
+    fn beat(&self) -> Vec<u8> {
+        let now = now_ms();
+        let ages = self.runners.iter().map(|runner| (runner.panel(), runner.freshness_ms(now)));
+        let data = json!({
+            "version": self.revision.version,
+            "etag": *self.revision.tag,
+            "freshness_ms": ages.collect::<BTreeMap<_, _>>(),
+        });
+        format!("event: beat\ndata: {data}\n\n").into_bytes()
     }
 
     async fn send(&self, sender: &mpsc::Sender<Bytes>, event: Bytes) -> bool {
@@ -136,12 +151,6 @@ fn events(receiver: watch::Receiver<Newest>) -> impl Stream<Item = Bytes> {
             }
         }
     })
-}
-
-/// Says that the server is there: a client that hears nothing for longer knows that it is lost.
-fn beat(revision: &Revision) -> Bytes {
-    let data = json!({"version": revision.version, "etag": *revision.tag});
-    format!("event: beat\ndata: {data}\n\n").into()
 }
 
 fn changed(newer: Option<&Revision>) -> Bytes {

@@ -41,15 +41,8 @@ impl DashboardStore for FakeStore {
     ) -> Result<Revision, DashboardError> {
         let mut all = self.0.lock();
         let present = all.get(id).map(|stored| stored.revision.clone());
-        let fits = match &expected {
-            Expected::Absent => present.is_none(),
-            Expected::Tag(tag) => present.as_ref().is_some_and(|present| present.tag == *tag),
-            Expected::Present => present.is_some(),
-        };
+        expected.check(id, present.as_ref())?;
         let version = present.map(|present| present.version);
-        if !fits {
-            return Err(DashboardError::Conflict { id: id.into(), reason: "changed".into(), version });
-        }
         let revision = Revision::new(version.unwrap_or_default() + 1, "w");
         let stored = StoredDashboard {
             dashboard: dashboard.clone(),
@@ -60,8 +53,11 @@ impl DashboardStore for FakeStore {
         Ok(revision)
     }
 
-    async fn delete(&self, id: &str, _: Expected) -> Result<(), DashboardError> {
-        self.0.lock().remove(id).map(|_| ()).ok_or_else(|| DashboardError::NotFound(id.into()))
+    async fn delete(&self, id: &str, expected: Expected) -> Result<(), DashboardError> {
+        let mut all = self.0.lock();
+        expected.check(id, all.get(id).map(|stored| &stored.revision))?;
+        all.remove(id);
+        Ok(())
     }
 }
 

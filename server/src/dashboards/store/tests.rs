@@ -78,35 +78,6 @@ async fn a_dashboard_from_its_first_version_to_its_end() {
     }
 }
 
-#[tokio::test]
-async fn what_may_be_written_over_what() {
-    let conflict = Err(Some(3));
-    let missing = Err(None);
-    let revision = |version| Revision::new(version, "w");
-    let cases = [
-        (None, Expected::Absent, Ok(())),
-        (None, Expected::Present, missing),
-        (None, at(&revision(3)), missing),
-        (Some(3), Expected::Absent, conflict),
-        (Some(3), Expected::Present, Ok(())),
-        (Some(3), at(&revision(3)), Ok(())),
-        (Some(3), at(&revision(2)), conflict),
-        (Some(3), at(&revision(4)), conflict),
-        // The same number, of an earlier life.
-        (Some(3), at(&Revision::new(3, "v")), conflict),
-        (Some(3), Expected::Tag("3".into()), conflict),
-    ];
-    for (present, expected, outcome) in cases {
-        let present = present.map(revision);
-        let checked = check_expected("a", present.as_ref(), &expected).map_err(|error| match error {
-            DashboardError::Conflict { version, .. } => version,
-            DashboardError::NotFound(_) => None,
-            other => panic!("{other}"),
-        });
-        assert_eq!(checked, outcome, "{present:?} {expected:?}");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_writers_that_saw_the_same_version_one_wins() {
     for (objects, _directory) in stores() {
