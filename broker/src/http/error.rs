@@ -103,6 +103,9 @@ impl IntoResponse for ApiError {
         if let Some(code) = self.pinot {
             let message = document["error"]["message"].clone();
             document["exceptions"] = json!([{"errorCode": code, "message": message}]);
+            // Without these pinotdb reports that too few servers have answered, and not what is wrong.
+            document["numServersQueried"] = json!(0);
+            document["numServersResponded"] = json!(0);
         }
         let mut response = (self.status, Json(document)).into_response();
         if let Some(code) = self.pinot {

@@ -32,6 +32,18 @@ struct TableNames {
     tables: Vec<String>,
 }
 
+/// A table. Pinot's clients read the document as a map from the types of tables to configurations, so every value in it is an object.
+#[derive(Serialize, ToSchema)]
+struct TableDocument {
+    /// Its name, spec, columns, log version, segments, partitions and what is wrong with it.
+    #[schema(value_type = Object)]
+    table: Value,
+    /// Where Pinot's clients look.
+    #[serde(rename = "REALTIME")]
+    #[schema(value_type = Object)]
+    realtime: Value,
+}
+
 /// What a spec has done.
 #[derive(Serialize, ToSchema)]
 struct TableApplied {
@@ -85,13 +97,14 @@ async fn list(State(state): State<HttpState>) -> Json<TableNames> {
 /// Beside our description stands the key under which Pinot's clients look.
 #[utoipa::path(get, path = "/tables/{table}", tag = "tables",
     params(("table" = String, Path, description = "Name of the table")),
-    responses((status = 200, description = "The table", body = Object), NotFound))]
-async fn describe(State(state): State<HttpState>, Name(table): Name) -> Result<Json<Value>, ApiError> {
-    let mut document = state.admin.describe(&table).await?;
-    if let Some(object) = document.as_object_mut() {
-        object.insert("REALTIME".into(), pinot::table_config(&state, &table));
-    }
-    Ok(Json(document))
+    responses((status = 200, body = TableDocument), NotFound))]
+async fn describe(
+    State(state): State<HttpState>,
+    Name(table): Name,
+) -> Result<Json<TableDocument>, ApiError> {
+    let table = pinot::logical_name(&state, table);
+    let realtime = pinot::table_config(&state, &table);
+    Ok(Json(TableDocument { table: state.admin.describe(&table).await?, realtime }))
 }
 
 /// Create or change a table

@@ -17,7 +17,11 @@ fn rendered(array: &ArrayRef, dialect: Dialect) -> Value {
 }
 
 fn text(array: &ArrayRef, dialect: Dialect) -> String {
-    let field: FieldRef = Arc::new(Field::new("c", array.data_type().clone(), true));
+    text_of(Field::new("c", array.data_type().clone(), true), array, dialect)
+}
+
+fn text_of(field: Field, array: &ArrayRef, dialect: Dialect) -> String {
+    let field: FieldRef = Arc::new(field);
     let mut encoder = encoder_of(&field, array.as_ref(), dialect).unwrap();
     let mut out = vec![b'['];
     for row in 0..array.len() {
@@ -99,7 +103,7 @@ fn each_type_in_both_dialects() {
             r#"[0.1,"NaN","Infinity","-Infinity",-0.0]"#,
         ),
         (array(Float32Array::from(vec![0.1f32])), "[0.1]", "[0.1]"),
-        (array(decimals), "[12.30,-0.05,null]", r#"["12.30","-0.05",null]"#),
+        (array(decimals), "[12.30,-0.05,null]", "[12.30,-0.05,null]"),
         (
             array(TimestampMicrosecondArray::from(vec![Some(INSTANT), None]).with_timezone("UTC")),
             r#"["2024-01-02T03:04:05.006Z",null]"#,
@@ -115,7 +119,16 @@ fn each_type_in_both_dialects() {
             r#"["1969-12-31T23:59:59.999999999"]"#,
             r#"["1969-12-31 23:59:59.999999"]"#,
         ),
-        (array(Date32Array::from(vec![19_724])), r#"["2024-01-02"]"#, r#"["2024-01-02"]"#),
+        (
+            array(Date32Array::from(vec![19_724, -1])),
+            r#"["2024-01-02","1969-12-31"]"#,
+            r#"["2024-01-02 00:00:00.0","1969-12-31 00:00:00.0"]"#,
+        ),
+        (
+            array(Date64Array::from(vec![1_704_153_600_000])),
+            r#"["2024-01-02T00:00:00"]"#,
+            r#"["2024-01-02 00:00:00.0"]"#,
+        ),
         (array(Time32SecondArray::from(vec![3661])), r#"["01:01:01"]"#, r#"["01:01:01"]"#),
         (array(DurationSecondArray::from(vec![61])), r#"["PT61S"]"#, r#"["PT61S"]"#),
         (
@@ -148,7 +161,8 @@ fn times_outside_the_calendar_and_empty_dictionaries_are_still_json() {
         let times = array(TimestampMicrosecondArray::from(vec![extreme]).with_timezone("UTC"));
         let dates = array(Date64Array::from(vec![extreme]));
         let seconds = array(Time64MicrosecondArray::from(vec![extreme]));
-        for array in [times, dates, seconds] {
+        let days = array(Date32Array::from(vec![extreme.signum() as i32 * i32::MAX]));
+        for array in [times, dates, seconds, days] {
             assert!(rendered(&array, Dialect::Headwater)[0].is_string());
             assert!(rendered(&array, Dialect::Pinot)[0].is_string());
         }
@@ -159,22 +173,56 @@ fn times_outside_the_calendar_and_empty_dictionaries_are_still_json() {
     assert_eq!(rendered(&empty, Dialect::Headwater), json!([null, null]));
 }
 
+/// A field of a table's column.
+fn declared(declared: &str, data_type: DataType) -> Field {
+    Field::new("c", data_type, true).with_metadata([("headwater.type".into(), declared.to_string())].into())
+}
+
+#[test]
+fn pinots_clients_get_decimals_as_numbers_but_whole_ones_of_a_table_as_text() {
+    use super::types::{pinot_column_type, pinot_type};
+    let digits = "12345678901234567890";
+    let whole = Decimal128Array::from(vec![digits.parse::<i128>().unwrap()]);
+    let whole = array(whole.with_precision_and_scale(38, 0).unwrap());
+    let column = declared("DECIMAL(38,0)", whole.data_type().clone());
+    assert_eq!(
+        (pinot_type(&column), text_of(column, &whole, Dialect::Pinot)),
+        ("BIG_DECIMAL".into(), format!("[\"{digits}\"]"))
+    );
+    let computed = Field::new("sum(c)", whole.data_type().clone(), true);
+    assert_eq!(
+        (pinot_type(&computed), text_of(computed, &whole, Dialect::Pinot)),
+        ("DOUBLE".into(), format!("[{digits}]"))
+    );
+    let price = array(Decimal128Array::from(vec![449_925_000]).with_precision_and_scale(12, 2).unwrap());
+    let column = declared("DECIMAL(12,2)", price.data_type().clone());
+    assert_eq!(
+        (pinot_type(&column), text_of(column, &price, Dialect::Pinot)),
+        ("DOUBLE".into(), "[4499250.00]".into())
+    );
+    // A schema names the types that the answers have.
+    for (of, expected) in [
+        ("DECIMAL(38,0)", ("BIG_DECIMAL", false)),
+        ("DECIMAL(12,2)", ("DOUBLE", false)),
+        ("ARRAY<DECIMAL(9,0)>", ("DOUBLE", true)),
+        ("DATE", ("TIMESTAMP", false)),
+    ] {
+        assert_eq!(pinot_column_type(&of.parse().unwrap()), expected, "{of}");
+    }
+}
+
 #[test]
 fn type_names() {
     use super::types::{pinot_type, sql_type};
-    let declared = |declared: &str, data_type: DataType| {
-        Field::new("c", data_type, true)
-            .with_metadata([("headwater.type".into(), declared.to_string())].into())
-    };
     let list = |element: DataType| DataType::List(Arc::new(Field::new("element", element, true)));
     let cases = [
         (declared("JSON", DataType::Utf8View), "JSON", "JSON"),
         (declared("UUID", DataType::Utf8View), "UUID", "STRING"),
         // The declaration outlived a cast.
         (declared("JSON", DataType::Int64), "LONG", "LONG"),
-        (Field::new("c", list(DataType::Decimal128(9, 2)), true), "ARRAY<DECIMAL(9,2)>", "BIG_DECIMAL_ARRAY"),
+        (Field::new("c", list(DataType::Decimal128(9, 2)), true), "ARRAY<DECIMAL(9,2)>", "DOUBLE_ARRAY"),
         (Field::new("c", list(list(DataType::Int32)), true), "ARRAY<ARRAY<INT>>", "JSON"),
-        (Field::new("c", DataType::Date32, true), "DATE", "STRING"),
+        (Field::new("c", DataType::Date32, true), "DATE", "TIMESTAMP"),
         (
             Field::new("c", DataType::Timestamp(TimeUnit::Millisecond, None), true),
             "TIMESTAMP(3)",

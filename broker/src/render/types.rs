@@ -66,11 +66,22 @@ fn fraction_digits(unit: TimeUnit) -> u8 {
 }
 
 /// The name of a result column's type in `POST /query/sql`.
+///
+/// Decimals are `DOUBLE`, with all their digits, unless they are [whole numbers of a table](is_big_decimal): Pinot's own
+/// aggregates of a BIG_DECIMAL are DOUBLE, and its clients draw charts of numbers, not of texts. A date is the instant at which
+/// it begins, because Pinot's clients take nothing but a TIMESTAMP for an axis of time.
 pub(crate) fn pinot_type(field: &Field) -> String {
     match declared(field) {
         Some(ColumnType::Json) => "JSON".into(),
+        _ if is_big_decimal(field) => "BIG_DECIMAL".into(),
         _ => pinot_type_of(field.data_type()),
     }
+}
+
+/// Whether Pinot's clients get a column as BIG_DECIMAL, which is a text: only a table's DECIMAL(p,0), which Grafana reads as an
+/// integer of any size.
+pub(crate) fn is_big_decimal(field: &Field) -> bool {
+    matches!(declared(field), Some(ColumnType::Decimal(_, 0)))
 }
 
 fn pinot_type_of(data_type: &DataType) -> String {
@@ -86,15 +97,15 @@ fn pinot_type_of(data_type: &DataType) -> String {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => "INT",
         DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "LONG",
         DataType::Float16 | DataType::Float32 => "FLOAT",
-        DataType::Float64 => "DOUBLE",
-        DataType::Decimal32(_, _)
+        DataType::Float64
+        | DataType::Decimal32(_, _)
         | DataType::Decimal64(_, _)
         | DataType::Decimal128(_, _)
-        | DataType::Decimal256(_, _) => "BIG_DECIMAL",
+        | DataType::Decimal256(_, _) => "DOUBLE",
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             "BYTES"
         }
-        DataType::Timestamp(_, _) => "TIMESTAMP",
+        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 => "TIMESTAMP",
         DataType::Struct(_) | DataType::Map(_, _) | DataType::Union(_, _) => "JSON",
         DataType::Dictionary(_, values) => return pinot_type_of(values),
         DataType::RunEndEncoded(_, values) => return pinot_type_of(values.data_type()),
@@ -125,20 +136,26 @@ pub(crate) fn is_compound(data_type: &DataType) -> bool {
     }
 }
 
-/// The name of a table column's type in Pinot's schema documents: its scalar type, and whether it is an array.
+/// The name of a table column's type in Pinot's schema documents: its scalar type, and whether it is an array. The same as
+/// [`pinot_type`] of a result that has the column.
 pub(crate) fn pinot_column_type(column_type: &ColumnType) -> (&'static str, bool) {
     let name = match column_type {
         ColumnType::Boolean => "BOOLEAN",
         ColumnType::Int => "INT",
         ColumnType::Long => "LONG",
         ColumnType::Float => "FLOAT",
-        ColumnType::Double => "DOUBLE",
-        ColumnType::Decimal(_, _) => "BIG_DECIMAL",
-        ColumnType::TimestampMillis | ColumnType::TimestampMicros => "TIMESTAMP",
-        ColumnType::Date | ColumnType::String | ColumnType::Uuid => "STRING",
+        ColumnType::Decimal(_, 0) => "BIG_DECIMAL",
+        ColumnType::Double | ColumnType::Decimal(_, _) => "DOUBLE",
+        ColumnType::TimestampMillis | ColumnType::TimestampMicros | ColumnType::Date => "TIMESTAMP",
+        ColumnType::String | ColumnType::Uuid => "STRING",
         ColumnType::Bytes => "BYTES",
         ColumnType::Json => "JSON",
-        ColumnType::Array(element) => return (pinot_column_type(element).0, true),
+        ColumnType::Array(element) => {
+            return match element.as_ref() {
+                ColumnType::Decimal(_, _) => ("DOUBLE", true),
+                element => (pinot_column_type(element).0, true),
+            };
+        }
     };
     (name, false)
 }

@@ -2,16 +2,17 @@
 //!
 //! Arrow's own JSON encoders do the plain types; the factory here replaces those that would lose something: NaN and the
 //! infinities (text, not null), bytes (base64), NULLs inside dictionaries, maps with keys that are not text, unions, and
-//! times (whose range errors must not break the JSON). Pinot's clients get their own spelling of decimals, instants, bytes
-//! (lower-case hexadecimal) and compound values (the text of their JSON).
+//! times (whose range errors must not break the JSON). Pinot's clients get their own spelling of whole decimals, instants and
+//! dates, bytes (lower-case hexadecimal) and compound values (the text of their JSON).
 
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayAccessor, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, FieldRef, Float16Type, Float32Type, Float64Type, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Date64Type, FieldRef, Float16Type, Float32Type, Float64Type,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    TimestampSecondType,
 };
 use arrow::error::ArrowError;
 use arrow::json::writer::{NullableEncoder, make_encoder};
@@ -21,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
 
-use super::types::{is_compound, list_element};
+use super::types::{is_big_decimal, is_compound, list_element};
 use super::{nested, write_json};
 
 /// Whose spelling of values.
@@ -146,10 +147,13 @@ fn pinot_encoder<'a>(
     array: &'a dyn Array,
 ) -> Result<Option<Box<dyn Encoder + 'a>>, ArrowError> {
     Ok(Some(match array.data_type() {
-        DataType::Decimal32(_, _)
-        | DataType::Decimal64(_, _)
-        | DataType::Decimal128(_, _)
-        | DataType::Decimal256(_, _) => Box::new(Text::new(array)?),
+        DataType::Decimal128(_, _) if is_big_decimal(field) => Box::new(Text::new(array)?),
+        DataType::Date32 => {
+            Box::new(PinotTimes(array.as_primitive::<Date32Type>(), |days| days.checked_mul(86_400_000_000)))
+        }
+        DataType::Date64 => {
+            Box::new(PinotTimes(array.as_primitive::<Date64Type>(), |ms| ms.checked_mul(1000)))
+        }
         DataType::Timestamp(TimeUnit::Second, _) => {
             Box::new(PinotTimes(array.as_primitive::<TimestampSecondType>(), |s| s.checked_mul(1_000_000)))
         }
@@ -245,13 +249,13 @@ impl Encoder for Text<'_> {
     }
 }
 
-/// Instants as `yyyy-MM-dd HH:mm:ss.S` in UTC: one to six digits of fraction, as `java.sql.Timestamp` prints them and as
-/// Python's `%f` reads them (nanoseconds are cut to microseconds).
+/// Instants, and dates as the instants at which they begin, as `yyyy-MM-dd HH:mm:ss.S` in UTC: one to six digits of fraction, as
+/// `java.sql.Timestamp` prints them and as Python's `%f` reads them (nanoseconds are cut to microseconds).
 struct PinotTimes<'a, T: ArrowPrimitiveType>(&'a PrimitiveArray<T>, fn(i64) -> Option<i64>);
 
-impl<T: ArrowPrimitiveType<Native = i64>> Encoder for PinotTimes<'_, T> {
+impl<T: ArrowPrimitiveType<Native: Into<i64>>> Encoder for PinotTimes<'_, T> {
     fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
-        let raw = self.0.value(row);
+        let raw: i64 = self.0.value(row).into();
         let instant = (self.1)(raw).and_then(DateTime::from_timestamp_micros);
         let text = match instant {
             Some(instant) => {

@@ -166,11 +166,12 @@ fn list(client: &Client, screen: Screen) -> Result<(), CliError> {
 
 fn describe(client: &Client, name: &str, screen: Screen) -> Result<(), CliError> {
     let answer = client.json(Method::GET, &path_of(name, ""), None);
-    let answer = answer.map_err(|error| with_nearest(client, name, error))?;
+    let document = answer.map_err(|error| with_nearest(client, name, error))?;
+    let answer = &document["table"];
     let spec = parse_spec(&answer["spec"].to_string()).map_err(|error| {
         CliError::Answer(format!("the server's spec of table {name} cannot be read: {error}"))
     })?;
-    screen.answer(&answer, |out| {
+    screen.answer(answer, |out| {
         let number = |key: &str| answer[key].as_u64().unwrap_or_default();
         writeln!(out, "{}", spec.to_yaml())?;
         writeln!(

@@ -108,8 +108,8 @@ test("a spec with faults is refused at its lines, a good one is applied", async 
   await expect(dialog.getByRole("list", { name: "What changes" })).toContainText("retention");
   await dialog.getByRole("button", { name: "Apply" }).click();
   await expect(page.getByText("rides has its new spec.")).toBeVisible();
-  const document = (await (await fetch(`${server.url}/tables/rides`)).json()) as { spec: { retention?: string } };
-  expect(document.spec.retention).toBeTruthy();
+  const { table } = (await (await fetch(`${server.url}/tables/rides`)).json()) as { table: { spec: { retention?: string } } };
+  expect(table.spec.retention).toBeTruthy();
 });
 
 test("a spec that is being written outlives a look at something else", async ({ page }) => {
@@ -130,7 +130,8 @@ test("a spec that is being written outlives a look at something else", async ({ 
 });
 
 test("from a topic to a table that moves, and away with it", async ({ page, server }) => {
-  const { spec: rides } = (await (await fetch(`${server.url}/tables/rides`)).json()) as { spec: { stream: { brokers: string[] } } };
+  const { table } = (await (await fetch(`${server.url}/tables/rides`)).json()) as { table: { spec: { stream: { brokers: string[] } } } };
+  const rides = table.spec;
   await page.goto("/tables");
   await page.getByRole("button", { name: "Table from a topic" }).click();
   await picture(page, "wizard-topic");

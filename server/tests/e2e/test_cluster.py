@@ -60,7 +60,7 @@ class Cluster:
             node.wait_ready()
 
     def partitions(self, table):
-        return requests.get(f"{self.broker.url}/tables/{table}", timeout=10).json()["partitions"]
+        return requests.get(f"{self.broker.url}/tables/{table}", timeout=10).json()["table"]["partitions"]
 
     def wait_owned(self, table, by):
         """All partitions are served, and by these nodes."""

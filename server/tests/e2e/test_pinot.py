@@ -1,7 +1,6 @@
 """Pinot's own clients against the running binary: pinotdb's DB-API and its SQLAlchemy dialect, and the raw answers."""
 
 import datetime
-import decimal
 import json
 import pathlib
 
@@ -95,8 +94,6 @@ def test_db_api_types(connection):
     cursor = connection.cursor()
     cursor.execute("SELECT id, small, city, price, score, ratio, paid, at, doc, uid, tags, nums FROM rides WHERE id = 8")
     row = dict(zip([column[0] for column in cursor.description], cursor.fetchone()))
-    # The client's way with a BIG_DECIMAL: the JSON text of the string that Pinot sends.
-    assert decimal.Decimal(row.pop("price").strip('"')) == decimal.Decimal("8.25")
     at = row.pop("at")
     assert at == datetime.datetime(2026, 1, 1, 0, 0, 8, 250_000, at.tzinfo)
     doc = row.pop("doc")
@@ -105,6 +102,7 @@ def test_db_api_types(connection):
         "id": 8,
         "small": 8,
         "city": "Berlin",
+        "price": 8.25,
         "score": 4.0,
         "ratio": 0.5,
         "paid": True,
@@ -112,8 +110,14 @@ def test_db_api_types(connection):
         "tags": ["x", "y"],
         "nums": [1, 2],
     }
-    cursor.execute("SELECT city, price, at FROM rides WHERE id = 100")
-    assert cursor.fetchone() == [None, None, None]
+    cursor.execute("SELECT city, price, at, day FROM rides WHERE id = 100")
+    assert cursor.fetchone() == [None, None, None, None]
+    # Decimals are numbers, a column's as well as computed ones; a date is the instant at which it begins.
+    cursor.execute("SELECT sum(price), avg(price), min(price), max(day), 1 FROM rides WHERE id < 4")
+    assert [column[0] for column in cursor.description] == ["sum(price)", "avg(price)", "min(price)", "max(day)", "1"]
+    total, average, least, day, one = cursor.fetchone()
+    assert (total, average, least, one) == (7.0, 1.75, 0.25, 1)
+    assert day == datetime.datetime(2026, 1, 2, tzinfo=day.tzinfo)
 
 
 def test_db_api_errors(connection):
@@ -131,7 +135,7 @@ def test_dialect_lists_tables_and_columns(engine):
     columns = {column["name"]: column["type"] for column in inspector.get_columns("rides")}
     assert set(columns) == set(COLUMNS)
     assert isinstance(columns["id"], sa.BigInteger) and isinstance(columns["city"], sa.String)
-    assert isinstance(columns["at"], sa.TIMESTAMP)
+    assert isinstance(columns["at"], sa.TIMESTAMP) and isinstance(columns["day"], sa.TIMESTAMP)
 
 
 def test_dialect_queries(engine, table):
@@ -161,19 +165,19 @@ def test_raw_answer(node, table):
     document = answer.json()
     result = document["resultTable"]
     types = dict(zip(result["dataSchema"]["columnNames"], result["dataSchema"]["columnDataTypes"]))
-    assert types | {"day": None} == {
+    assert types == {
         "id": "LONG",
-        "price": "BIG_DECIMAL",
+        "price": "DOUBLE",
         "at": "TIMESTAMP",
         "raw": "BYTES",
         "doc": "JSON",
-        "day": None,
+        "day": "TIMESTAMP",
         "uid": "STRING",
         "tags": "STRING_ARRAY",
         "paid": "BOOLEAN",
     }
     row = dict(zip(result["dataSchema"]["columnNames"], result["rows"][0]))
-    assert row["price"] == "3.25" and row["at"] == "2026-01-01 00:00:03.25" and row["raw"] == "00ff"
+    assert row["price"] == 3.25 and row["day"] == "2026-01-02 00:00:00.0" and row["at"] == "2026-01-01 00:00:03.25" and row["raw"] == "00ff"
     assert row["doc"] == '{"a": [1, null]}' and row["tags"] == ["x", "y"] and row["paid"] is False
     assert document["exceptions"] == []
     for field in ("numServersQueried", "numServersResponded"):
@@ -189,11 +193,31 @@ def test_raw_answer(node, table):
         "SELECT count(*) FROM rides;\nSET useMultistageEngine=true;\nSET timeoutMs=5000;",
         "SELECT count(*) AS 'n' FROM rides LIMIT 10;",
         "SELECT DISTINCT count(*) FROM rides",
+        'SELECT COUNT("*") FROM rides',
+        'SELECT count(*) FROM "default".rides',
+        "SELECT count(default.rides.id) FROM default.rides",
+        "SELECT count(*) FROM rides_REALTIME",
+        'SELECT count(*) FROM "rides_OFFLINE" LIMIT 10 OPTION(timeoutMs=5000, preserveType=\'true\')',
     ],
 )
 def test_statements_as_clients_send_them(node, table, statement):
     document = ask(node, statement, queryOptions="groupByMode=sql;responseFormat=sql", trace=False).json()
     assert document["exceptions"] == [] and document["resultTable"]["rows"] == [[101]]
+
+
+def test_explain_and_names_as_written(node, table):
+    plan = ask(node, "EXPLAIN PLAN FOR SELECT city FROM rides").json()
+    assert plan["exceptions"] == [] and plan["resultTable"]["rows"]
+    for statement, name in [
+        ("SELECT avg(score) FROM rides", "avg(score)"),
+        ("SELECT max(r.score) - 1 FROM rides AS r", "max(score) - 1"),
+        ("SELECT avg(score) AS 'avg(rides.score)' FROM rides", "avg(rides.score)"),
+        ("SELECT 'x' FROM rides LIMIT 1", "'x'"),
+    ]:
+        assert ask(node, statement).json()["resultTable"]["dataSchema"]["columnNames"] == [name]
+    # The position is the one in the client's text.
+    failed = ask(node, 'SELECT 1\nFROM "default".nowhere OPTION(timeoutMs=5000)').json()["exceptions"][0]
+    assert failed["errorCode"] == 190 and "(line 2, column 16)" in failed["message"]
 
 
 GRAFANA_OPTIONS = "\nSET timeoutMs=30000;\nSET useMultistageEngine=false;"
@@ -236,6 +260,8 @@ def test_grafana_time_series(node, table, bucket):
     "aggregate, value",
     [
         ("COUNT(*)", 100),
+        ('COUNT("*")', 100),
+        ("SUM(\"price\")", 4975.0),
         ("COUNT(\"id\")", 100),
         ("AVG(\"small\")", 49.5),
         ("MIN(\"id\")", 0),
@@ -356,7 +382,9 @@ def test_a_failing_query_is_http_200_unless_asked(node, table, statement, code):
 
 def test_bad_requests_and_get(node, table):
     assert requests.post(f"{node.url}/query/sql", data="{", timeout=5).status_code == 400
-    assert requests.post(f"{node.url}/query/sql", json={"query": "SELECT 1"}, timeout=5).status_code == 400
+    refused = requests.post(f"{node.url}/query/sql", json={"query": "SELECT 1"}, timeout=5)
+    assert refused.status_code == 400 and refused.json()["exceptions"][0]["errorCode"] == 700
+    assert (refused.json()["numServersQueried"], refused.json()["numServersResponded"]) == (0, 0)
     got = requests.get(f"{node.url}/query/sql", params={"sql": "SELECT count(*) FROM rides"}, timeout=5)
     assert got.json()["resultTable"]["rows"] == [[101]]
 
@@ -365,12 +393,18 @@ def test_metadata_reads(node, table):
     get = lambda path: requests.get(f"{node.url}{path}", timeout=5)
     assert get("/health").text == "OK"
     assert "rides" in get("/tables").json()["tables"]
-    assert get("/tables/rides").json()["REALTIME"]["tableType"] == "REALTIME"
-    assert get("/tables/rides/metadata").json()["numRows"] == 101
+    for name in ("rides", "rides_REALTIME", "rides_OFFLINE"):
+        document = get(f"/tables/{name}").json()
+        assert document["REALTIME"]["tableType"] == "REALTIME" and document["table"]["name"] == "rides"
+        # Grafana reads a map to objects.
+        assert all(isinstance(value, dict) for value in document.values())
+        assert get(f"/tables/{name}/metadata").json()["numRows"] == 101
     schema = get("/tables/rides/schema").json()
     fields = {field["name"]: field for kind in ("dimensionFieldSpecs", "metricFieldSpecs") for field in schema[kind]}
-    assert fields["city"]["dataType"] == "STRING" and fields["price"]["dataType"] == "BIG_DECIMAL"
-    assert schema["dateTimeFieldSpecs"][0]["name"] == "at" and schema["dateTimeFieldSpecs"][0]["format"]
-    brokers = get("/v2/brokers/tables").json()["rides"]
-    assert (brokers[0]["host"], brokers[0]["port"]) == ("127.0.0.1", node.port)
+    assert fields["city"]["dataType"] == "STRING" and fields["price"]["dataType"] == "DOUBLE"
+    times = {field["name"]: (field["dataType"], field["format"], field["granularity"]) for field in schema["dateTimeFieldSpecs"]}
+    assert times == {"at": ("TIMESTAMP", "TIMESTAMP", "1:MILLISECONDS"), "day": ("TIMESTAMP", "TIMESTAMP", "1:DAYS")}
+    for brokers in (get("/v2/brokers/tables").json()["rides"], get("/v2/brokers/tenants/DefaultTenant").json()):
+        assert [(broker["host"], broker["port"]) for broker in brokers] == [("127.0.0.1", node.port)]
+        assert brokers[0]["instanceName"]
     assert get("/tables/nowhere/schema").status_code == 404

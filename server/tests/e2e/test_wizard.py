@@ -61,7 +61,7 @@ def test_from_topic_to_table(node, kafka, topic):
     status, dry = call(node, "PUT", f"{path}?dry_run=true", spec)
     assert (status, dry["applied"]) == (200, "updated") and any("retention" in change for change in dry["changes"])
     with urllib.request.urlopen(node.url + path) as answer:
-        assert "retention" not in json.load(answer)["spec"]
+        assert "retention" not in json.load(answer)["table"]["spec"]
     spec["columns"][0]["type"] = "NUMBER"
     status, refused = call(node, "PUT", f"{path}?dry_run=true", spec)
     assert status == 400 and refused["error"]["faults"][0]["path"] == "columns[0].type"

@@ -1,5 +1,6 @@
 //! The answer document of `/query/sql`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use arrow::error::ArrowError;
 use headwater_segment::clock::now_ms;
 use serde_json::{Map, Value, json};
 
+use super::names::shown_names;
 use crate::QueryError;
 use crate::render::types::pinot_type;
 use crate::render::value::{Dialect, RowEncoder};
@@ -18,13 +20,15 @@ use crate::request::QueryStats;
 /// `{"resultTable": {"dataSchema", "rows"}, "exceptions", …}`; the statistics follow the rows, because they are known then.
 pub(super) struct PinotEncoder {
     schema: SchemaRef,
+    /// Names in quotes that stand in the statement.
+    quoted: BTreeSet<String>,
     facts: Arc<AnswerFacts>,
     rows: u64,
 }
 
 impl PinotEncoder {
-    pub(super) fn new(schema: SchemaRef, facts: Arc<AnswerFacts>) -> Self {
-        Self { schema, facts, rows: 0 }
+    pub(super) fn new(schema: SchemaRef, quoted: BTreeSet<String>, facts: Arc<AnswerFacts>) -> Self {
+        Self { schema, quoted, facts, rows: 0 }
     }
 
     fn end(&self, error: Option<&QueryError>, out: &mut Vec<u8>) {
@@ -40,7 +44,8 @@ impl PinotEncoder {
 impl AnswerEncoder for PinotEncoder {
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), ArrowError> {
         let fields = self.schema.fields();
-        let names: Vec<&String> = fields.iter().map(|field| field.name()).collect();
+        let names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+        let names = shown_names(&names, &self.quoted);
         let types: Vec<String> = fields.iter().map(|field| pinot_type(field)).collect();
         out.extend_from_slice(b"{\"resultTable\":{\"dataSchema\":");
         write_json(out, &json!({"columnNames": names, "columnDataTypes": types}));

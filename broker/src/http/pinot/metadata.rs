@@ -10,6 +10,7 @@ use super::super::body::Name;
 use super::super::error::ApiError;
 use super::super::openapi::NotFound;
 use super::super::{HttpState, TableFacts};
+use super::statement;
 use crate::render::types::pinot_column_type;
 
 /// The process lives
@@ -35,9 +36,20 @@ pub(in super::super) fn table_config(state: &HttpState, table: &str) -> Value {
     })
 }
 
-fn facts_of(state: &HttpState, table: &str) -> Result<TableFacts, ApiError> {
-    let missing = || ApiError::not_found(format!("there is no table {table}"));
-    state.runner.table_facts(table).ok_or_else(missing)
+/// The table that a client of Pinot means: `trips` by `trips_REALTIME`, unless there is a table of that very name.
+pub(in super::super) fn logical_name(state: &HttpState, table: String) -> String {
+    match statement::logical_name(&table, |name| state.runner.table_facts(name).is_some()) {
+        Some(logical) => logical.to_string(),
+        None => table,
+    }
+}
+
+fn facts_of(state: &HttpState, table: String) -> Result<(String, TableFacts), ApiError> {
+    let table = logical_name(state, table);
+    match state.runner.table_facts(&table) {
+        Some(facts) => Ok((table, facts)),
+        None => Err(ApiError::not_found(format!("there is no table {table}"))),
+    }
 }
 
 /// How large a table is
@@ -48,7 +60,7 @@ pub(super) async fn sizes(
     State(state): State<HttpState>,
     Name(table): Name,
 ) -> Result<Json<Value>, ApiError> {
-    let facts = facts_of(&state, &table)?;
+    let (table, facts) = facts_of(&state, table)?;
     Ok(Json(json!({
         "tableName": table,
         "diskSizeInBytes": facts.bytes,
@@ -59,7 +71,7 @@ pub(super) async fn sizes(
 
 /// The columns of a table's spec
 ///
-/// Instants (and the time column) are date-times, fractional numbers metrics, everything else dimensions.
+/// Instants and dates are date-times, fractional numbers metrics, everything else dimensions.
 #[utoipa::path(get, path = "/tables/{table}/schema", tag = "pinot",
     params(("table" = String, Path, description = "Name of the table")),
     responses((status = 200, description = "A Pinot schema", body = Object), NotFound))]
@@ -67,22 +79,18 @@ pub(super) async fn schema(
     State(state): State<HttpState>,
     Name(table): Name,
 ) -> Result<Json<Value>, ApiError> {
-    let schema = facts_of(&state, &table)?.schema;
+    let (table, TableFacts { schema, .. }) = facts_of(&state, table)?;
     let (mut dimensions, mut metrics, mut date_times) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, column) in schema.columns().iter().take(schema.spec_columns()).enumerate() {
+    for column in schema.columns().iter().take(schema.spec_columns()) {
         let mut spec = field_spec(column);
-        let date_time = match column.data_type {
-            ColumnType::TimestampMillis | ColumnType::TimestampMicros => {
-                Some(("TIMESTAMP", "1:MILLISECONDS"))
-            }
-            ColumnType::Date if schema.time_column() == Some(index) => {
-                Some(("SIMPLE_DATE_FORMAT|yyyy-MM-dd", "1:DAYS"))
-            }
+        let granularity = match column.data_type {
+            ColumnType::TimestampMillis | ColumnType::TimestampMicros => Some("1:MILLISECONDS"),
+            ColumnType::Date => Some("1:DAYS"),
             _ => None,
         };
-        match (&column.data_type, date_time) {
-            (_, Some((format, granularity))) => {
-                spec.insert("format".into(), format.into());
+        match (&column.data_type, granularity) {
+            (_, Some(granularity)) => {
+                spec.insert("format".into(), "TIMESTAMP".into());
                 spec.insert("granularity".into(), granularity.into());
                 date_times.push(spec);
             }
@@ -116,12 +124,27 @@ fn field_spec(column: &Column) -> Map<String, Value> {
 #[utoipa::path(get, path = "/v2/brokers/tables", tag = "pinot",
     responses((status = 200, description = "Brokers by table", body = Object)))]
 pub(super) async fn brokers(State(state): State<HttpState>, headers: HeaderMap) -> Json<Value> {
+    let brokers = brokers_for(&headers);
+    let tables = state.runner.table_names().into_iter().map(|table| (table, brokers.clone()));
+    Json(Value::Object(tables.collect()))
+}
+
+/// Which brokers serve a tenant
+///
+/// There are no tenants: whichever is named is served by the address that the client has just called.
+#[utoipa::path(get, path = "/v2/brokers/tenants/{tenant}", tag = "pinot",
+    params(("tenant" = String, Path, description = "Any name")),
+    responses((status = 200, description = "Brokers", body = Vec<Object>)))]
+pub(super) async fn brokers_of_tenant(headers: HeaderMap) -> Json<Value> {
+    Json(brokers_for(&headers))
+}
+
+/// The address that the client has called, as the only broker.
+fn brokers_for(headers: &HeaderMap) -> Value {
     let authority = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let (host, port) = match authority.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
         Some((host, Ok(port))) => (host, port),
         _ => (authority, 80),
     };
-    let broker = json!([{"host": host, "port": port, "instanceName": format!("Broker_{host}_{port}")}]);
-    let tables = state.runner.table_names().into_iter().map(|table| (table, broker.clone()));
-    Json(Value::Object(tables.collect()))
+    json!([{"host": host, "port": port, "instanceName": format!("Broker_{host}_{port}")}])
 }

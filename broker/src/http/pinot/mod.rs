@@ -7,10 +7,11 @@ use super::HttpState;
 
 mod answer;
 mod metadata;
+mod names;
 mod query;
 mod statement;
 
-pub(super) use metadata::table_config;
+pub(super) use metadata::{logical_name, table_config};
 
 /// The routes that only Pinot's clients call; they share `/tables` and `/tables/{t}` with ours.
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
@@ -20,4 +21,5 @@ pub(super) fn routes() -> OpenApiRouter<HttpState> {
         .routes(routes!(metadata::schema))
         .routes(routes!(metadata::sizes))
         .routes(routes!(metadata::brokers))
+        .routes(routes!(metadata::brokers_of_tenant))
 }

@@ -50,9 +50,9 @@ pub(in super::super) async fn post_query(
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let (parts, body) = request.into_parts();
-    let text = read_text(body, &state.limits).await?;
-    let body: PinotBody =
-        serde_json::from_str(&text).map_err(|error| ApiError::bad_request(format!("the body: {error}")))?;
+    let text = read_text(body, &state.limits).await.map_err(malformed)?;
+    let body: PinotBody = serde_json::from_str(&text)
+        .map_err(|error| malformed(ApiError::bad_request(format!("the body: {error}"))))?;
     Ok(respond(&state, body, &parts, started).await)
 }
 
@@ -69,12 +69,17 @@ pub(in super::super) async fn get_query(
 ) -> Result<Response, ApiError> {
     let started = Instant::now();
     let (parts, _) = request.into_parts();
-    let parameters = query_parameters(parts.uri.query())?;
+    let parameters = query_parameters(parts.uri.query()).map_err(malformed)?;
     let text = |name: &str| parameters.get(name).and_then(|value| value.as_str()).map(str::to_string);
     let Some(sql) = text("sql") else {
-        return Err(ApiError::bad_request("the parameter sql is missing"));
+        return Err(malformed(ApiError::bad_request("the parameter sql is missing")));
     };
     Ok(respond(&state, PinotBody { sql, query_options: text("queryOptions") }, &parts, started).await)
+}
+
+/// The failure of a request that no query could be read from.
+fn malformed(error: ApiError) -> ApiError {
+    error.for_pinot(QueryErrorKind::BadRequest.pinot_code())
 }
 
 async fn respond(state: &HttpState, body: PinotBody, parts: &Parts, started: Instant) -> Response {
@@ -112,7 +117,7 @@ async fn run(
     started: Instant,
 ) -> Result<axum::body::Body, Failed> {
     check_sql(&body.sql, state.limits.sql_bytes_max)?;
-    let statement = read_statement(&body.sql);
+    let statement = read_statement(&body.sql, &|| state.runner.table_names());
     let mut options = read_options(body.query_options.as_deref().unwrap_or_default());
     options.extend(statement.options);
     let request = QueryRequest {
@@ -124,7 +129,7 @@ async fn run(
     };
     let answer = state.runner.run(request).await?;
     let facts = AnswerFacts::of(&answer, started);
-    let encoder = Box::new(PinotEncoder::new(answer.schema.clone(), facts.clone()));
+    let encoder = Box::new(PinotEncoder::new(answer.schema.clone(), statement.quoted, facts.clone()));
     let mut chunks = AnswerChunks::new(answer.stream, encoder);
     let mut held = Vec::new();
     while held.len() <= HELD_BYTES_MAX {

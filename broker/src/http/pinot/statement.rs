@@ -1,13 +1,20 @@
 //! Pinot's additions to SQL, taken out of the text before it is planned.
 //!
-//! - `SET name = value;` statements before or after the query become options.
-//! - `AS 'alias'` becomes `AS "alias"`.
+//! - `SET name = value;` statements before or after the query, and `OPTION(name = value, …)` at its end, become options.
+//! - `AS 'alias'` becomes `AS "alias"`, `COUNT("*")` becomes `COUNT(*)`, `EXPLAIN PLAN FOR` becomes `EXPLAIN`.
+//! - `default.trips` and `trips_REALTIME` become `trips` ([`tables`]).
 //!
 //! The text is cut into tokens first, so nothing inside a string, a quoted name or a comment is ever touched. What is taken out
 //! is replaced by blanks: lines and columns in error messages stay those of the client's text.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::tokens::{Edits, Kind, Token, tokens, unquote};
+
+mod tables;
+mod tokens;
+
+pub(super) use self::tables::logical_name;
 
 /// A text without Pinot's additions, and the options that were in it (names in lower case; the last one wins).
 #[derive(Debug, PartialEq, Eq)]
@@ -16,155 +23,131 @@ pub(super) struct Statement {
     pub(super) sql: String,
     /// The options.
     pub(super) options: BTreeMap<String, String>,
+    /// Every name that stands in quotes, aliases among them.
+    pub(super) quoted: BTreeSet<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// White space and comments.
-    Blank,
-    Word,
-    /// `'…'`
-    Text,
-    /// `"…"`
-    QuotedName,
-    Semicolon,
-    /// Any other single character.
-    Other,
-}
-
-#[derive(Clone, Debug)]
-struct Token {
-    kind: Kind,
-    range: Range<usize>,
-}
-
-/// Takes Pinot's additions out of `text`.
-pub(super) fn read_statement(text: &str) -> Statement {
+/// Takes Pinot's additions out of `text`; `tables` is asked for the tables' names if it must be known which there are.
+pub(super) fn read_statement(text: &str, tables: &dyn Fn() -> Vec<String>) -> Statement {
     let tokens = tokens(text);
-    let mut options = BTreeMap::new();
-    let mut sql = String::with_capacity(text.len());
+    let (mut options, mut quoted) = (BTreeMap::new(), BTreeSet::new());
+    let mut edits = Edits::default();
     // Each slice is one statement with the semicolon that ends it, if any.
     for statement in tokens.split_inclusive(|token| token.kind == Kind::Semicolon) {
-        match set_option(text, statement) {
-            Some((name, value)) => {
-                options.insert(name.to_lowercase(), value);
-                for token in statement {
-                    push_blanks(&mut sql, &text[token.range.clone()]);
-                }
-            }
-            None => push_with_aliases(&mut sql, text, statement),
+        let is_word = |token: &&Token<'_>| !matches!(token.kind, Kind::Blank | Kind::Semicolon);
+        let words: Vec<Token<'_>> = statement.iter().filter(is_word).copied().collect();
+        if let Some((name, value)) = set_option(&words) {
+            options.insert(name.to_lowercase(), value);
+            statement.iter().for_each(|token| edits.blank(token));
+            continue;
         }
+        let words = after_explain(&words, &mut edits);
+        let words = before_options(words, &mut options, &mut edits);
+        quoted
+            .extend(words.iter().filter(|word| word.kind == Kind::QuotedName).map(|word| unquote(word.text)));
+        name_aliases(words, &mut quoted, &mut edits);
+        count_rows(words, &mut edits);
+        tables::plain_names(words, tables, &mut edits);
     }
-    Statement { sql, options }
+    Statement { sql: edits.applied(text), options, quoted }
 }
 
 /// The name and value of `SET name = value`, if the statement is one.
-fn set_option(text: &str, statement: &[Token]) -> Option<(String, String)> {
-    let mut words = statement.iter().filter(|token| !matches!(token.kind, Kind::Blank | Kind::Semicolon));
-    let mut next = || words.next().map(|token| (token.kind, &text[token.range.clone()]));
-    let (Kind::Word, set) = next()? else { return None };
-    if !set.eq_ignore_ascii_case("set") {
-        return None;
+fn set_option(words: &[Token<'_>]) -> Option<(String, String)> {
+    match words.split_first()? {
+        (set, option) if set.is("set") => assignment(option),
+        _ => None,
     }
-    let name = match next()? {
-        (Kind::Word, name) => name.to_string(),
-        (Kind::QuotedName | Kind::Text, name) => unquote(name),
-        _ => return None,
+}
+
+/// `name = value`; numbers with a sign or a fraction are several tokens.
+fn assignment(words: &[Token<'_>]) -> Option<(String, String)> {
+    let [name, equals, value @ ..] = words else { return None };
+    let name = match name.kind {
+        Kind::Text => unquote(name.text),
+        _ => name.name()?,
     };
-    let (Kind::Other, "=") = next()? else { return None };
-    let mut value = match next()? {
-        (Kind::Text | Kind::QuotedName, text) => return Some((name, unquote(text))),
-        (_, text) => text.to_string(),
-    };
-    // Numbers with a sign or a fraction are several tokens.
-    value.extend(std::iter::from_fn(next).map(|(_, text)| text));
-    Some((name, value))
+    match value {
+        _ if !equals.is_mark("=") => None,
+        [] => None,
+        [Token { kind: Kind::Text | Kind::QuotedName, text, .. }, ..] => Some((name, unquote(text))),
+        value => Some((name, value.iter().map(|word| word.text).collect())),
+    }
 }
 
-/// Blanks of the same length, line breaks kept.
-fn push_blanks(sql: &mut String, removed: &str) {
-    sql.extend(removed.chars().map(|c| if c == '\n' || c == '\r' { c } else { ' ' }));
+/// What `EXPLAIN PLAN FOR` can have between its first and its last word.
+const EXPLAIN: [&str; 10] = [
+    "plan",
+    "implementation",
+    "without",
+    "with",
+    "excluding",
+    "including",
+    "all",
+    "attributes",
+    "type",
+    "physical",
+];
+
+/// Leaves of `EXPLAIN PLAN FOR` the first word. What is behind it is the query.
+fn after_explain<'t, 'a>(words: &'t [Token<'a>], edits: &mut Edits) -> &'t [Token<'a>] {
+    let [explain, rest @ ..] = words else { return words };
+    let known = rest.iter().take_while(|word| EXPLAIN.iter().any(|known| word.is(known))).count();
+    let has_plan = rest[..known].iter().any(|word| word.is("plan"));
+    if !explain.is("explain") || !has_plan || !rest.get(known).is_some_and(|word| word.is("for")) {
+        return words;
+    }
+    let (removed, query) = rest.split_at(known + 1);
+    removed.iter().for_each(|word| edits.blank(word));
+    query
 }
 
-fn push_with_aliases(sql: &mut String, text: &str, statement: &[Token]) {
-    let mut after_as = false;
-    for token in statement {
-        let piece = &text[token.range.clone()];
-        match token.kind {
-            Kind::Text if after_as => {
-                sql.push('"');
-                sql.push_str(&unquote(piece).replace('"', "\"\""));
-                sql.push('"');
-            }
-            _ => sql.push_str(piece),
+/// Takes `OPTION(name = value, …)` from the end of a statement, as often as it is there.
+fn before_options<'t, 'a>(
+    mut words: &'t [Token<'a>],
+    options: &mut BTreeMap<String, String>,
+    edits: &mut Edits,
+) -> &'t [Token<'a>] {
+    let mut found = Vec::new();
+    while let [statement @ .., end] = words
+        && end.is_mark(")")
+        && let Some(open) = statement.iter().rposition(|word| word.is_mark("(") || word.is_mark(")"))
+        && open > 1
+        && words[open].is_mark("(")
+        && words[open - 1].is("option")
+        && let Some(read) = assignments(&statement[open + 1..])
+    {
+        found.push(read);
+        words[open - 1..].iter().for_each(|word| edits.blank(word));
+        words = &words[..open - 1];
+    }
+    // The last one wins, and it was found first.
+    options.extend(found.into_iter().rev().flatten().map(|(name, value)| (name.to_lowercase(), value)));
+    words
+}
+
+fn assignments(words: &[Token<'_>]) -> Option<Vec<(String, String)>> {
+    words.split(|word| word.is_mark(",")).map(assignment).collect()
+}
+
+/// `AS 'alias'` gets the quotes of a name.
+fn name_aliases(words: &[Token<'_>], quoted: &mut BTreeSet<String>, edits: &mut Edits) {
+    for pair in words.windows(2) {
+        if pair[0].is("as") && pair[1].kind == Kind::Text {
+            let alias = unquote(pair[1].text);
+            edits.replace(&pair[1], format!("\"{}\"", alias.replace('"', "\"\"")));
+            quoted.insert(alias);
         }
-        if token.kind != Kind::Blank {
-            after_as = token.kind == Kind::Word && piece.eq_ignore_ascii_case("as");
+    }
+}
+
+/// `COUNT("*")`, as Grafana's builder quotes everything, counts rows.
+fn count_rows(words: &[Token<'_>], edits: &mut Edits) {
+    for at in words.windows(4) {
+        if at[0].is("count") && at[1].is_mark("(") && at[2].text == "\"*\"" && at[3].is_mark(")") {
+            edits.replace(&at[2], " * ".into());
         }
     }
-}
-
-/// The content of `'…'` or `"…"`, doubled quotes undone; an end that is missing is not missed.
-fn unquote(quoted: &str) -> String {
-    let Some(quote) = quoted.chars().next() else { return String::new() };
-    let content = &quoted[quote.len_utf8()..];
-    let content = content.strip_suffix(quote).unwrap_or(content);
-    content.replace(&format!("{quote}{quote}"), &quote.to_string())
-}
-
-/// Cuts the whole text into tokens; every byte belongs to exactly one.
-fn tokens(text: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut start = 0;
-    while let Some(first) = text[start..].chars().next() {
-        let rest = &text[start..];
-        let (kind, length) = match first {
-            '\'' => (Kind::Text, quoted_length(rest, '\'')),
-            '"' => (Kind::QuotedName, quoted_length(rest, '"')),
-            ';' => (Kind::Semicolon, 1),
-            '-' if rest.starts_with("--") => (Kind::Blank, rest.find('\n').unwrap_or(rest.len())),
-            '/' if rest.starts_with("/*") => (Kind::Blank, comment_length(rest)),
-            c if c.is_whitespace() => (Kind::Blank, length_while(rest, char::is_whitespace)),
-            c if is_word(c) => (Kind::Word, length_while(rest, is_word)),
-            other => (Kind::Other, other.len_utf8()),
-        };
-        tokens.push(Token { kind, range: start..start + length });
-        start += length;
-    }
-    tokens
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '$'
-}
-
-fn length_while(text: &str, belongs: impl Fn(char) -> bool) -> usize {
-    text.find(|c: char| !belongs(c)).unwrap_or(text.len())
-}
-
-/// Length of the quoted piece that `text` starts with; a doubled quote does not end it.
-fn quoted_length(text: &str, quote: char) -> usize {
-    let mut at = 1;
-    while let Some(end) = text[at..].find(quote) {
-        at += end + 1;
-        if !text[at..].starts_with(quote) {
-            return at;
-        }
-        at += 1;
-    }
-    text.len()
-}
-
-/// Length of the comment that `text` starts with; comments nest, as they do in the engine's dialect.
-fn comment_length(text: &str) -> usize {
-    let (mut at, mut depth) = (2, 1);
-    while depth > 0 {
-        let rest = &text[at..];
-        let Some(mark) = rest.find("/*").into_iter().chain(rest.find("*/")).min() else { return text.len() };
-        depth = if rest[mark..].starts_with("/*") { depth + 1 } else { depth - 1 };
-        at += mark + 2;
-    }
-    at
 }
 
 #[cfg(test)]
@@ -172,6 +155,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn read(text: &str) -> Statement {
+        read_statement(text, &|| vec!["trips".into()])
+    }
 
     #[test]
     fn options_and_aliases() {
@@ -199,10 +186,32 @@ mod tests {
             ("SET nonsense; SELECT 1", "SET nonsense; SELECT 1", &[]),
             ("SELECT 'open", "SELECT 'open", &[]),
             ("SELECT 1 /* open", "SELECT 1 /* open", &[]),
+            ("SELECT 1 FROM t OPTION(timeoutMs=100)", "SELECT 1 FROM t", &[("timeoutms", "100")]),
+            (
+                "SELECT 1 OPTION (a = 'x', b=-1.5) option(a=2);",
+                "SELECT 1                                     ;",
+                &[("a", "2"), ("b", "-1.5")],
+            ),
+            ("SELECT 'OPTION(a=1)'", "SELECT 'OPTION(a=1)'", &[]),
+            ("SELECT option(a) FROM t", "SELECT option(a) FROM t", &[]),
+            ("SELECT f(option(a = 1))", "SELECT f(option(a = 1))", &[]),
+            ("OPTION(a=1)", "OPTION(a=1)", &[]),
+            ("SELECT 1 OPTION()", "SELECT 1 OPTION()", &[]),
+            ("EXPLAIN PLAN FOR SELECT 1", "EXPLAIN          SELECT 1", &[]),
+            (
+                "explain plan /* why */ without implementation for SELECT 1",
+                "explain      /* why */                            SELECT 1",
+                &[],
+            ),
+            ("EXPLAIN SELECT 1", "EXPLAIN SELECT 1", &[]),
+            ("EXPLAIN PLAN", "EXPLAIN PLAN", &[]),
+            ("SELECT COUNT(\"*\") FROM t", "SELECT COUNT( * ) FROM t", &[]),
+            ("SELECT sum(\"*\"), '(\"*\")'", "SELECT sum(\"*\"), '(\"*\")'", &[]),
+            ("SELECT 1 FROM \"default\".trips_REALTIME", "SELECT 1 FROM           trips", &[]),
             ("", "", &[]),
         ];
         for (text, sql, options) in cases {
-            let read = read_statement(text);
+            let read = read(text);
             let expected: BTreeMap<_, _> =
                 options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
             assert_eq!((read.sql.trim(), &read.options), (*sql, &expected), "{text}");
@@ -211,13 +220,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn quoted_names_are_told() {
+        let read = read("SELECT a AS 'it''s', \"b\"\"c\", 'd' AS e FROM \"t\"; SET \"k\" = 1");
+        assert_eq!(read.quoted.iter().map(String::as_str).collect::<Vec<_>>(), ["b\"c", "it's", "t"]);
+    }
+
     proptest! {
         #[test]
         fn any_text_is_read_and_strings_survive(text in "[ -~\n;'\"/*äß日-]{0,60}", value in "[^']{0,20}") {
-            let read = read_statement(&text);
+            let read = read_statement(&text, &Vec::new);
             prop_assert_eq!(read.sql.lines().count(), text.lines().count());
             let quoted = format!("SELECT '{value}' FROM t; SET k = '{value}'");
-            let read = read_statement(&quoted);
+            let read = read_statement(&quoted, &Vec::new);
             let query = format!("SELECT '{value}' FROM t;");
             prop_assert!(read.sql.starts_with(&query));
             prop_assert_eq!(read.options.get("k"), Some(&value));

@@ -179,6 +179,7 @@ fn spec() -> TableSpec {
             column("tags", ColumnType::Array(Box::new(ColumnType::String))),
             column("price", ColumnType::Decimal(9, 2)),
             column("at", ColumnType::TimestampMillis),
+            column("day", ColumnType::Date),
         ],
         time_column: Some("at".into()),
         sort_key: vec![],

@@ -37,7 +37,7 @@ async fn every_route_is_documented_and_every_document_routed() {
     let paths: BTreeSet<String> = operations.iter().map(|(path, _)| path.clone()).collect();
     assert_eq!(paths, paths_of_router());
     for path in &paths {
-        let concrete = path.replace("{table}", "t").replace("{id}", "q-1");
+        let concrete = path.replace("{table}", "t").replace("{id}", "q-1").replace("{tenant}", "x");
         for method in METHODS.map(str::to_uppercase) {
             let request = Request::builder().method(method.as_str()).uri(&concrete).body(Body::empty());
             let answer = fixture.send(request.unwrap()).await;

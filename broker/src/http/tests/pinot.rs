@@ -20,11 +20,12 @@ async fn answer_document() {
     let expected = json!({
         "dataSchema": {
             "columnNames": ["the city", "n", "d", "a"],
-            "columnDataTypes": ["STRING", "LONG", "BIG_DECIMAL", "LONG_ARRAY"],
+            "columnDataTypes": ["STRING", "LONG", "DOUBLE", "LONG_ARRAY"],
         },
-        "rows": [["Ulm", 1, "1.00", [1]], ["Bonn", 2, "2.00", [2]]],
+        "rows": [["Ulm", 1, 1.0, [1]], ["Bonn", 2, 2.0, [2]]],
     });
     assert_eq!(document["resultTable"], expected);
+    assert!(answer.text().contains(r#"["Ulm",1,1.00,[1]]"#), "all digits of a decimal: {}", answer.text());
     for (field, value) in [
         ("exceptions", json!([])),
         ("partialResult", json!(false)),
@@ -48,12 +49,39 @@ async fn answer_document() {
 }
 
 #[tokio::test]
+async fn statements_as_pinots_tools_write_them() {
+    let fixture = fixture();
+    for (sql, name, rows) in [
+        ("SELECT COUNT(\"*\") AS 'n' FROM t", "n", json!([[3]])),
+        ("SELECT max(n) FROM \"default\".t", "max(n)", json!([[3]])),
+        ("SELECT max(default.t.n) FROM default.t", "max(n)", json!([[3]])),
+        ("SELECT max(n) FROM t_REALTIME", "max(n)", json!([[3]])),
+        ("SELECT max(n) FROM \"t_OFFLINE\" OPTION(preserveType='true')", "max(n)", json!([[3]])),
+        ("SELECT avg(x.n) FROM t AS x", "avg(n)", json!([[2.0]])),
+        ("SELECT max(n) AS 'max(t.n)' FROM t", "max(t.n)", json!([[3]])),
+        ("SELECT 1", "1", json!([[1]])),
+        ("SELECT CAST('2026-01-02' AS DATE) AS day", "day", json!([["2026-01-02 00:00:00.0"]])),
+    ] {
+        let document = query(&fixture, json!({"sql": sql}), false).await.json();
+        assert_eq!(document["exceptions"], json!([]), "{sql}");
+        let result = &document["resultTable"];
+        assert_eq!((&result["dataSchema"]["columnNames"], &result["rows"]), (&json!([name]), &rows), "{sql}");
+    }
+    let plan = query(&fixture, json!({"sql": "EXPLAIN PLAN FOR SELECT n FROM t"}), false).await.json();
+    assert_eq!(plan["exceptions"], json!([]));
+    assert!(plan["resultTable"]["rows"].as_array().is_some_and(|rows| !rows.is_empty()));
+    let missing = query(&fixture, json!({"sql": "SELECT 1 FROM gone_REALTIME"}), false).await.json();
+    assert!(missing["exceptions"][0]["message"].as_str().unwrap().contains("gone_realtime"), "{missing}");
+}
+
+#[tokio::test]
 async fn timeouts_are_honoured_wherever_they_stand() {
     let fixture = fixture();
     let cases = [
         json!({"sql": "SELECT 1", "queryOptions": "timeoutMs=500;groupByMode=sql"}),
         json!({"sql": "SET timeoutMs=500; SELECT 1"}),
         json!({"sql": "SELECT 1; SET timeoutMs=500;", "queryOptions": "timeoutMs=900"}),
+        json!({"sql": "SELECT 1 OPTION(a='b', timeoutMs=500)", "queryOptions": "timeoutMs=900"}),
     ];
     for body in cases {
         assert_eq!(query(&fixture, body, false).await.json()["exceptions"], json!([]));
@@ -91,10 +119,21 @@ async fn failures_are_200_unless_asked_otherwise() {
 #[tokio::test]
 async fn malformed_requests_are_400() {
     let fixture = fixture();
+    let mut answers = vec![fixture.get("/query/sql").await, fixture.get("/query/sql?sql=1&sql=2").await];
     for body in ["", "{", "{}", "{\"sql\": null}"] {
-        assert_eq!(fixture.post("/query/sql", body).await.status, StatusCode::BAD_REQUEST, "{body}");
+        answers.push(fixture.post("/query/sql", body).await);
     }
-    assert_eq!(fixture.get("/query/sql").await.status, StatusCode::BAD_REQUEST);
+    for answer in answers {
+        assert_eq!((answer.status, answer.header("x-pinot-error-code")), (StatusCode::BAD_REQUEST, "700"));
+        let document = answer.json();
+        assert_eq!(document["exceptions"][0]["message"], document["error"]["message"]);
+        assert_eq!(document["exceptions"][0]["errorCode"], 700);
+        // What pinotdb looks at first: it must see that nobody was asked, and not that somebody did not answer.
+        assert_eq!(
+            (&document["numServersQueried"], &document["numServersResponded"]),
+            (&json!(0), &json!(0))
+        );
+    }
 }
 
 #[tokio::test]
@@ -119,16 +158,26 @@ async fn metadata_reads() {
             {"name": "id", "dataType": "STRING", "notNull": false},
             {"name": "tags", "dataType": "STRING", "notNull": false, "singleValueField": false},
         ],
-        "metricFieldSpecs": [{"name": "price", "dataType": "BIG_DECIMAL", "notNull": false}],
+        "metricFieldSpecs": [{"name": "price", "dataType": "DOUBLE", "notNull": false}],
         "dateTimeFieldSpecs": [{
             "name": "at", "dataType": "TIMESTAMP", "notNull": false,
             "format": "TIMESTAMP", "granularity": "1:MILLISECONDS",
+        }, {
+            "name": "day", "dataType": "TIMESTAMP", "notNull": false,
+            "format": "TIMESTAMP", "granularity": "1:DAYS",
         }],
     });
     assert_eq!(schema, expected);
+    for half in ["t_REALTIME", "t_OFFLINE"] {
+        assert_eq!(fixture.get(&format!("/tables/{half}/metadata")).await.json(), sizes);
+        assert_eq!(fixture.get(&format!("/tables/{half}/schema")).await.json(), schema);
+    }
     assert_eq!(fixture.get("/tables/missing/schema").await.status, StatusCode::NOT_FOUND);
-    let request =
-        Request::get("/v2/brokers/tables").header("host", "localhost:8099").body(Body::empty()).unwrap();
-    let brokers = fixture.send(request).await.json();
-    assert_eq!((&brokers["t"][0]["host"], &brokers["t"][0]["port"]), (&json!("localhost"), &json!(8099)));
+    let brokers = async |path: &str| {
+        let request = Request::get(path).header("host", "localhost:8099").body(Body::empty()).unwrap();
+        fixture.send(request).await.json()
+    };
+    let here = json!([{"host": "localhost", "port": 8099, "instanceName": "Broker_localhost_8099"}]);
+    assert_eq!(brokers("/v2/brokers/tables").await, json!({"t": here}));
+    assert_eq!(brokers("/v2/brokers/tenants/DefaultTenant").await, here);
 }

@@ -59,9 +59,16 @@ async fn failures() {
 async fn one_document_for_our_clients_and_for_pinots() {
     let fixture = fixture();
     assert_eq!(fixture.get("/tables").await.json(), json!({"tables": ["t"]}));
-    let document = fixture.get("/tables/t").await.json();
-    assert_eq!(document["name"], "t");
-    assert_eq!(document["REALTIME"]["tableType"], "REALTIME");
-    assert_eq!(document["REALTIME"]["segmentsConfig"]["timeColumnName"], "at");
+    // Pinot's clients ask for a half of a table, too.
+    for path in ["/tables/t", "/tables/t_REALTIME", "/tables/t_OFFLINE"] {
+        let document = fixture.get(path).await.json();
+        assert_eq!(document["table"]["name"], "t");
+        assert_eq!(document["REALTIME"]["tableName"], "t_REALTIME");
+        assert_eq!(document["REALTIME"]["tableType"], "REALTIME");
+        assert_eq!(document["REALTIME"]["segmentsConfig"]["timeColumnName"], "at");
+        // Grafana reads it as a map to objects, and fails on anything else.
+        let values = document.as_object().unwrap();
+        assert!(values.values().all(Value::is_object), "{document}");
+    }
     assert_eq!(fixture.get("/tables/missing").await.status, StatusCode::NOT_FOUND);
 }
