@@ -1,9 +1,10 @@
-"""Clients of PostgreSQL against the running binary: psql, psycopg and SQLAlchemy. Answers are those of POST /sql."""
+"""Clients of PostgreSQL against the running binary: psql, psycopg, SQLAlchemy and pgjdbc. Answers are those of POST /sql."""
 
 import contextlib
 import datetime
 import decimal
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -256,6 +257,32 @@ def test_sqlalchemy_lists_and_selects(engine):
         assert client.execute(wanted).all() == [("Berlin", 50), ("Rome", 50)]
 
 
+def test_sqlalchemy_reflects(engine):
+    rides = sa.Table("rides", sa.MetaData(), autoload_with=engine)
+    assert [column.name for column in rides.columns] == list(COLUMNS)
+    assert not rides.primary_key and not rides.indexes and not rides.foreign_keys
+    with engine.connect() as client:
+        wanted = sa.select(rides.c.id, rides.c.price).where(rides.c.city == "Rome", rides.c.id < 4).order_by(rides.c.id)
+        assert client.execute(wanted).all() == [(1, decimal.Decimal("1.25")), (3, decimal.Decimal("3.25"))]
+    metadata = sa.MetaData()
+    metadata.reflect(engine, schema="system", views=True)
+    assert "system.queries" in metadata.tables
+
+
+def test_sqlalchemy_finds_no_keys_and_indexes(engine):
+    inspector = sa.inspect(engine)
+    assert inspector.get_pk_constraint("rides") == {"name": None, "constrained_columns": []}
+    for kind in ["indexes", "foreign_keys", "unique_constraints", "check_constraints"]:
+        assert getattr(inspector, f"get_{kind}")("rides") == [], kind
+        assert getattr(inspector, f"get_multi_{kind}")()[(None, "rides")] == [], kind
+    assert inspector.get_table_comment("rides") == {"text": None}
+    assert inspector.get_table_options("rides") == {}
+    assert "queries" in inspector.get_view_names(schema="system")
+    assert [column["name"] for column in inspector.get_columns("queries", schema="system")][0] == "id"
+    for kind in ["view_names", "materialized_view_names", "temp_table_names", "sequence_names", "enums", "domains"]:
+        assert getattr(inspector, f"get_{kind}")() == [], kind
+
+
 @pytest.fixture(scope="module")
 def psql(server):
     if not shutil.which("psql"):
@@ -283,13 +310,19 @@ def test_psql_describes(psql):
     assert "queries" in psql("\\dv system.*")
     assert "headwater" in psql("\\l")
     assert "public" in psql("\\dn")
-    psql("\\df")
-    psql("\\d")
-    psql("\\conninfo")
+    assert "headwater" in psql("\\l+")
+    assert "alice" in psql("\\du")
+    assert "SELECT" not in psql("\\dp rides")
+    for command in [
+        "d", "d+ rides", "d+ system.queries", "dt+", "di", "ds", "dm", "dn+", "df", "dT", "dT+ numeric", "dx", "dg", "db+",
+        "dD", "ddp", "drds", "dew", "des", "dRp", "dRs", "dX", "dP", "dO", "conninfo",
+    ]:
+        # What finds nothing says so, on the stream of errors.
+        assert "ERROR" not in psql(f"\\{command}", ok=False), command
 
 
 def test_psql_queries(psql):
-    assert "Berlin |       50" in psql("SELECT city, count(*) FROM rides WHERE id < 100 GROUP BY 1 ORDER BY 1")
+    assert "Berlin |    50" in psql("SELECT city, count(*) FROM rides WHERE id < 100 GROUP BY 1 ORDER BY 1")
     timed = psql("\\timing on", "SELECT 1 AS one")
     assert "one" in timed and "Time:" in timed
     described = psql(typed="SELECT at, price FROM rides \\gdesc\n")
@@ -320,3 +353,55 @@ def test_oversized_and_foreign_bytes_are_refused(server):
             client.execute("SELECT '" + "x" * (9 << 20) + "'")
     with psycopg.connect(conninfo(server)) as client:
         assert client.execute("SELECT 1").fetchone() == (1,)
+
+
+PGJDBC = "42.7.8"
+
+
+@pytest.fixture(scope="module")
+def jdbc(server):
+    """What the program of Java's driver was answered, by the names of its questions."""
+    missing = [program for program in ["javac", "mvn"] if not shutil.which(program)]
+    if missing:
+        pytest.skip(f"{missing[0]} is not installed: apt-get install openjdk-17-jdk-headless maven")
+    libraries = pathlib.Path.home() / ".cache/headwater" / f"pgjdbc-{PGJDBC}"
+    jar = libraries / f"postgresql-{PGJDBC}.jar"
+    if not jar.exists():
+        artifact = ["-Dartifact=org.postgresql:postgresql:" + PGJDBC, f"-DoutputDirectory={libraries}"]
+        subprocess.run(["mvn", "-q", "-B", "dependency:copy", *artifact], check=True, timeout=300)
+    url = f"jdbc:postgresql://127.0.0.1:{server.postgres_port}/headwater"
+    program = pathlib.Path(__file__).parent / "jdbc" / "Client.java"
+    ran = subprocess.run(["java", "-cp", jar, program, url], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return dict(line.split("\t", 1) for line in ran.stdout.splitlines())
+
+
+def test_pgjdbc_lists(jdbc):
+    types = ["int8", "int4", "text", "numeric", "float8", "float4", "bool", "timestamptz", "date", "bytea", "json", "uuid"]
+    assert jdbc["schemas"] == "[information_schema, pg_catalog, public, system]"
+    assert jdbc["catalogs"] == "[headwater]"
+    assert (jdbc["tables"], jdbc["views"], jdbc["everything"]) == ("[rides]", "[queries]", "[TABLE]")
+    assert jdbc["columns"] == f"[{', '.join(COLUMNS)}]"
+    assert jdbc["column types"] == f"[{', '.join([*types, '_text', '_int8'])}]"
+    assert jdbc["nullable"] == "[NO, YES, YES]"
+    for none in ["primary keys", "best row", "indexes", "imported keys", "exported keys", "cross reference", "procedures"]:
+        assert jdbc[none] == "0", none
+    assert jdbc["functions"] == "[age, age, age, age, age]"
+    assert jdbc["function columns"] == "[void, float8]"
+    assert (jdbc["types"], jdbc["keywords"], jdbc["valid"]) == ("true", "true", "true")
+    for listing in ["table types", "user types", "table privileges", "column privileges"]:
+        assert jdbc[listing].isdigit(), listing
+
+
+def test_pgjdbc_queries(jdbc):
+    parameters = {name: found for name, found in jdbc.items() if name.startswith("parameter ")}
+    assert len(parameters) == 16
+    assert parameters.pop("parameter array") == "2"
+    assert parameters.pop("parameter types") == "timestamptz text"
+    assert {name: found for name, found in parameters.items() if found != "10"} == {}
+    at = "2026-01-01T00:00:07.250Z"
+    assert jdbc["values"] == f"{at} {at} 2026-01-02 7.25 2 {UID} y z"
+    assert jdbc["column labels"] == "id:int8:false price:numeric:false at:timestamptz:false tags:_text:false n:int8:false"
+    assert (jdbc["cursor"], jdbc["rows at most"], jdbc["read only"]) == ("101", "5", "1")
+    assert jdbc["timeout"].startswith("SQLSTATE 57014") and jdbc["cancel"].startswith("SQLSTATE 57014")
+    assert jdbc["write"].startswith("SQLSTATE 25006")
