@@ -26,10 +26,9 @@ mod status;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::{Router, middleware};
-
-use arrow::datatypes::DataType;
 use serde_json::Value;
 
 use crate::QueryError;
