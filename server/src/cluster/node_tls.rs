@@ -101,12 +101,12 @@ impl ClientCertVerifier for NamedClient {
 
 /// Looks for one name, whatever the connection's is.
 #[derive(Debug)]
-struct OneName {
+struct NamedServer {
     inner: Arc<WebPkiServerVerifier>,
     name: ServerName<'static>,
 }
 
-impl ServerCertVerifier for OneName {
+impl ServerCertVerifier for NamedServer {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -197,7 +197,7 @@ fn client(
     let inner = inner.map_err(|error| error.to_string())?;
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;
-    let verifier = Arc::new(OneName { inner, name });
+    let verifier = Arc::new(NamedServer { inner, name });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_client_cert_resolver(shown))
 }
 
