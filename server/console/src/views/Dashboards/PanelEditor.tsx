@@ -1,6 +1,7 @@
 // One panel: its statement, tried as it is written, and how the answer is drawn.
 import { useCallback, useEffect, useRef, useState } from "react";
 import { errorDetails, isAbort } from "../../api/client";
+import { defaultChoice } from "../../charts/choice";
 import { Button } from "../../components/Button";
 import { ErrorBox } from "../../components/ErrorBox";
 import { SelectField, TextField, withNone } from "../../components/Field";
@@ -38,6 +39,15 @@ export function PanelEditor({ panel, isNew, values, last, onClose, onDone }: Pan
   }, []);
   const change = (part: Partial<Panel>) => setDraft((old) => ({ ...old, ...part }));
   const { answer } = tried;
+  // A new panel is drawn as fits its answer, until somebody says how.
+  const [isFree, setFree] = useState(isNew && panel.sql.trim() === "");
+  useEffect(() => {
+    if (isFree && answer) change({ kind: defaultChoice(answer)?.kind ?? "table" });
+  }, [isFree, answer]);
+  const pick = (kind: Panel["kind"]) => {
+    setFree(false);
+    change({ kind });
+  };
   const columns = answer?.columns ?? [];
   const isChart = draft.kind !== "table" && draft.kind !== "number";
   const guessed = rolesOf(columns, {});
@@ -78,7 +88,7 @@ export function PanelEditor({ panel, isNew, values, last, onClose, onDone }: Pan
             <legend>Shown as</legend>
             {PANEL_KINDS.map(({ value: kind, label }) => (
               <label key={kind} className={draft.kind === kind ? "chosen" : ""}>
-                <input type="radio" name="kind" checked={draft.kind === kind} onChange={() => change({ kind })} />
+                <input type="radio" name="kind" checked={draft.kind === kind} onChange={() => pick(kind)} />
                 {label}
               </label>
             ))}
