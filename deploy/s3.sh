@@ -54,6 +54,11 @@ up() {
 down() {
   if is_up; then
     kill "$(cat "$pid_file")"
+    # It writes to its directory until it has ended.
+    for _ in $(seq 1 100); do
+      is_up || break
+      sleep 0.1
+    done
   fi
   rm -f "$pid_file"
 }
