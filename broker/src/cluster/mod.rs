@@ -52,6 +52,7 @@ pub mod placement;
 pub(crate) mod queries;
 mod reach;
 pub(crate) mod run;
+mod seen;
 pub(crate) mod service;
 mod spawned;
 pub(crate) mod subqueries;

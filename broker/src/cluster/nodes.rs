@@ -23,6 +23,7 @@ use super::cut::{NegotiatedCut, Offer, decide};
 use super::load::{Asking, Loads, Scores};
 use super::messages::{OffersAnswer, OffersRequest};
 use super::pace::{Paces, Shape, Times};
+use super::seen::Seen;
 use super::service::OFFERS_PATH;
 use super::view::{Cluster, ClusterView, DataNode, MemberRow};
 use super::waits::Waits;
@@ -93,13 +94,15 @@ struct Heard {
 
 /// What is known here of one table besides its log.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     /// The epoch in which cuts were given out last, and the highest end per partition.
     floors: Mutex<(u32, BTreeMap<i32, i64>)>,
     /// A look at its log is under way.
     is_looked_at: AtomicBool,
     /// The last look found that it was dropped. What is bound to a log finds no later table of the same name.
     is_dropped: AtomicBool,
+    /// What the nodes had when they were last asked by those who wait for a change.
+    pub(super) seen: tokio::sync::Mutex<Option<Seen>>,
 }
 
 impl Known {
@@ -223,12 +226,28 @@ impl Nodes {
         known: &Arc<Known>,
         wanted: &Wanted,
     ) -> (NegotiatedCut, CutPlace) {
+        let view = self.view(&wanted.excluded);
+        let (cut, place) = self.negotiate(table, known, view, wanted.at_least.get(table.name())).await;
+        if cut.missing.is_empty() {
+            known.raise_floors(cut.log.stream.epoch, &cut.offsets);
+        }
+        (cut, place)
+    }
+
+    /// What the nodes of `view` can answer now; what they lack of what was given out, or of `at_least`, is named.
+    pub(super) async fn negotiate(
+        &self,
+        table: &Arc<LiveTable>,
+        known: &Arc<Known>,
+        view: Arc<ClusterView>,
+        at_least: Option<&BTreeMap<i32, i64>>,
+    ) -> (NegotiatedCut, CutPlace) {
         let log = table.snapshot();
-        let (view, scores) = (self.view(&wanted.excluded), self.loads.scores());
+        let scores = self.loads.scores();
         let id = table.log().table_id();
         let decided = |offers: &[Offer]| {
             let mut floors = known.floors(log.stream.epoch);
-            if let Some(ends) = wanted.at_least.get(table.name()) {
+            if let Some(ends) = at_least {
                 raise(&mut floors, ends);
             }
             decide(
@@ -243,9 +262,6 @@ impl Nodes {
             |offers: &[Offer]| are_all_consumed(&log, offers) && decided(offers).missing.is_empty();
         let heard = self.offers(table, &log, &view, &scores, is_enough).await;
         let cut = decided(&heard.offers);
-        if cut.missing.is_empty() {
-            known.raise_floors(log.stream.epoch, &cut.offsets);
-        }
         // What is missing may be in the log by now.
         if heard.is_behind || !cut.missing.is_empty() {
             self.look_at_log(table, known);
@@ -373,7 +389,7 @@ impl Nodes {
         });
     }
 
-    fn known(&self, table: &LiveTable) -> Arc<Known> {
+    pub(super) fn known(&self, table: &LiveTable) -> Arc<Known> {
         let mut tables = self.tables.lock();
         // Of tables that were dropped nothing need be known.
         tables.retain(|_, known| !known.is_dropped.load(Ordering::Acquire));
