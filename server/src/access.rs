@@ -79,7 +79,9 @@ pub(crate) fn start(config: &AccessConfig) -> Result<Started, AccessSetupError> 
         let (access, config) = (Arc::clone(&access), config.clone());
         reload::follow(vec![config.file.clone()], vec![text], move |texts| {
             let text = texts.first().map_or(&[][..], Vec::as_slice);
-            access.directory.store(Arc::new(with_file(&config, text)?));
+            let directory = with_file(&config, text)?;
+            note_expiry(&directory);
+            access.directory.store(Arc::new(directory));
             Ok(())
         })
     };
@@ -97,8 +99,15 @@ fn with_file(config: &AccessConfig, text: &[u8]) -> Result<Directory, String> {
     Directory::new(&users, &tokens).map_err(|reason| named(&config.file, reason))
 }
 
+/// Tells operators until when all tokens are good; which one is not, the log says when it is shown.
+fn note_expiry(directory: &Directory) {
+    let soonest = directory.soonest_expiry().map_or(0, |expiry| expiry.timestamp());
+    metrics::gauge!("headwater_token_expiry_time_seconds").set(soonest as f64);
+}
+
 impl ConfiguredAccess {
     fn new(directory: Directory) -> Self {
+        note_expiry(&directory);
         Self {
             directory: ArcSwap::from_pointee(directory),
             passwords: Passwords::default(),

@@ -1,17 +1,15 @@
 //! The web console at `/`: the files that `build.rs` made of `server/console/`, as they are served.
 //!
-//! Everything is in the binary and nothing is loaded from outside, which the content security policy enforces. Names under
-//! `/assets/` carry a hash of their content and are kept by browsers for good; everything else is asked for again each time,
-//! and costs a 304. The console's own addresses (`/query`, `/tables/t`, …) all answer with the same page, but only to someone
-//! who asks for HTML: `/tables` and others are JSON endpoints as well.
+//! Everything is in the binary and nothing is loaded from outside, which the gate of all answers enforces
+//! (`broker/src/access/headers.rs`). Names under `/assets/` carry a hash of their content and are kept by browsers for good;
+//! everything else is asked for again each time, and costs a 304. The console's own addresses (`/query`, `/tables/t`, …) all
+//! answer with the same page, but only to someone who asks for HTML: `/tables` and others are JSON endpoints as well.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                      font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const PAGE: &str = "index.html";
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
@@ -27,22 +25,29 @@ const WITHOUT_CONSOLE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta ch
 #[folder = "$OUT_DIR/console-dist"]
 struct Files;
 
+/// Finds a file of a console by its path.
+type Find = fn(&str) -> Option<EmbeddedFile>;
+
 /// What the console has for a request; `None` if the request is not for it.
 pub(crate) fn answer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+    answer_from(Files::get, method, uri, headers)
+}
+
+fn answer_from(find: Find, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Response> {
     if !matches!(*method, Method::GET | Method::HEAD) {
         return None;
     }
     let path = uri.path().trim_start_matches('/');
     let is_asset = !path.is_empty() && path != PAGE && !path.ends_with(".gz");
-    if is_asset && let Some(file) = Files::get(path) {
-        return Some(file_answer(path, &file, headers));
+    if is_asset && let Some(file) = find(path) {
+        return Some(file_answer(find, path, &file, headers));
     }
     if !is_view(path, headers) {
         return None;
     }
-    Some(match Files::get(PAGE) {
-        Some(file) => file_answer(PAGE, &file, headers),
-        None => secured(WITHOUT_CONSOLE.into_response(), PAGE),
+    Some(match find(PAGE) {
+        Some(file) => file_answer(find, PAGE, &file, headers),
+        None => described(WITHOUT_CONSOLE.into_response(), PAGE),
     })
 }
 
@@ -64,13 +69,13 @@ fn is_view(path: &str, headers: &HeaderMap) -> bool {
     is_ours && (wants_page || path.is_empty())
 }
 
-fn file_answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
+fn file_answer(find: Find, path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let tag = tag_of(file);
     let seen = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
     let mut response = if seen.is_some_and(|tags| tags.split(',').any(|seen| seen.trim() == tag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let packed = takes_gzip(headers).then(|| Files::get(&format!("{path}.gz"))).flatten();
+        let packed = takes_gzip(headers).then(|| find(&format!("{path}.gz"))).flatten();
         let is_packed = packed.is_some();
         let mut response =
             Body::from(packed.map_or_else(|| file.data.to_vec(), |file| file.data.to_vec())).into_response();
@@ -82,19 +87,16 @@ fn file_answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    secured(response, path)
+    described(response, path)
 }
 
-/// The headers that every answer of the console has.
-fn secured(mut response: Response, path: &str) -> Response {
+/// Says of an answer what it is, and how long it may be kept.
+fn described(mut response: Response, path: &str) -> Response {
     let caching = if path.starts_with("assets/") { FOR_GOOD } else { ASK_AGAIN };
     let fixed = [
         (header::CONTENT_TYPE, media_type(path)),
         (header::CACHE_CONTROL, caching),
         (header::VARY, "accept, accept-encoding"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
     ];
     for (name, value) in fixed {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -155,7 +157,6 @@ mod tests {
         for path in ["/", "/query", "/tables", "/tables/rides", "/dashboards/a", "/d/a", "/cluster"] {
             let page = ask(path, &[HTML]).unwrap();
             assert_eq!(header_of(&page, header::CONTENT_TYPE), "text/html; charset=utf-8", "{path}");
-            assert_eq!(header_of(&page, header::CONTENT_SECURITY_POLICY), POLICY);
             assert_eq!(header_of(&page, header::CACHE_CONTROL), ASK_AGAIN);
             assert_eq!(ask(path, &[(header::ACCEPT, "application/json")]).is_some(), path == "/", "{path}");
         }
@@ -174,13 +175,54 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_build_without_node_says_how_to_get_the_console() {
+        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("text/html"))]);
+        let nothing: Find = |_| None;
+        for path in ["/", "/tables", "/d/rides"] {
+            let page = answer_from(nothing, &Method::GET, &path.parse().unwrap(), &headers).unwrap();
+            assert_eq!(page.status(), StatusCode::OK);
+            assert_eq!(header_of(&page, header::CONTENT_TYPE), "text/html; charset=utf-8");
+            // A build with Node may stand in its place tomorrow.
+            assert_eq!(header_of(&page, header::CACHE_CONTROL), ASK_AGAIN);
+            let text = axum::body::to_bytes(page.into_body(), 1 << 16).await.unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            for expected in
+                ["without the web console", "Node 20", "HEADWATER_CONSOLE_DIST", "headwater sql", "/sql"]
+            {
+                assert!(text.contains(expected), "{path}: {expected}");
+            }
+            // It loads nothing, which would not be there.
+            assert!(!text.contains("src=") && !text.contains("href="));
+        }
+        for path in ["/assets/index.js", "/icon.svg", "/sql"] {
+            assert!(answer_from(nothing, &Method::GET, &path.parse().unwrap(), &headers).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_page_and_its_files_are_there_together() {
+        let Some(page) = Files::get(PAGE) else {
+            return assert_eq!(Files::iter().count(), 0, "files without the page that loads them");
+        };
+        let page = std::str::from_utf8(&page.data).unwrap();
+        let loaded: Vec<&str> =
+            page.split('"').filter(|text| text.starts_with('/') && text.contains('.')).collect();
+        assert!(
+            loaded.iter().any(|path| path.ends_with(".js"))
+                && loaded.iter().any(|path| path.ends_with(".css"))
+        );
+        for path in loaded {
+            assert!(ask(path, &[]).is_some(), "{path}");
+        }
+    }
+
     #[test]
     fn every_asset_says_what_it_is_and_is_not_sent_twice() {
         for path in Files::iter().filter(|path| path != PAGE && !path.ends_with(".gz")) {
             let address = format!("/{path}");
             let whole = ask(&address, &[]).unwrap();
             assert_ne!(header_of(&whole, header::CONTENT_TYPE), "application/octet-stream", "{path}");
-            assert_eq!(header_of(&whole, header::X_CONTENT_TYPE_OPTIONS), "nosniff");
             let caching = if path.starts_with("assets/") { FOR_GOOD } else { ASK_AGAIN };
             assert_eq!(header_of(&whole, header::CACHE_CONTROL), caching);
             let tag = whole.headers()[header::ETAG].clone();

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use self::connection::{Caller, FIRST_REQUEST_WAIT};
 
 mod connection;
+#[cfg(test)]
+mod fuzz;
 pub mod tls;
 
 /// Connections of other nodes at once: of a hundred brokers some for each.

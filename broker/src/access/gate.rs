@@ -18,8 +18,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use subtle::ConstantTimeEq;
 use tower::Layer;
 
@@ -258,6 +258,12 @@ fn wants_page(request: &Request) -> bool {
         && accepts.is_some_and(|accept| accept.contains("text/html"))
 }
 
+/// How a user and a password are written: Arrow's client in Go, which ADBC is made with, leaves the padding out.
+const BASIC: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// What the `Authorization` header shows.
 pub(crate) fn credentials_of(headers: &HeaderMap) -> Result<Credentials, AccessError> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
@@ -276,7 +282,7 @@ pub(crate) fn credentials_of(headers: &HeaderMap) -> Result<Credentials, AccessE
     if !scheme.eq_ignore_ascii_case("basic") {
         return Err(AccessError::Wrong);
     }
-    let decoded = STANDARD.decode(shown.trim()).map_err(|_| AccessError::Wrong)?;
+    let decoded = BASIC.decode(shown.trim()).map_err(|_| AccessError::Wrong)?;
     let decoded = String::from_utf8(decoded).map_err(|_| AccessError::Wrong)?;
     let (user, password) = decoded.split_once(':').ok_or(AccessError::Wrong)?;
     Ok(match password.starts_with(TOKEN_PREFIX) {
@@ -289,7 +295,7 @@ pub(crate) fn credentials_of(headers: &HeaderMap) -> Result<Credentials, AccessE
 pub(super) fn refuse(error: &AccessError, path: &str, headers: &HeaderMap) -> Response {
     let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::FORBIDDEN);
     let mut refusal = ApiError::new(status, error.name(), error.to_string());
-    if path == "/query/sql" {
+    if matches!(path, "/query/sql" | "/query") {
         refusal = refusal.for_pinot(PINOT_CODE);
     }
     let mut response = refusal.into_response();

@@ -24,7 +24,7 @@ const SESSION: &str = "/session";
 /// Below it are the console's scripts and styles, the same for everybody.
 const ASSETS: &str = "/assets/";
 /// Paths whose `POST` asks and changes nothing.
-const QUERIES: [&str; 3] = ["/sql", "/query/sql", "/dashboards/-/preview"];
+const QUERIES: [&str; 4] = ["/sql", "/query/sql", "/query", "/dashboards/-/preview"];
 /// `DELETE` below it ends a query; the route lets a reader end their own only.
 const RUNNING: &str = "/queries/";
 
@@ -75,6 +75,8 @@ mod tests {
             ("GET", "/sql", reader),
             ("POST", "/sql", reader),
             ("POST", "/query/sql", reader),
+            ("POST", "/query", reader),
+            ("GET", "/query", reader),
             ("DELETE", "/queries/1", reader),
             ("GET", "/tables", reader),
             ("GET", "/tables/t", reader),
@@ -97,6 +99,7 @@ mod tests {
             ("GET", "//healthz", reader),
             ("GET", "/healthz/", reader),
             ("POST", "/sql/", administrator),
+            ("POST", "/query/", administrator),
             ("POST", "/%73ql", administrator),
         ];
         for (method, path, expected) in cases {

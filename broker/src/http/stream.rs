@@ -34,6 +34,15 @@ enum Phase {
     Done,
 }
 
+/// How the task that renders has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pumped {
+    /// Everything is sent, or the error that ends it, or nobody is there any more.
+    Said,
+    /// The client has not read, and the rest of the answer is dropped.
+    Stalled,
+}
+
 impl AnswerChunks {
     /// Nothing is read or rendered yet.
     pub(super) fn new(stream: SendableRecordBatchStream, encoder: Box<dyn AnswerEncoder>) -> Self {
@@ -90,32 +99,47 @@ impl AnswerChunks {
     /// A body that starts with `first` and goes on with the chunks that are left.
     ///
     /// The chunks are rendered in a task of their own: it ends, and drops the query, at once when the client goes away, and when
-    /// the client leaves a chunk unread for `stall`.
+    /// the client leaves a chunk unread for `stall`. A client that reads on after that finds the answer broken off: an end
+    /// would make a part of the whole.
     pub(super) fn into_body(self, first: Vec<u8>, query_id: String, stall: Duration) -> Body {
         if self.phase == Phase::Done {
             return Body::from(first);
         }
         let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
         let span = tracing::info_span!(target: TARGET, "render");
-        tokio::spawn(self.pump(sender, query_id, stall).instrument(span));
-        let rest = stream::unfold(receiver, |mut receiver| async {
-            receiver.recv().await.map(|chunk| (chunk, receiver))
+        let pumping = tokio::spawn(self.pump(sender, query_id, stall).instrument(span));
+        let rest = stream::unfold(Some((receiver, pumping)), |state| async {
+            let (mut receiver, pumping) = state?;
+            if let Some(chunk) = receiver.recv().await {
+                return Some((chunk, Some((receiver, pumping))));
+            }
+            let why = match pumping.await {
+                Ok(Pumped::Said) => return None,
+                Ok(Pumped::Stalled) => "the answer is cut off: it was left unread for too long",
+                Err(_) => "the answer is cut off: the query met a bug and was stopped",
+            };
+            Some((Err(io::Error::other(why)), None))
         });
         // Whoever compresses it may ask again after its end.
         Body::from_stream(stream::once(async { Ok(Bytes::from(first)) }).chain(rest).fuse())
     }
 
-    async fn pump(mut self, sender: mpsc::Sender<io::Result<Bytes>>, query_id: String, stall: Duration) {
+    async fn pump(
+        mut self,
+        sender: mpsc::Sender<io::Result<Bytes>>,
+        query_id: String,
+        stall: Duration,
+    ) -> Pumped {
         loop {
             let chunk = tokio::select! {
                 chunk = self.next() => chunk,
                 () = sender.closed() => {
                     tracing::debug!(query = query_id, "the client went away");
-                    return;
+                    return Pumped::Said;
                 }
             };
             let (chunk, last) = match chunk {
-                None => return,
+                None => return Pumped::Said,
                 Some(Ok(chunk)) => (Ok(Bytes::from(chunk)), false),
                 Some(Err(error)) => {
                     tracing::info!(query = query_id, %error, "the query failed after its first rows were sent");
@@ -129,14 +153,14 @@ impl AnswerChunks {
             }
             match tokio::time::timeout(stall, sender.send(chunk)).await {
                 Ok(Ok(())) if !last => {}
-                Ok(_) => return,
+                Ok(_) => return Pumped::Said,
                 Err(_) => {
                     tracing::info!(
                         query = query_id,
                         ms = stall.as_millis() as u64,
                         "the client stopped reading"
                     );
-                    return;
+                    return Pumped::Stalled;
                 }
             }
         }

@@ -101,6 +101,11 @@ impl Directory {
         Some(Admitted { principal, grant: Grant::Token { digest } })
     }
 
+    /// When the first token ends, or has ended, that does.
+    pub(super) fn soonest_expiry(&self) -> Option<DateTime<Utc>> {
+        self.tokens.iter().filter_map(|token| token.expires).min()
+    }
+
     /// Whether what let somebody in would let them in at `now`, with the same name and role.
     pub(super) fn stands(&self, admitted: &Admitted, now: DateTime<Utc>) -> bool {
         let Admitted { principal, grant } = admitted;

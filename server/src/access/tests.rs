@@ -161,6 +161,19 @@ async fn what_let_somebody_in_stands_until_it_changes_or_ends() {
 }
 
 #[test]
+fn the_soonest_of_the_tokens_that_end() {
+    let of = |expires: &[&str]| {
+        let tokens: Vec<_> =
+            expires.iter().enumerate().map(|(at, end)| token(&at.to_string(), end).1).collect();
+        let soonest = Directory::new(&[], &tokens).unwrap().soonest_expiry();
+        soonest.map(|end| end.to_rfc3339())
+    };
+    assert_eq!(of(&["", ""]), None);
+    // Also one that has ended: somebody may still show it.
+    assert_eq!(of(&["2999-01-01", "", "2026-01-31", "2999-01-02"]).unwrap(), "2026-01-31T00:00:00+00:00");
+}
+
+#[test]
 fn an_unknown_user_costs_what_a_known_one_does() {
     let access = closed(&[user("ada", "right", AccessRole::Reader)], &[]);
     let directory = access.directory.load();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -14,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::task::JoinHandle;
+use x509_certificate::X509Certificate;
 
 use crate::config::TlsConfig;
 use crate::reload;
@@ -61,10 +63,12 @@ impl TlsIdentity {
         let files = vec![config.cert.clone(), config.key.clone()];
         let known = vec![read("cert", &config.cert)?, read("key", &config.key)?];
         let key = certified_key("tls", &files, &known)?;
+        note_expiry("clients", &key);
         let identity = Self { current: Arc::new(Current(ArcSwap::from_pointee(key))) };
         let current = Arc::clone(&identity.current);
         let following = reload::follow(files.clone(), known, move |bytes| {
             let key = certified_key("tls", &files, bytes).map_err(|error| error.to_string())?;
+            note_expiry("clients", &key);
             current.0.store(Arc::new(key));
             Ok(())
         });
@@ -111,6 +115,20 @@ pub(crate) fn certified_key(
     })
 }
 
+/// Tells operators until when `key` is good, which listeners show to others: `clients` or `nodes`.
+pub(crate) fn note_expiry(others: &'static str, key: &CertifiedKey) {
+    if let Some(expiry) = expiry(&key.cert) {
+        let gauge = metrics::gauge!("headwater_certificate_expiry_time_seconds", "listeners" => others);
+        gauge.set(expiry.timestamp() as f64);
+    }
+}
+
+/// When the first certificate of `chain` ends that does.
+fn expiry(chain: &[CertificateDer<'_>]) -> Option<DateTime<Utc>> {
+    let read = chain.iter().filter_map(|certificate| X509Certificate::from_der(certificate).ok());
+    read.map(|certificate| certificate.validity_not_after()).min()
+}
+
 /// All certificates in a PEM text; at least one.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
@@ -129,6 +147,24 @@ mod tests {
         let path = dir.join(name);
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    #[test]
+    fn a_chain_ends_with_the_first_of_its_certificates() {
+        let until = |year: i32| {
+            let mut parameters = rcgen::CertificateParams::new(["localhost".to_string()]).unwrap();
+            parameters.not_after = rcgen::date_time_ymd(year, 1, 31);
+            parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        // Two ways to write a time: up to 2049, and from 2050 on.
+        for (chain, first) in [
+            (vec![until(2031)], "2031-01-31T00:00:00Z"),
+            (vec![until(2051), until(2060)], "2051-01-31T00:00:00Z"),
+            (vec![until(2060), until(2030)], "2030-01-31T00:00:00Z"),
+        ] {
+            assert_eq!(expiry(&chain), Some(first.parse().unwrap()));
+        }
+        assert_eq!(expiry(&[CertificateDer::from_slice(b"none")]), None);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::routing::{any, get};
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -83,6 +84,7 @@ fn behind(doors: Doors) -> (Arc<Doors>, Router) {
         .route("/healthz", get(|| async { "ok" }))
         .route("/sql", any(whoami))
         .route("/query/sql", any(whoami))
+        .route("/query", any(whoami))
         .route("/tables/{t}/pause", any(whoami))
         .route("/tables", get(whoami));
     (doors.clone(), guard(doors, routes))
@@ -168,11 +170,13 @@ async fn who_is_let_in_and_for_what() {
 #[tokio::test]
 async fn a_refusal_fits_who_asked() {
     let Fixture { router, .. } = fixture();
-    let (status, headers, body) = send(&router, "POST", "/query/sql", &[]).await;
-    let body: Value = serde_json::from_str(&body).unwrap();
-    assert_eq!((status, &body["exceptions"][0]["errorCode"]), (401, &json!(180)));
-    assert_eq!(headers["x-pinot-error-code"], "180");
-    assert_eq!(headers["www-authenticate"], "Basic realm=\"headwater\", charset=\"UTF-8\"");
+    for path in ["/query/sql", "/query"] {
+        let (status, headers, body) = send(&router, "POST", path, &[]).await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &body["exceptions"][0]["errorCode"]), (401, &json!(180)), "{path}");
+        assert_eq!(headers["x-pinot-error-code"], "180");
+        assert_eq!(headers["www-authenticate"], "Basic realm=\"headwater\", charset=\"UTF-8\"");
+    }
     // A script's request gets no dialog of the browser's own.
     let script = [("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")];
     assert_eq!(
