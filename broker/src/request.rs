@@ -46,6 +46,26 @@ impl ClientKind {
             Self::Flight => "flight",
         }
     }
+
+    /// How a statement that comes in here is read.
+    pub(crate) fn meaning(self) -> Meaning {
+        match self {
+            Self::Pinot => Meaning::Pinot,
+            Self::Postgres => Meaning::Postgres,
+            Self::Http | Self::Console | Self::Dashboard | Self::Flight => Meaning::Plain,
+        }
+    }
+}
+
+/// Whose clients a statement is read for, where they do not mean the same by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Meaning {
+    /// Everybody's but those of the others.
+    Plain,
+    /// Pinot's.
+    Pinot,
+    /// PostgreSQL's.
+    Postgres,
 }
 
 /// One query, from whatever front door.

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use headwater_broker::QueryError;
 use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
-use headwater_broker::request::QueryRequest;
+use headwater_broker::request::{ClientKind, QueryRequest};
 use headwater_segment::budget::MemoryBudget;
 use headwater_segment::live::{LiveTable, Tables};
 use headwater_segment::log::{Change, Commit, TableLog};
@@ -306,16 +306,17 @@ async fn commit(log: &TableLog, change: Change) {
 /// The engine as sqllogictest drives it.
 struct Database {
     engine: QueryEngine,
+    client: ClientKind,
     _writers: Vec<SegmentWriter>,
 }
 
 impl Database {
-    async fn new() -> Self {
+    async fn new(client: ClientKind) -> Self {
         let tables = Tables::default();
         let mut writers = table(ORDERS, &ORDER_ROWS, &[(0, 3), (1, 2)], &tables).await;
         writers.extend(table(CITIES, &CITY_ROWS, &[(0, 2)], &tables).await);
         let config = EngineConfig { threads: 2, ..EngineConfig::default() };
-        Self { engine: QueryEngine::new(config, Arc::new(tables)).unwrap(), _writers: writers }
+        Self { engine: QueryEngine::new(config, Arc::new(tables)).unwrap(), client, _writers: writers }
     }
 }
 
@@ -325,7 +326,7 @@ impl AsyncDB for Database {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, QueryError> {
-        let request = QueryRequest { sql: sql.to_owned(), ..QueryRequest::default() };
+        let request = QueryRequest { sql: sql.to_owned(), client: self.client, ..QueryRequest::default() };
         let mut answer = self.engine.run(request).await?;
         let types = answer.schema.fields().iter().map(|field| column_type(field.data_type())).collect();
         let mut rows = Vec::new();
@@ -375,7 +376,12 @@ async fn every_file_holds() {
     let update = std::env::var_os("HEADWATER_SLT_UPDATE").is_some();
     let mut faults = Vec::new();
     for file in files() {
-        let mut runner = Runner::new(|| async { Ok(Database::new().await) });
+        let client = match file.file_name().and_then(|name| name.to_str()) {
+            Some("pinot_door.slt") => ClientKind::Pinot,
+            Some("postgres_door.slt") => ClientKind::Postgres,
+            _ => ClientKind::Http,
+        };
+        let mut runner = Runner::new(|| async { Ok(Database::new(client).await) });
         runner.with_column_validator(strict_column_validator);
         if update {
             let outcome = runner

@@ -101,7 +101,7 @@ async fn describe(
         (io, Span::none()),
         None,
     );
-    let state = sessions.planner(&catalog).map_err(|error| error_of(&error))?;
+    let state = sessions.planner(request.client, &catalog).map_err(|error| error_of(&error))?;
     let plan = plan_of(&state, &prepared.statement).await;
     let plan = plan
         .map_err(|error| plan_error(&error, &prepared, &table_names(&engine.tables), sessions.functions()))?;

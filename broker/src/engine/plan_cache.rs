@@ -35,7 +35,7 @@ use parking_lot::Mutex;
 use crate::catalog::{CutTable, QueryCatalog};
 use crate::execute::scan::SegmentScanExec;
 use crate::execute::source::Source;
-use crate::request::{Argument, QueryRequest};
+use crate::request::{Argument, Meaning, QueryRequest};
 
 /// Plans kept: some 20 KB each.
 const PLANS_MAX: usize = 1024;
@@ -76,6 +76,7 @@ const REPEATABLE: &[&str] = &[
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PlanKey {
     sql: String,
+    meaning: Meaning,
     parameters: String,
     arguments: Vec<Argument>,
     /// Which tables there are, with which columns.
@@ -128,7 +129,8 @@ impl PlanCache {
             Arc::as_ptr(&table.schema()).hash(&mut names);
         }
         let (sql, arguments) = (request.sql.clone(), request.arguments.clone());
-        Some(PlanKey { sql, parameters, arguments, names: names.finish() })
+        let meaning = request.client.meaning();
+        Some(PlanKey { sql, meaning, parameters, arguments, names: names.finish() })
     }
 
     /// The plan of an earlier query. Plans of tables as they were before are dropped.
@@ -279,9 +281,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::request::ClientKind;
 
     fn key(sql: &str, names: u64) -> PlanKey {
-        PlanKey { sql: sql.into(), parameters: String::new(), arguments: Vec::new(), names }
+        let (parameters, arguments) = (String::new(), Vec::new());
+        PlanKey { sql: sql.into(), meaning: Meaning::Plain, parameters, arguments, names }
     }
 
     fn plan() -> KeptPlan {
@@ -309,6 +313,18 @@ mod tests {
         assert!(cache.plans.lock().kept.is_empty());
         cache.put(key("a", 2), plan());
         assert!(cache.get(&key("a", 2)).is_some());
+    }
+
+    #[test]
+    fn a_plan_is_kept_for_what_its_door_means() {
+        let (cache, tables) = (PlanCache::new(), Tables::default());
+        let key = |client| {
+            let request = QueryRequest { sql: "SELECT 1".into(), client, ..QueryRequest::default() };
+            cache.key(&request, &tables).unwrap()
+        };
+        assert!(key(ClientKind::Http) == key(ClientKind::Flight));
+        assert!(key(ClientKind::Http) != key(ClientKind::Pinot));
+        assert!(key(ClientKind::Http) != key(ClientKind::Postgres));
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl QueryTask {
         }
         let prepared = sql::prepare(&self.request.sql, &known_names(&self.tables))?;
         let catalog = self.catalog(&prepared.stream_columns, trial);
-        let state = self.sessions.planner(&catalog).map_err(|error| error_of(&error))?;
+        let state = self.sessions.planner(self.request.client, &catalog).map_err(|error| error_of(&error))?;
         let explained = |error: DataFusionError| self.explain(&error, &prepared);
 
         let logical = plan_of(&state, &prepared.statement).await.map_err(explained)?;

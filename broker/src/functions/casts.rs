@@ -1,4 +1,4 @@
-//! Casts between whole numbers and timestamps, and Pinot's names of types.
+//! Casts between whole numbers and timestamps, and names of types.
 //!
 //! A number that is cast to a TIMESTAMP, whatever its precision, counts milliseconds since the epoch, and a TIMESTAMP that is cast
 //! to a number gives them. Without this the unit would be that of the type: seconds for `TIMESTAMP`, milliseconds for
@@ -13,6 +13,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, TryCast};
 use datafusion::sql::sqlparser::ast;
+use headwater_segment::schema::ColumnType;
+
+use super::postgres::declared_as;
 
 /// The cast by way of milliseconds, if `expr` is one between a whole number and a timestamp.
 pub(super) fn in_millis(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -74,13 +77,20 @@ fn way_between(expr: &Expr, target: &DataType, schema: &DFSchema) -> Option<Vec<
     }
 }
 
-/// `LONG` and `BIG_DECIMAL`: the names of Pinot's types that are none of SQL's.
+/// `LONG`, `BIG_DECIMAL`, `JSONB`, `BPCHAR`: names of types of Pinot and PostgreSQL that are none of SQL's.
 #[derive(Debug)]
-pub(super) struct PinotTypes;
+pub(super) struct ForeignTypes;
 
-impl TypePlanner for PinotTypes {
+impl TypePlanner for ForeignTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
-        let ast::DataType::Custom(name, modifiers) = sql_type else { return Ok(None) };
+        let (name, modifiers) = match sql_type {
+            ast::DataType::Custom(name, modifiers) => (name, modifiers),
+            // Whoever is told the type reads the text as a document.
+            ast::DataType::JSON | ast::DataType::JSONB => {
+                return Ok(Some(declared_as("", &ColumnType::Json)));
+            }
+            _ => return Ok(None),
+        };
         if !modifiers.is_empty() {
             return Ok(None);
         }
@@ -88,6 +98,7 @@ impl TypePlanner for PinotTypes {
             "LONG" => DataType::Int64,
             // As exact as jsonExtractScalar is.
             "BIG_DECIMAL" => DataType::Decimal128(38, 10),
+            "BPCHAR" | "NAME" => DataType::Utf8View,
             _ => return Ok(None),
         };
         Ok(Some(data_type.into_nullable_field_ref()))

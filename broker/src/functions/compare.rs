@@ -44,7 +44,16 @@ impl ExprPlanner for CompareInstants {
     }
 }
 
-fn operator(operator: &BinaryOperator) -> Option<Operator> {
+/// The instant that a whole number is beside a timestamp, in a list or as a bound; `None`: it is no such number.
+pub(super) fn beside(item: &Expr, own: &DataType, other: &DataType) -> Option<Expr> {
+    match other {
+        DataType::Timestamp(_, zone) if own.is_integer() => Some(instant(item.clone(), zone.as_ref())),
+        _ => None,
+    }
+}
+
+/// The operator, if it compares or calculates.
+pub(super) fn operator(operator: &BinaryOperator) -> Option<Operator> {
     Some(match operator {
         BinaryOperator::Eq => Operator::Eq,
         BinaryOperator::NotEq => Operator::NotEq,
@@ -61,7 +70,8 @@ fn operator(operator: &BinaryOperator) -> Option<Operator> {
     })
 }
 
-fn instant(number: Expr, zone: Option<&Arc<str>>) -> Expr {
+/// The instant that a whole number of milliseconds stands for.
+pub(super) fn instant(number: Expr, zone: Option<&Arc<str>>) -> Expr {
     match number {
         Expr::Literal(ScalarValue::Int64(ms), metadata) => {
             Expr::Literal(ScalarValue::TimestampMillisecond(ms, zone.cloned()), metadata)

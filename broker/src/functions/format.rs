@@ -108,7 +108,8 @@ impl Format {
     }
 }
 
-/// A granularity in milliseconds; `None` if the text is none, or it is shorter than a millisecond or longer than a century.
+/// A granularity in milliseconds; `None` if the text is none, or it is longer than a century. Pinot has instants in milliseconds,
+/// so that one shorter than that (`1:NANOSECONDS`) cuts nothing more off.
 pub(super) fn granularity_ms(text: &str) -> Option<i64> {
     const CENTURY_MS: i64 = 36_525 * 86_400_000;
     let (count, unit) = match text.split_once('|') {
@@ -116,8 +117,8 @@ pub(super) fn granularity_ms(text: &str) -> Option<i64> {
         None => text.split_once(':').unwrap_or(("1", text)),
     };
     let (ms, parts) = TimeUnit::read(unit)?.ratio();
-    let ms = size(count)?.checked_mul(ms)? / parts;
-    (1..=CENTURY_MS).contains(&ms).then_some(ms)
+    let ms = (size(count)?.checked_mul(ms)? / parts).max(1);
+    (ms <= CENTURY_MS).then_some(ms)
 }
 
 fn size(text: &str) -> Option<i64> {
@@ -190,12 +191,17 @@ mod tests {
 
     #[test]
     fn granularities() {
-        for (text, ms) in
-            [("1:MINUTES", 60_000), ("MINUTES|5", 300_000), ("30:SECONDS", 30_000), ("DAYS", 86_400_000)]
-        {
+        for (text, ms) in [
+            ("1:MINUTES", 60_000),
+            ("MINUTES|5", 300_000),
+            ("30:SECONDS", 30_000),
+            ("DAYS", 86_400_000),
+            ("1:NANOSECONDS", 1),
+            ("2500:MICROSECONDS", 2),
+        ] {
             assert_eq!(granularity_ms(text), Some(ms), "{text}");
         }
-        for bad in ["", "0:DAYS", "x:DAYS", "1:NANOSECONDS", "9223372036854775807:DAYS", "40000:DAYS"] {
+        for bad in ["", "0:DAYS", "x:DAYS", "0:NANOSECONDS", "9223372036854775807:DAYS", "40000:DAYS"] {
             assert_eq!(granularity_ms(bad), None, "{bad}");
         }
     }

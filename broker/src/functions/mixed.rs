@@ -7,6 +7,7 @@
 //! | `raw = '\x00ff'`, `'\x00ff'::bytea` | the bytes that are written in hex |
 //! | `interval * n`, `n * interval`, `interval / n` | that many times as long |
 //! | `'epoch'::timestamp` | 1970 |
+//! | `flag IN ('t', 0)`, `raw IN ('\x00ff')`, also `BETWEEN` | each item as above ([`among`](super::among)) |
 //! | `to_char(x, 'YYYY-MM-DD')`, `to_timestamp`, `to_date` | PostgreSQL's [patterns](super::pg_pattern); those with `%` are ours |
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, ScalarUDF, b
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::interval::INTERVAL;
-use super::pg_pattern;
+use super::{among, pg_pattern};
 
 /// The functions whose second argument is a pattern.
 const WITH_PATTERNS: [&str; 3] = ["to_char", "to_timestamp", "to_date"];
@@ -90,6 +91,12 @@ fn compared(expr: Expr, data_type: &DataType, other: &DataType) -> (Expr, bool) 
     }
 }
 
+/// What an item of a list, or a bound, is compared as beside a value of type `other`; `None`: as what it is.
+pub(super) fn beside(item: &Expr, own: &DataType, other: &DataType) -> Option<Expr> {
+    let (item, is_other) = compared(item.clone(), own, other);
+    is_other.then_some(item)
+}
+
 fn in_millis(number: Expr) -> Expr {
     match number {
         Expr::Literal(ScalarValue::Int64(ms), metadata) => {
@@ -99,7 +106,8 @@ fn in_millis(number: Expr) -> Expr {
     }
 }
 
-fn text_of(expr: &Expr) -> Option<&str> {
+/// The text, if the expression is one in quotes.
+pub(super) fn text_of(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
         _ => None,
@@ -108,7 +116,11 @@ fn text_of(expr: &Expr) -> Option<&str> {
 
 /// The bytes of a text such as `\x00ff`.
 fn hex_of(expr: &Expr) -> Option<Vec<u8>> {
-    let digits = text_of(expr)?.strip_prefix("\\x")?;
+    bytes_of_hex(text_of(expr)?.strip_prefix("\\x")?)
+}
+
+/// The bytes that are written in hex, two digits for each.
+pub(super) fn bytes_of_hex(digits: &str) -> Option<Vec<u8>> {
     let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let is_hex = digits.len().is_multiple_of(2) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
     digits.as_bytes().chunks(2).map(pair).collect::<Option<Vec<u8>>>().filter(|_| is_hex)
@@ -123,14 +135,14 @@ impl FunctionRewrite for ReadAsPostgres {
         "read_as_postgres"
     }
 
-    fn rewrite(&self, expr: Expr, _: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         Ok(match expr {
             Expr::Cast(Cast { expr, field }) => match read(&expr, field.data_type()) {
                 Some(value) => Transformed::yes(lit(value)),
                 None => Transformed::no(Expr::Cast(Cast { expr, field })),
             },
-            Expr::ScalarFunction(call) => with_pattern(call),
-            other => Transformed::no(other),
+            Expr::ScalarFunction(call) => with_pattern(call)?,
+            other => among::read(other, schema),
         })
     }
 }
@@ -147,18 +159,13 @@ fn read(expr: &Expr, data_type: &DataType) -> Option<ScalarValue> {
     }
 }
 
-fn with_pattern(mut call: ScalarFunction) -> Transformed<Expr> {
+fn with_pattern(call: ScalarFunction) -> Result<Transformed<Expr>> {
     let pattern = match call.args.as_slice() {
-        [_, pattern] if WITH_PATTERNS.contains(&call.func.name()) => {
-            text_of(pattern).and_then(pg_pattern::translate)
-        }
+        [_, pattern] if WITH_PATTERNS.contains(&call.func.name()) => text_of(pattern),
         _ => None,
     };
-    match pattern {
-        Some(format) => {
-            call.args[1] = lit(format);
-            Transformed::yes(Expr::ScalarFunction(call))
-        }
+    Ok(match pattern.map(pg_pattern::read).transpose()?.flatten() {
+        Some(pieces) => Transformed::yes(pg_pattern::with_pieces(call, pieces)),
         None => Transformed::no(Expr::ScalarFunction(call)),
-    }
+    })
 }

@@ -2,7 +2,8 @@
 //!
 //! Those over time are never run. The analyzer replaces each call by functions that are there anyway (`date_bin`, `date_trunc`,
 //! `to_char`, arithmetic on milliseconds), before anything is optimized or sent to another node. What nothing else can say runs
-//! itself: [`mode`], [`value_in`] and [`months`]; every node has them.
+//! itself: [`mode`], [`moments`], [`truths`], [`value_in`] and [`months`]; every node has them. What only Pinot's clients mean, such as
+//! an array that equals a text, is for [their sessions](pinot) alone.
 //!
 //! An instant is a TIMESTAMP, a DATE, or a whole number of milliseconds since the epoch; what Pinot answers with milliseconds
 //! is a LONG here as well. So a TIMESTAMP and a whole number are compared ([`compare`]), calculated with, and cast to each other
@@ -25,18 +26,29 @@
 //!
 //! NULL in, NULL out. Instants before 1970 are cut downwards where they are TIMESTAMPs, towards 1970 where they are numbers.
 
+mod among;
 mod casts;
 mod compare;
 mod convert;
+mod date_part;
+mod days;
+mod float_bits;
 mod format;
 mod instant;
 mod interval;
+mod json_texts;
+mod millis;
 mod mixed;
 mod mode;
+mod moments;
 mod months;
 mod pattern;
 mod pg_pattern;
+mod pinot;
+mod postgres;
+mod round;
 mod shift;
+mod truths;
 mod value_in;
 
 use std::hash::{Hash, Hasher};
@@ -50,6 +62,7 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -57,6 +70,9 @@ use datafusion::logical_expr::{
 use convert::Calls;
 pub(crate) use format::period_ms;
 use format::{Format, TimeUnit};
+pub(crate) use postgres::of_catalog;
+pub(crate) use round::ROUND_DIGITS;
+pub(crate) use truths::{Truth, with_truths};
 
 /// `dateTrunc`. The name that is written is an alias of SQL's own `date_trunc`, which a session may register after ours.
 pub(crate) const TIME_TRUNC: &str = "trunc_time";
@@ -165,27 +181,70 @@ pub(crate) const TIME_FUNCTIONS: [TimeFunction; 55] = [
     function("millisecond", Kind::Millisecond),
 ];
 
-/// Registers the functions, what replaces them, what knows a number as an instant, and Pinot's names of types.
+/// Registers the functions, what replaces them, what knows a number as an instant, and names of types.
 pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
     let calls = Calls::of(state)?;
     for TimeFunction { name, kind } in TIME_FUNCTIONS {
         let function = Unplanned { name, kind, signature: Signature::variadic_any(Volatility::Immutable) };
         state.register_udf(Arc::new(ScalarUDF::from(function)))?;
     }
+    state.register_function_rewrite(Arc::new(millis::CompareMillis))?;
     state.register_function_rewrite(Arc::new(Replace { calls }))?;
+    state.register_expr_planner(Arc::new(millis::CompareMillis))?;
     state.register_expr_planner(Arc::new(compare::CompareInstants))?;
+    compare_mixed_types(state)?;
+    state.register_udf(Arc::new(value_in::function()))?;
+    state.register_udf(Arc::new(months::function()))?;
+    state.register_udf(Arc::new(json_texts::function()))?;
+    state.register_udf(Arc::new(round::to_digits()))?;
+    let float_bits = Arc::new(float_bits::function());
+    state.register_udf(Arc::clone(&float_bits))?;
+    state.register_function_rewrite(Arc::new(float_bits::CountBits { float_bits }))?;
+    let aggregates = mode::functions().into_iter().chain(moments::functions());
+    for aggregate in aggregates.chain([truths::average()]) {
+        state.register_udaf(Arc::new(aggregate))?;
+    }
+    postgres::register(state)?;
+    state.register_function_rewrite(Arc::new(postgres::literals::ReadLiterals))?;
+    let date_part = Arc::new(date_part::function());
+    state.register_udf(Arc::clone(&date_part))?;
+    // Before the planner that knows DataFusion's own function alone.
+    let extract: Arc<dyn ExprPlanner> = Arc::new(date_part::Extract { date_part });
+    let planners = std::iter::once(extract).chain(state.expr_planners().iter().cloned()).collect();
+    let builder = SessionStateBuilder::new_from_existing(state.clone()).with_expr_planners(planners);
+    *state = builder.with_type_planner(Arc::new(casts::ForeignTypes)).build();
+    Ok(())
+}
+
+/// Registers what compares values of types that SQL does not mix. Sessions that plan statements over the catalog of PostgreSQL
+/// compare so as well.
+pub(crate) fn compare_mixed_types(state: &mut SessionState) -> Result<()> {
     let interval_times = Arc::new(interval::function());
     state.register_udf(Arc::clone(&interval_times))?;
     state.register_function_rewrite(Arc::new(mixed::ReadAsPostgres))?;
-    state.register_expr_planner(Arc::new(mixed::MixedTypes { interval_times }))?;
-    state.register_udf(Arc::new(value_in::function()))?;
-    state.register_udf(Arc::new(months::function()))?;
-    for mode in mode::functions() {
-        state.register_udaf(Arc::new(mode))?;
+    state.register_expr_planner(Arc::new(mixed::MixedTypes { interval_times }))
+}
+
+/// The state for statements of Pinot's clients: where SQL and Pinot differ, it has the meaning of [Pinot](pinot).
+pub(crate) fn with_meanings_of_pinot(state: &SessionState) -> Result<SessionState> {
+    let mut planners = state.expr_planners().to_vec();
+    planners.insert(0, Arc::new(pinot::MeaningsOfPinot));
+    let mut builder = SessionStateBuilder::new_from_existing(state.clone()).with_expr_planners(planners);
+    if let Some(analyzer) = builder.analyzer() {
+        analyzer.function_rewrites.insert(0, Arc::new(days::DaysAreMidnights));
     }
-    let builder = SessionStateBuilder::new_from_existing(state.clone());
-    *state = builder.with_type_planner(Arc::new(casts::PinotTypes)).build();
-    Ok(())
+    let mut state = builder.build();
+    state.register_function_rewrite(Arc::new(pinot::MeaningsOfPinot))?;
+    state.register_function_rewrite(Arc::new(round::RoundToMultiples))?;
+    Ok(state)
+}
+
+/// The state for statements of PostgreSQL's clients: a cast to text has the meaning of PostgreSQL.
+pub(crate) fn with_meanings_of_postgres(state: &SessionState) -> Result<SessionState> {
+    let mut state = state.clone();
+    let text_of = state.udf("text_of")?;
+    state.register_function_rewrite(Arc::new(postgres::text_of::MeaningsOfPostgres { text_of }))?;
+    Ok(state)
 }
 
 /// A call that the analyzer has yet to replace.
@@ -264,7 +323,9 @@ impl FunctionRewrite for Replace {
     }
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let Expr::ScalarFunction(call) = &expr else { return Ok(casts::in_millis(expr, schema)) };
+        let Expr::ScalarFunction(call) = &expr else {
+            return Ok(casts::in_millis(expr, schema));
+        };
         match call.func.inner().downcast_ref::<Unplanned>() {
             Some(Unplanned { name, kind, .. }) => {
                 self.calls.replacement(name, *kind, &call.args, schema).map(Transformed::yes)

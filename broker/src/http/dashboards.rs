@@ -37,6 +37,7 @@ use super::HttpState;
 use super::body::{query_parameters, read_text};
 use super::error::ApiError;
 use super::openapi::{BodyFailures, NotFound, QueryFailures, StoreFailures, WriteFailures};
+use super::shapes::LiveEvent;
 use super::sql::{check_sql, user_of};
 use crate::dashboards::document::{SQL_BYTES_MAX, VALUE_BYTES_MAX, VARIABLES_MAX};
 use crate::dashboards::live::{Chosen, ValuesError};
@@ -246,7 +247,7 @@ async fn values(
         ("id" = String, Path, description = "The dashboard's id"),
         ("last" = Option<String>, Query, description = "Another time range, such as 15m; values of variables are var.NAME"),
     ),
-    responses((status = 200, description = "Events", content_type = "text/event-stream", body = String), NotFound, StoreFailures))]
+    responses((status = 200, description = "Events", content_type = "text/event-stream", body = LiveEvent), NotFound, StoreFailures))]
 async fn live(
     State(state): State<HttpState>,
     Path(id): Path<String>,

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `POST /sql`, `GET /sql?q=` | a query; JSON, NDJSON, CSV, Arrow or Parquet |
 //! | `GET /queries/{id}`, `DELETE /queries/{id}` | how far a query is; its end |
-//! | `POST /query/sql`, `GET /query/sql?sql=`, `/tables/{t}/schema`, … | what Pinot's clients send |
+//! | `POST /query/sql`, `GET /query/sql?sql=`, the same at `/query`, `/tables/{t}/schema`, … | what Pinot's clients send |
 //! | `GET /tables`, `GET`/`PUT`/`DELETE /tables/{t}`, `POST /tables/{t}/pause` … | table management |
+//! | `POST /infer`, `POST /preview`, `PUT /tables/{t}?dry_run=true` | from a topic to a table, without making it |
 //! | `GET /dashboards`, `GET`/`PUT`/`DELETE /dashboards/{id}`, `GET /dashboards/{id}/live`, … | dashboards, and watching them |
 //! | `GET`/`POST`/`DELETE /session` | who asks; signing in and out |
 //! | `GET /healthz`, `/readyz`, `/metrics`, `/health`, `/`, `/openapi.json` | operation |
@@ -17,8 +18,6 @@
 //! by the types in [`openapi`]. `routes!(a, b)` takes all methods of one path at once. A plain `.route(…)` is found by the
 //! test that compares the router with the document, and a status or type that is not documented by
 //! `server/tests/e2e/test_openapi.py`.
-//! | `POST /infer`, `POST /preview`, `PUT /tables/{t}?dry_run=true` | from a topic to a table, without making it |
-//! | `GET /healthz`, `/readyz`, `/metrics`, `/health`, `/` | operation |
 //!
 //! **Invariants:** the status line is sent only when the first rows are there, so a query that fails early has its real
 //! status; a body is streamed in the memory of a few chunks; a client that goes away, or that stops reading, drops the

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::header};
 use bytes::Bytes;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::{Response as Documented, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, Ref, RefOr};
 use utoipa::{IntoResponses, OpenApi, ToSchema};
@@ -14,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::HttpState;
+use super::shapes::PinotFailureBody;
 use crate::render::Format;
 use crate::render::failure::{Failure, Position};
 
@@ -25,7 +27,7 @@ use crate::render::failure::{Failure, Position};
         description = "SQL over Kafka topics: every answer is exact and names the offsets that it contains.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(FailureBody, Failure, Position, Format)),
+    components(schemas(FailureBody, Failure, PinotFailureBody, Position, Format)),
     tags(
         (name = "queries", description = "SQL, and the queries that run"),
         (name = "tables", description = "Tables and their consumption"),
@@ -52,16 +54,30 @@ pub(super) struct FailureBody {
 pub(super) fn guarded(document: &mut utoipa::openapi::OpenApi) {
     let refusals = failures(&[
         (401, "It needs a user and a password, or a token; or what was shown is wrong or has expired"),
-        (403, "It needs an administrator, or a page of another site sends this"),
-        (421, "It names a host that this server does not go by"),
+        (403, "It needs an administrator, a page of another site sends it, or it is for another host"),
+        (415, "The body is of a type, or has an encoding, that is not read"),
         (429, "Too many wrong attempts, or too many queries"),
     ]);
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.head];
         for operation in operations.into_iter().flatten() {
             for (status, refusal) in &refusals {
                 operation.responses.responses.entry(status.clone()).or_insert_with(|| refusal.clone());
             }
+            if path == "/query" || path.starts_with("/query/") {
+                fail_as_pinot(operation);
+            }
+        }
+    }
+}
+
+/// Where Pinot's clients ask, failures have the fields that they read.
+fn fail_as_pinot(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        if let (false, RefOr::T(response)) = (status.starts_with('2'), response) {
+            let body = RefOr::Ref(Ref::from_schema_name("PinotFailureBody"));
+            let content = ContentBuilder::new().schema(Some(body)).build();
+            response.content.insert("application/json".into(), content);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! What the encoders write, as the OpenAPI document shows it: documents that are rendered piece by piece have no type of their own.
-//! A test reads a real answer with each.
+//! The end-to-end suite holds real answers against them.
 
 #![expect(dead_code, reason = "shapes of the document; the encoders write them")]
 
@@ -43,6 +43,7 @@ struct AnswerCut {
     /// Version of the table's log.
     log_version: u64,
     /// Per partition: every offset below this one is in the answer.
+    #[schema(value_type = Option<BTreeMap<String, i64>>)]
     offsets: Option<BTreeMap<i32, i64>>,
     /// Age of the newest row, in milliseconds.
     freshness_ms: Option<i64>,
@@ -61,4 +62,35 @@ struct AnswerStats {
     segments_total: u64,
     segments_scanned: u64,
     elapsed_ms: f64,
+}
+
+/// A failure where Pinot's clients ask: beside our own what they read, and what else stands in an answer to them.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct PinotFailureBody {
+    /// Not of a query that has begun.
+    #[schema(value_type = Option<crate::render::failure::Failure>)]
+    error: Option<Value>,
+    exceptions: Option<Vec<PinotException>>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+/// What went wrong, by Pinot's own code.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct PinotException {
+    error_code: i32,
+    message: String,
+}
+
+/// One of the server-sent events of a dashboard.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LiveEvent {
+    /// `panel`, `beat` or `dashboard`.
+    event: Option<String>,
+    /// A JSON document, by the kind of the event.
+    data: String,
+    /// When a client that has lost the stream comes back, in milliseconds; with the first event.
+    retry: Option<u64>,
 }

@@ -49,6 +49,7 @@ struct SqlBody {
     rows_max: Option<u64>,
     /// Per table and partition: wait until this offset (exclusive) is visible.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, i64>>)]
     min_offsets: BTreeMap<String, BTreeMap<i32, i64>>,
     /// Answer from what is sealed only.
     #[serde(default)]

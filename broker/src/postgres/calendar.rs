@@ -14,6 +14,22 @@ const FIRST_DAY: i64 = -2_440_588;
 /// 5874898-01-01, the day behind PostgreSQL's last one.
 const END_DAY: i64 = 2_145_042_906;
 
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
 /// Year, month and day of a day.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
@@ -128,8 +144,13 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Reads `2026-01-02`, `2026-01-02 +00`, `2026-01-02 10:00`, `2026-01-02T10:00:05.25+02:00`, `0044-03-15 BC`.
+    /// Reads `2026-01-02`, `2026-01-02 +00`, `2026-01-02 10:00`, `2026-01-02T10:00:05.25+02:00`, `0044-03-15 BC`, and what has a
+    /// month by its name: `Fri, 02 Jan 2026 10:00:00 GMT`, `Jan 2, 2026`, `2 January 2026 10:00+02`.
     pub(super) fn read(text: &str) -> Option<Self> {
+        Self::read_digits(text).or_else(|| Self::read_names(text))
+    }
+
+    fn read_digits(text: &str) -> Option<Self> {
         let (text, is_before_christ) = match text.strip_suffix(" BC") {
             Some(text) => (text, true),
             None => (text, false),
@@ -147,6 +168,24 @@ impl Moment {
             true => read_clock(clock)?,
             false => (0, clock),
         };
+        Some(Self { day, micros, ahead_seconds: read_zone(zone)? })
+    }
+
+    fn read_names(text: &str) -> Option<Self> {
+        let mut words = text.split([' ', ',']).filter(|word| !word.is_empty()).peekable();
+        // Which day of the week it was, nobody needs to be told.
+        words.next_if(|word| place_of(word, &WEEKDAYS).is_some());
+        let (first, second, year) = (words.next()?, words.next()?, words.next()?);
+        let (month, day) = match place_of(first, &MONTHS) {
+            Some(month) => (month, second),
+            None => (place_of(second, &MONTHS)?, first),
+        };
+        // Of fewer digits nobody knows the century.
+        let year = number(year, 7).filter(|_| year.len() >= 4)?;
+        let day = day_of(year, month, number(day, 2)?)?;
+        let (micros, zone) = words.next().map_or(Some((0, "")), read_clock)?;
+        let zone = words.next_if(|_| zone.is_empty()).unwrap_or(zone);
+        words.next().is_none().then_some(())?;
         Some(Self { day, micros, ahead_seconds: read_zone(zone)? })
     }
 
@@ -219,6 +258,12 @@ fn read_zone(text: &str) -> Option<i64> {
     (hours < 16 && minutes < 60 && seconds < 60).then_some(sign * ((hours * 60 + minutes) * 60 + seconds))
 }
 
+/// The place of a name, from 1; it may be cut to its first three letters.
+fn place_of(word: &str, names: &[&str]) -> Option<i64> {
+    let is = |name: &&str| name.eq_ignore_ascii_case(word) || name[..3].eq_ignore_ascii_case(word);
+    (1..).zip(names).find(|(_, name)| is(name)).map(|(place, _)| place)
+}
+
 /// A number of at most so many digits, and nothing else.
 fn number(text: &str, digits_max: usize) -> Option<i64> {
     let is_number = (1..=digits_max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -242,6 +287,10 @@ mod tests {
             ("2026-01-02 10:00-03:30", midnight + 13 * hour + hour / 2),
             ("2026-01-02 10:00 -0330", midnight + 13 * hour + hour / 2),
             ("1969-12-31 23:59:59.999999+00", -1),
+            ("2026-01-02 10:00:00 GMT", midnight + 10 * hour),
+            ("Fri, 02 Jan 2026 10:00:00 GMT", midnight + 10 * hour),
+            ("Jan 2, 2026", midnight),
+            ("2 january 2026 10:00+02", midnight + 8 * hour),
         ] {
             assert_eq!(Moment::read(text).and_then(Moment::instant), Some(expected), "{text}");
         }
@@ -274,6 +323,11 @@ mod tests {
             "2026-01-02 10:00 +",
             "2026-01-02 10:00 +99",
             "2026-01-02 Berlin",
+            "Jan 2, 26",
+            "Ja 2, 2026",
+            "30 Feb 2026",
+            "Fri, 02 Jan 2026 10:00 GMT GMT",
+            "Fri 2026",
             "infinity",
             "é2026-01-02",
         ] {

@@ -111,7 +111,7 @@ pub(super) async fn serve(server: Arc<Server>, socket: Box<dyn Socket>, from: Ip
             return;
         }
     };
-    run(server, input, output, (user, admitted, settings)).await;
+    run(server, input, output, from, (user, admitted, settings)).await;
 }
 
 /// Who is at the other end.
@@ -273,8 +273,14 @@ fn options(text: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Reads ahead while the session works.
-async fn run(server: Arc<Server>, input: Input, mut output: Output, who: (String, Admitted, Settings)) {
-    let cancel = server.cancels.register();
+async fn run(
+    server: Arc<Server>,
+    input: Input,
+    mut output: Output,
+    from: IpAddr,
+    who: (String, Admitted, Settings),
+) {
+    let cancel = server.cancels.register(&who.0, from, server.stop.child_token());
     let (process, secret) = (cancel.process.cast_signed(), SecretKey::I32(cancel.secret.cast_signed()));
     let ready = ReadyForQuery::new(TransactionStatus::Idle);
     let told = output

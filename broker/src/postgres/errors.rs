@@ -45,7 +45,8 @@ impl Failure {
         let position =
             error.position.and_then(|place| character_at(sql, place)).map(|at| characters_before + at + 1);
         let hint = error.suggestion.map(|name| format!("Perhaps you meant \"{name}\"."));
-        Self { code: sqlstate(error.kind, &error.message), message: error.message, hint, position }
+        let code = sqlstate(error.kind, &error.message);
+        Self { code, message: in_words_of_postgres(error.message), hint, position }
     }
 
     pub(super) fn of_access(error: &AccessError) -> Self {
@@ -67,6 +68,18 @@ impl Failure {
     }
 }
 
+/// What is missing, in the words that PostgreSQL's tools look for.
+fn in_words_of_postgres(message: String) -> String {
+    if let Some(name) = message.strip_prefix("there is no table ") {
+        return format!("relation \"{name}\" does not exist");
+    }
+    match message.strip_prefix("there is no column ") {
+        Some(name) if name.contains('.') => format!("column {name} does not exist"),
+        Some(name) => format!("column \"{name}\" does not exist"),
+        None => message,
+    }
+}
+
 fn sqlstate(kind: QueryErrorKind, message: &str) -> &'static str {
     match kind {
         // The text of a parameter whose type the client has left to its place.
@@ -74,11 +87,17 @@ fn sqlstate(kind: QueryErrorKind, message: &str) -> &'static str {
         QueryErrorKind::BadRequest => "22023",
         QueryErrorKind::Parse => "42601",
         QueryErrorKind::UnknownTable => "42P01",
+        QueryErrorKind::Execution | QueryErrorKind::Plan
+            if message.contains(INVALID_SYNTAX) || message.contains("Cannot cast string") =>
+        {
+            INVALID_TEXT
+        }
         QueryErrorKind::Plan if message.starts_with("there is no column") => "42703",
         QueryErrorKind::Plan if message.starts_with("there is no function") => "42883",
         QueryErrorKind::Plan if message.starts_with("not supported") => NOT_SUPPORTED,
         QueryErrorKind::Plan => "42000",
         QueryErrorKind::NotReadOnly => "25006",
+        QueryErrorKind::Execution if message.starts_with("permission denied") => "42501",
         QueryErrorKind::Execution if message.to_lowercase().contains("divide by zero") => "22012",
         QueryErrorKind::Execution if message.to_lowercase().contains("overflow") => "22003",
         QueryErrorKind::Execution => "22000",
@@ -115,8 +134,19 @@ mod tests {
         let failure = Failure::of_query(error, sql, 10);
         let at = failure.position.unwrap() - 11;
         assert!(sql.chars().skip(at).collect::<String>().starts_with("citi"));
-        assert_eq!(failure.code, "42703");
+        assert_eq!((failure.code, failure.message.as_str()), ("42703", "column \"citi\" does not exist"));
         assert!(failure.hint.unwrap().contains("city"));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_the_words_of_postgres() {
+        for (ours, expected) in [
+            ("there is no table oders", "relation \"oders\" does not exist"),
+            ("there is no column o.citi", "column o.citi does not exist"),
+            ("there is no function coutn", "there is no function coutn"),
+        ] {
+            assert_eq!(in_words_of_postgres(ours.into()), expected);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //!
 //! **Invariants:** every query goes through the engine, with its admission, deadline, budget and cut; an answer of any size
 //! passes in the memory of a few batches, also when it is fetched in pieces; no bytes from a client make the process panic.
-//! What is *not* here: COPY, LISTEN, statements that write, and transactions: `BEGIN` is understood, and every statement
+//! What is *not* here: COPY from a client, LISTEN, statements that write, and transactions: `BEGIN` is understood, and every statement
 //! still reads its own cut.
 
 mod arguments;
@@ -22,6 +22,7 @@ mod calendar;
 mod cancel;
 mod catalog;
 mod connection;
+mod copy;
 mod errors;
 mod frames;
 mod listener;
@@ -49,7 +50,9 @@ use crate::engine::QueryEngine;
 
 pub use self::listener::serve;
 /// The engine knows the type that a place wants, and what a text means as a value of it is known here.
-pub(crate) use self::texts::read_untyped;
+pub(crate) use self::texts::{array_items, read_untyped};
+pub(crate) use self::types::type_name;
+pub(crate) use self::values::texts_of;
 
 /// Bounds on what a client may hold and how slow it may be.
 #[derive(Clone, Debug, Serialize)]

@@ -62,6 +62,24 @@ impl<W: AsyncWrite + Unpin> Outgoing<W> {
     }
 }
 
+/// Appends a message of the protocol: its kind, and its length, which counts itself.
+///
+/// # Errors
+/// If it is longer than the protocol can say.
+pub(super) fn message<E: From<TooLong>>(
+    out: &mut BytesMut,
+    kind: u8,
+    write: impl FnOnce(&mut BytesMut) -> Result<(), E>,
+) -> Result<(), E> {
+    out.put_u8(kind);
+    let start = out.len();
+    out.put_i32(0);
+    write(out)?;
+    let length = i32::try_from(out.len() - start).map_err(|_| TooLong)?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
 /// Appends something with its length, in bytes, before it.
 ///
 /// # Errors

@@ -16,8 +16,9 @@ use pgwire::messages::data::{FieldDescription, RowDescription};
 
 use super::arguments::format_of;
 use super::catalog::of_answer;
+use super::copy::CopyWriter;
 use super::errors::{Failure, NOT_SUPPORTED};
-use super::outgoing::TooLong;
+use super::outgoing::{TooLong, message};
 use super::statements::{Command, Kind};
 use super::types::{WireType, of_field};
 use super::values::{Format, Values};
@@ -71,17 +72,28 @@ impl Statement {
     pub(super) fn query(&self) -> &str {
         match &self.kind {
             Kind::Command(Command::Declare { query_at, .. }) => &self.sql[*query_at..],
+            Kind::Command(Command::Copy(copy)) => &copy.query,
             _ => &self.sql,
         }
     }
 
+    /// The byte at which its query stands; `None` if the client did not write it.
+    fn query_at(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Command(Command::Declare { query_at, .. }) => Some(*query_at),
+            Kind::Command(Command::Copy(copy)) => copy.query_at,
+            _ => Some(0),
+        }
+    }
+
     /// The failure of running it.
-    pub(super) fn failure(&self, error: QueryError) -> Failure {
+    pub(super) fn failure(&self, mut error: QueryError) -> Failure {
         let is_capped = error.kind == QueryErrorKind::RowsExceeded;
-        let query = self.query();
-        let before = &self.sql[..self.sql.len() - query.len()];
+        let query_at = self.query_at();
+        error.position = error.position.filter(|_| query_at.is_some());
+        let before = &self.sql[..query_at.unwrap_or(0)];
         let characters_before = self.characters_before + before.chars().count();
-        let failure = Failure::of_query(error, query, characters_before);
+        let failure = Failure::of_query(error, self.query(), characters_before);
         match is_capped {
             true => failure.with_hint("Add a LIMIT, or SET headwater.rows_max to more rows."),
             false => failure,
@@ -140,7 +152,7 @@ impl Portal {
 /// One column of an answer.
 #[derive(Debug)]
 pub(super) struct Column {
-    name: String,
+    pub(super) name: String,
     field: Arc<Field>,
     pub(super) wire: WireType,
 }
@@ -159,11 +171,8 @@ pub(super) fn columns_of(schema: &SchemaRef, sql: &str) -> Vec<Column> {
 }
 
 /// Refuses more columns than the protocol can count.
-pub(super) fn check_columns(count: usize) -> Result<(), Failure> {
-    match i16::try_from(count) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Failure::new("54011", format!("{count} columns are too many"))),
-    }
+pub(super) fn check_columns(count: usize) -> Result<i16, Failure> {
+    i16::try_from(count).map_err(|_| Failure::new("54011", format!("{count} columns are too many")))
 }
 
 /// As a client is told the columns.
@@ -176,6 +185,13 @@ pub(super) fn row_description(columns: &[Column], formats: &[u16]) -> Result<Row
     };
     check_columns(columns.len())?;
     Ok(RowDescription::new(columns.iter().enumerate().map(field).collect::<Result<_, Failure>>()?))
+}
+
+/// How rows go out.
+pub(super) enum RowForm<'a> {
+    /// As messages of their own, each column in its format.
+    Message(Vec<Format>),
+    Copy(&'a mut CopyWriter),
 }
 
 /// An answer under way.
@@ -238,9 +254,12 @@ impl Rows {
     }
 
     /// Appends the next row, after [`advance`](Self::advance).
-    pub(super) fn write(&mut self, formats: &[Format], out: &mut BytesMut) -> Result<(), QueryError> {
+    pub(super) fn write(&mut self, form: &mut RowForm<'_>, out: &mut BytesMut) -> Result<(), QueryError> {
         let start = out.len();
-        let written = self.write_row(formats, out);
+        let written = match form {
+            RowForm::Message(formats) => self.write_row(formats, out),
+            RowForm::Copy(writer) => writer.row(&self.values, self.next, out),
+        };
         if written.is_err() {
             out.truncate(start);
         }
@@ -250,16 +269,11 @@ impl Rows {
     }
 
     fn write_row(&self, formats: &[Format], out: &mut BytesMut) -> Result<(), QueryError> {
-        out.put_u8(b'D');
-        let start = out.len();
-        out.put_i32(0);
-        out.put_u16(u16::try_from(self.values.len()).map_err(|_| TooLong)?);
-        for (values, format) in self.values.iter().zip(formats) {
-            values.write(self.next, *format, out)?;
-        }
-        let length = i32::try_from(out.len() - start).map_err(|_| TooLong)?;
-        out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-        Ok(())
+        message(out, b'D', |out| {
+            out.put_u16(u16::try_from(self.values.len()).map_err(|_| TooLong)?);
+            let mut columns = self.values.iter().zip(formats);
+            columns.try_for_each(|(values, format)| values.write(self.next, *format, out))
+        })
     }
 
     /// The format of each column.

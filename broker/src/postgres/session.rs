@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::transactions::Undo;
 use super::Server;
-use super::cancel::Cancellable;
-use super::catalog::CatalogPlanner;
+use super::cancel::{Asker, Cancellable};
+use super::catalog::{Activities, CatalogPlanner};
 use super::connection::Incoming;
 use super::errors::{Failure, IN_FAILED_TRANSACTION, NOT_SUPPORTED, PROTOCOL_VIOLATION, QUERY_CANCELED};
 use super::frames::{Frame, FrameError, Target};
@@ -29,7 +29,7 @@ use super::portal::{Portal, Statement, row_description};
 use super::settings::Settings;
 use super::statements::{self, Command, Kind};
 use super::types::of_parameter;
-use crate::access::Admitted;
+use crate::access::{Admitted, Role};
 use crate::request::{ClientKind, QueryRequest};
 
 mod answers;
@@ -110,12 +110,15 @@ impl<W: AsyncWrite + Unpin> Session<W> {
     pub(super) async fn serve(mut self) {
         let idle = Duration::from_millis(self.server.limits().idle_ms_max);
         loop {
-            let stop = self.server.stop.clone();
+            let ending = self.cancel.ending();
             let incoming = tokio::select! {
                 biased;
                 incoming = tokio::time::timeout(idle, self.frames.recv()) => incoming,
-                () = stop.cancelled() => {
-                    let reason = "terminating connection because the server is shutting down";
+                () = ending.cancelled() => {
+                    let reason = match self.server.stop.is_cancelled() {
+                        true => "terminating connection because the server is shutting down",
+                        false => "terminating connection due to administrator command",
+                    };
                     return self.end(Failure::new("57P01", reason)).await;
                 }
             };
@@ -212,6 +215,12 @@ impl<W: AsyncWrite + Unpin> Session<W> {
             self.commit()?;
         }
         self.out.put(&Message::ReadyForQuery(ReadyForQuery::new(self.transaction)))?;
+        let state = match self.transaction {
+            TransactionStatus::Idle => "idle",
+            TransactionStatus::Transaction => "idle in transaction",
+            TransactionStatus::Error => "idle in transaction (aborted)",
+        };
+        self.cancel.rests(state, self.application_name());
         self.out.flush().await.map_err(Fault::from)
     }
 
@@ -270,6 +279,10 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         Ok(())
     }
 
+    fn application_name(&self) -> String {
+        self.settings.get("application_name").unwrap_or_default().to_owned()
+    }
+
     fn request(&self, sql: &str, is_catalog: bool) -> QueryRequest {
         let mut request = QueryRequest {
             sql: sql.to_owned(),
@@ -280,9 +293,14 @@ impl<W: AsyncWrite + Unpin> Session<W> {
             ..QueryRequest::default()
         };
         if is_catalog {
+            let asker = Asker {
+                user: self.user.clone(),
+                is_administrator: self.admitted.principal.may(Role::Administrator),
+                process: self.cancel.process,
+            };
             request.planner = Some(Arc::new(CatalogPlanner {
                 shared: Arc::clone(&self.server.catalog),
-                user: self.user.clone(),
+                sessions: Activities { cancels: Arc::clone(&self.server.cancels), asker },
                 settings: self.settings.clone(),
             }));
         }

@@ -2,7 +2,7 @@
 //!
 //! | it begins with, or mentions | kind |
 //! |---|---|
-//! | `BEGIN`, `SET`, `SHOW timezone`, `DECLARE`, `FETCH`, … | a [command](Command) of the session, answered here |
+//! | `BEGIN`, `SET`, `SHOW timezone`, `DECLARE`, `FETCH`, `COPY`, … | a [command](Command) of the session, answered here |
 //! | `pg_catalog`, `information_schema`, a function or register of PostgreSQL | a query of the [catalog](super::catalog) |
 //! | anything else | a query of the engine, its text unchanged |
 //!
@@ -11,8 +11,11 @@
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use self::copy::Copy;
 use super::errors::{Failure, NOT_SUPPORTED};
 use crate::sql::SQL_BYTES_MAX;
+
+mod copy;
 
 /// Statements of one message.
 const STATEMENTS_MAX: usize = 1000;
@@ -68,6 +71,7 @@ pub(super) enum Command {
     },
     /// The cursor, or all.
     Close(Option<String>),
+    Copy(Box<Copy>),
     /// Accepted, and nothing is to be done; with its tag.
     Nothing(&'static str),
 }
@@ -170,7 +174,14 @@ pub(super) fn kind_of(sql: &str) -> Result<Kind, Failure> {
         };
         super::catalog::is_of_catalog(&name, word.quote_style.is_some(), before, next)
     });
-    Ok(if is_catalog { Kind::Catalog } else { Kind::Query })
+    match is_catalog {
+        true => Ok(Kind::Catalog),
+        false if tokens.iter().any(|token| token.token == Token::Caret) => {
+            let message = "^ is power in PostgreSQL, and the exclusive or of bits here: write power(x, y)";
+            Err(Failure::new(NOT_SUPPORTED, message))
+        }
+        false => Ok(Kind::Query),
+    }
 }
 
 /// The tokens of one statement, by their place.
@@ -237,7 +248,8 @@ impl Words<'_> {
             "fetch" => self.fetch()?,
             "close" => Command::Close((self.word(1) != "all").then(|| self.name(1)).transpose()?),
             "unlisten" => Command::Nothing("UNLISTEN"),
-            "listen" | "notify" | "copy" | "lock" | "move" => {
+            "copy" => Command::Copy(Box::new(self.copy()?)),
+            "listen" | "notify" | "lock" | "move" => {
                 return Err(Failure::new(
                     NOT_SUPPORTED,
                     format!("{} is not supported", self.word(0).to_uppercase()),
@@ -402,7 +414,6 @@ mod tests {
         let Command::Declare { is_held: true, query_at, .. } = command(sql) else { panic!() };
         assert!(sql[query_at..].starts_with("WITH hold AS"));
         assert!(kind_of("FETCH BACKWARD 1 FROM c").is_err());
-        assert!(kind_of("COPY orders TO STDOUT").is_err());
     }
 
     #[test]
@@ -432,5 +443,7 @@ mod tests {
             assert_eq!(kind_of(sql).unwrap(), Kind::Query, "{sql}");
         }
         assert_eq!(kind_of(" -- nothing").unwrap(), Kind::Empty);
+        assert_eq!(kind_of("SELECT 2 ^ 3").unwrap_err().code, NOT_SUPPORTED);
+        assert_eq!(kind_of("SELECT pg_typeof(city) FROM orders WHERE city ~ '^a'").unwrap(), Kind::Query);
     }
 }

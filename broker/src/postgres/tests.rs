@@ -21,6 +21,8 @@ use crate::access::{AccessControl, AccessError, Credentials, OpenAccess, Princip
 use crate::engine::EngineConfig;
 
 mod fuzz;
+#[path = "../../tests/common/fuzzing.rs"]
+mod fuzzing;
 mod messages;
 mod sessions;
 mod tools;
@@ -43,10 +45,10 @@ columns:
   - {name: items, type: INT}
 ";
 
-async fn tables() -> Arc<Tables> {
+async fn tables(spec: &str) -> Arc<Tables> {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let root = Path::from("tables/orders");
-    let spec = parse_spec(SPEC).unwrap();
+    let spec = parse_spec(spec).unwrap();
     let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
     let change = Change::FirstStart { epoch: 0, starts: [(0, 0)].into(), topic_id: None };
     log.commit(&Commit { id: Ulid::new(), at_ms: 1_700_000_000_000, change }).await.unwrap();
@@ -76,8 +78,12 @@ impl AccessControl for Guarded {
 }
 
 async fn server_with(access: Arc<dyn AccessControl>, limits: PostgresLimits) -> Arc<Server> {
+    server_over(SPEC, access, limits).await
+}
+
+async fn server_over(spec: &str, access: Arc<dyn AccessControl>, limits: PostgresLimits) -> Arc<Server> {
     let config = EngineConfig { threads: 2, ..EngineConfig::default() };
-    let engine = QueryEngine::new(config, tables().await).unwrap();
+    let engine = QueryEngine::new(config, tables(spec).await).unwrap();
     let state = PostgresState { engine, access, tls: None, limits };
     Arc::new(Server::new(state, CancellationToken::new()))
 }

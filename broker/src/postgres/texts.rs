@@ -147,7 +147,7 @@ pub(super) fn list_of(items: Vec<ScalarValue>, element: &Type) -> Result<ScalarV
 }
 
 /// The items of an array of one dimension in text: `{1,NULL,"a b"}`.
-fn array_items(text: &str) -> Option<Vec<Option<String>>> {
+pub(crate) fn array_items(text: &str) -> Option<Vec<Option<String>>> {
     let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
     let (mut items, mut rest) = (Vec::new(), inner.trim().chars().peekable());
     if rest.peek().is_none() {

@@ -10,8 +10,8 @@
 //! | ARRAY of those | the array of it; an array of arrays or of structures is `json` |
 //! | structures, maps, what the JSON functions return | `json` |
 //!
-//! Expressions may have types that columns cannot have: small and unsigned integers take the next wider type, instants without
-//! a zone are `timestamp`, times `time`, durations and intervals `interval`.
+//! Expressions may have types that columns cannot have: small and unsigned integers take the next wider type, but those of 64 bits
+//! in answers, such as `row_number()`, are `int8`; instants without a zone are `timestamp`, times `time`, durations and intervals `interval`.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -43,6 +43,8 @@ pub(super) fn of_field(field: &Field) -> WireType {
             ColumnType::Uuid => Type::UUID_ARRAY,
             _ => of_data_type(field.data_type()),
         },
+        // What counts rows; no row has a number of more than 63 bits.
+        None if *field.data_type() == DataType::UInt64 => Type::INT8,
         _ => of_catalog(field).unwrap_or_else(|| of_data_type(field.data_type())),
     };
     let modifier = match list_element(field.data_type()).unwrap_or(field.data_type()) {
@@ -151,6 +153,7 @@ const SQL_NAMES: &[(&str, &str)] = &[
     ("character varying", "varchar"),
     ("dec", "numeric"),
     ("decimal", "numeric"),
+    ("numeric", "numeric"),
     ("double precision", "float8"),
     ("int", "int4"),
     ("integer", "int4"),
@@ -181,6 +184,16 @@ pub(super) fn of_name(text: &str) -> Option<Type> {
         true => NAMED.get(&format!("_{name}")).cloned(),
         false => NAMED.get(name).cloned(),
     }
+}
+
+/// The name of a field's type as PostgreSQL writes it: `bigint`, `timestamp with time zone`, `text[]`.
+pub(crate) fn type_name(field: &Field) -> String {
+    let base = of_field(field).base;
+    let element = element_of(&base);
+    let name = element.as_ref().unwrap_or(&base).name();
+    // Of several names PostgreSQL writes the longest one, which comes last.
+    let written = SQL_NAMES.iter().rfind(|(_, own)| *own == name).map_or(name, |(sql, _)| *sql);
+    if element.is_some() { format!("{written}[]") } else { written.to_owned() }
 }
 
 /// Bytes of a type's values (`pg_type.typlen`).

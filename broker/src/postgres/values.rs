@@ -8,8 +8,8 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringViewArray};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringViewArray, StringViewBuilder};
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
     DataType, Date32Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
@@ -21,9 +21,26 @@ use uuid::Uuid;
 use super::calendar::{self, MICROS_OF_DAY};
 use super::numeric;
 use super::outgoing::{TooLong, with_length};
-use super::types::element_of;
+use super::types::{element_of, of_field};
 use crate::render::value::{Dialect, encode_value, encoder_of};
 use crate::{QueryError, QueryErrorKind};
+
+/// Every value in text, as PostgreSQL writes it.
+pub(crate) fn texts_of(field: &Arc<Field>, array: &ArrayRef) -> Result<ArrayRef, QueryError> {
+    let values = Values::new(field, array, &of_field(field).base)?;
+    let (mut texts, mut text) = (StringViewBuilder::with_capacity(array.len()), BytesMut::new());
+    for row in 0..array.len() {
+        text.clear();
+        match values.is_null(row) {
+            true => texts.append_null(),
+            false => {
+                values.text(row, &mut text)?;
+                texts.append_value(std::str::from_utf8(&text).map_err(failed)?);
+            }
+        }
+    }
+    Ok(Arc::new(texts.finish()))
+}
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +113,7 @@ impl Values {
             Type::BOOL => plain(Shape::Bool, DataType::Boolean),
             Type::INT2 => plain(Shape::Int2, DataType::Int16),
             Type::INT4 => plain(Shape::Int4, DataType::Int32),
-            Type::INT8 => plain(Shape::Int8, DataType::Int64),
+            Type::INT8 => Ok(Self { array: whole(array)?, shape: Shape::Int8 }),
             Type::FLOAT4 => plain(Shape::Float4, DataType::Float32),
             Type::FLOAT8 => plain(Shape::Float8, DataType::Float64),
             Type::NUMERIC => plain(Shape::Numeric, DataType::Utf8),
@@ -257,6 +274,12 @@ fn is_text(data_type: &DataType) -> bool {
         DataType::Dictionary(_, values) => is_text(values),
         _ => false,
     }
+}
+
+/// Whole numbers of 64 bits with a sign; what has none must not become NULL if it is too large.
+fn whole(array: &ArrayRef) -> Result<ArrayRef, QueryError> {
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, &DataType::Int64, &strict).map_err(failed)
 }
 
 /// Instants as microseconds; what is finer is cut towards the past, as ours is everywhere.

@@ -78,6 +78,20 @@ pub(crate) fn pinot_type(field: &Field) -> String {
     }
 }
 
+/// What stands for NULL in a column of the type [`pinot_type`], as JSON: what Pinot has in the place of a value that is missing, but that
+/// whole numbers are 0 as fractional ones are, and arrays are empty.
+pub(crate) fn pinot_placeholder(pinot_type: &str) -> &'static str {
+    match pinot_type {
+        "INT" | "LONG" | "FLOAT" | "DOUBLE" => "0",
+        "BIG_DECIMAL" => "\"0\"",
+        "BOOLEAN" => "false",
+        "TIMESTAMP" => "\"1970-01-01 00:00:00.0\"",
+        "BYTES" => "\"\"",
+        array if array.ends_with("_ARRAY") => "[]",
+        _ => "\"null\"",
+    }
+}
+
 /// Whether Pinot's clients get a column as BIG_DECIMAL, which is a text: only a table's DECIMAL(p,0), which Grafana reads as an
 /// integer of any size.
 pub(crate) fn is_big_decimal(field: &Field) -> bool {
@@ -89,6 +103,8 @@ fn pinot_type_of(data_type: &DataType) -> String {
         // Pinot has arrays of scalars only; anything deeper travels as the text of its JSON.
         return match is_compound(element) {
             true => "JSON".into(),
+            // Its clients take an instant of a result apart, and a list for one instant.
+            false if pinot_type_of(element) == "TIMESTAMP" => "STRING_ARRAY".into(),
             false => format!("{}_ARRAY", pinot_type_of(element)),
         };
     }

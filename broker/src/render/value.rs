@@ -66,6 +66,8 @@ pub(crate) fn encode_value(encoder: &mut NullableEncoder<'_>, row: usize, out: &
 /// The encoders of a batch's columns.
 pub(crate) struct RowEncoder<'a> {
     columns: Vec<NullableEncoder<'a>>,
+    /// What stands for NULL in each column of a row as an array; `null` where it says nothing.
+    placeholders: &'a [&'static str],
 }
 
 impl<'a> RowEncoder<'a> {
@@ -76,7 +78,12 @@ impl<'a> RowEncoder<'a> {
             .zip(batch.columns())
             .map(|(field, array)| encoder_of(field, array.as_ref(), dialect))
             .collect::<Result<_, _>>()?;
-        Ok(Self { columns })
+        Ok(Self { columns, placeholders: &[] })
+    }
+
+    /// The same, with other values in the place of NULL: one of JSON for each column.
+    pub(crate) fn with_placeholders(self, placeholders: &'a [&'static str]) -> Self {
+        Self { placeholders, ..self }
     }
 
     /// Appends a row as a JSON array.
@@ -86,7 +93,10 @@ impl<'a> RowEncoder<'a> {
             if index > 0 {
                 out.push(b',');
             }
-            encode_value(column, row, out);
+            match self.placeholders.get(index) {
+                Some(placeholder) if column.is_null(row) => out.extend_from_slice(placeholder.as_bytes()),
+                _ => encode_value(column, row, out),
+            }
         }
         out.push(b']');
     }

@@ -18,17 +18,26 @@
 //! | `MINMAXRANGE(x)` | `max(x) - min(x)` |
 //! | `FIRSTWITHTIME(x, t, 'T')`, `LASTWITHTIME(x, t, 'T')` | the `x` of the row with the first, or last, `t` that is not NULL |
 //! | `HISTOGRAM(x, low, high, n)`, `HISTOGRAM(x, ARRAY[a, b, …])` | how many values each bin has; the last one has its upper end |
-//! | `COUNTMV`, `SUMMV`, `MINMV`, `MAXMV`, `AVGMV` | over all elements of arrays |
+//! | `COUNTMV`, `SUMMV`, `MINMV`, `MAXMV`, `AVGMV`, `MINMAXRANGEMV` | over all elements of arrays |
 //! | `MINLONG`, `MAXLONG`, `MINSTRING`, `MAXSTRING`, `SUMINT`, `SUMLONG`, `ANYVALUE` | `min`, `max`, `sum`, `any_value` |
+//! | `SUMPRECISION(x)` | the sum as a DECIMAL with ten digits behind the point, exact |
 //! | `BOOLAND`, `BOOLOR`, `STDDEVPOP`, `VARSAMP`, …, `ARRAYAGG(x, 'T')`, `LISTAGG` | with an underscore, `array_agg(x)`, `string_agg` |
 //! | `JSONEXTRACTSCALAR(doc, '$.a[0]', 'T', default)`, `JSONEXTRACTINDEX` | the value as a `T`; NULL, or the default, where there is none |
+//! | `JSONEXTRACTSCALAR(doc, '$.a[*].b', 'T_ARRAY', default)` | the values as an array of `T`; the default for each `null` among them |
 //! | `JSONPATHSTRING(doc, path [, default])`, `JSONPATHEXISTS(doc, path)` | the value as a text; whether there is one |
+//! | `JSON_MATCH(doc, '"$.a" = ''x'' AND …')` | what the condition says of places of the document |
 //! | `AGO('PT3H')` | milliseconds since the epoch, three hours ago |
+//! | `ARRAYTOMV(array)` | the array |
 //! | `VALUEIN(array, a, b, …)` | the elements that are among the others, in their order and number |
 //! | `ARRAYLENGTH`, `ARRAYMIN`, `ARRAYMAX`, `ARRAYSUM`, `ARRAYAVERAGE` | `cardinality`, `array_min`, … |
+//! | `ARRAYCONTAINSINT`, `ARRAYCONCAT…`, `ARRAYDISTINCT…`, `ARRAYREMOVE…`, `ARRAYREVERSE…`, `ARRAYSORT…`, also `…STRING` | `array_has`, … |
+//! | `ARRAYINDEXOFINT(array, x)`, `ARRAYINDEXOFSTRING` | where the first `x` is, counted from 0; -1 if it is nowhere |
+//! | `STRCMP(a, b)` | -1, 0 or 1 |
+//! | `TEXT_MATCH(s, 'word AND "a phrase" AND stream*')` | whether the text has these words |
 //! | `ADD(a, b, …)`, `SUB(a, b)`, `MULT(a, b, …)`, `MOD(a, b)` (also `PLUS`, `MINUS`, `TIMES`) | `a + b`, … |
 //! | `DIV(a, b [, default])`, `DIVIDE` | the quotient as a DOUBLE; the default where `b` is 0 |
-//! | `ROUNDDECIMAL(x [, n])`, `TRUNCATE`, `CEILING`, `SIGN` | `round`, `trunc`, `ceil`, `signum` |
+//! | `ROUNDDECIMAL(x [, n])` | `round`, whose whole numbers are cut to multiples where Pinot's clients ask |
+//! | `TRUNCATE`, `CEILING`, `SIGN` | `trunc`, `ceil`, `signum` |
 //! | `REGEXPEXTRACT(s, 'p' [, group [, default]])` | the part of `s` that the group of the first match has; group 0 is all of it |
 //! | `REGEXPREPLACE(s, p, r [, 0 [, n [, 'i']]])` | every match replaced, or the first one (`n` = 0); `$1` in `r` is a group |
 //! | `REGEXPLIKE`, `REGEXPCOUNT` | with an underscore |
@@ -40,8 +49,10 @@
 
 mod aggregates;
 mod json;
+mod json_match;
 mod regexps;
 mod scalars;
+mod text_match;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -49,13 +60,12 @@ use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, Ident, SelectItem, SetExpr, Statement as SqlStatement, VisitMut,
-    visit_expressions, visit_expressions_mut,
+    Expr, Function, Ident, SelectItem, SetExpr, Statement as SqlStatement, VisitMut, visit_expressions,
+    visit_expressions_mut,
 };
-use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::template::{arguments, fill, number_of, plain_name, renamed};
+use super::template::{arguments, fill, plain_name, renamed};
 use crate::functions::{TIME_FUNCTIONS, TO_TIMESTAMP};
 use crate::{QueryError, QueryErrorKind};
 
@@ -135,13 +145,12 @@ pub(super) fn rewrite(statement: &mut Statement, tokens: &[TokenWithSpan]) -> Re
     }
 }
 
-/// Whether a word of ours stands before a bracket, or BETWEEN anywhere.
+/// Whether a word of ours stands before a bracket.
 fn mentions_ours(tokens: &[TokenWithSpan]) -> bool {
     let mut before = None;
     for token in tokens {
         match &token.token {
             Token::Whitespace(_) => continue,
-            Token::Word(word) if word.keyword == Keyword::BETWEEN => return true,
             Token::Word(word) if word.quote_style.is_none() => before = Some(word),
             Token::LParen if before.is_some_and(|word| rewrite_of(&canonical(&word.value)).is_some()) => {
                 return true;
@@ -193,13 +202,6 @@ fn canonical(name: &str) -> String {
 
 fn rewritten(expr: &Expr) -> Rewritten {
     match expr {
-        // Of a column: as two comparisons, which know what a number of milliseconds is to a timestamp.
-        Expr::Between { expr, negated, low, high }
-            if is_column(expr) && (is_number(low) || is_number(high)) =>
-        {
-            let template = if *negated { "($1 < $2 OR $1 > $3)" } else { "($1 >= $2 AND $1 <= $3)" };
-            Ok(Some(fill(template, &[expr.as_ref(), low.as_ref(), high.as_ref()], None)))
-        }
         Expr::Function(function) => call(function),
         _ => Ok(None),
     }
@@ -254,22 +256,6 @@ fn fault(message: impl Into<String>) -> QueryError {
     QueryError::new(QueryErrorKind::Plan, message)
 }
 
-fn is_number(expr: &Expr) -> bool {
-    match expr {
-        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_number(expr),
-        // What `ago` has become by now.
-        Expr::BinaryOp { left, op: BinaryOperator::Minus | BinaryOperator::Plus, right } => {
-            is_number(left) || is_number(right)
-        }
-        other => number_of(other).is_some(),
-    }
-}
-
-/// Whether the expression may stand twice for once.
-fn is_column(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,12 +264,7 @@ mod tests {
     #[test]
     fn only_calls_are_looked_at() {
         let ours = |sql: &str| mentions_ours(&tokenize(sql).unwrap());
-        for sql in [
-            "SELECT Year (a)",
-            "SELECT TO_EPOCH_DAYS(a)",
-            "SELECT a between 1 and 2",
-            "SELECT percentile99(a)",
-        ] {
+        for sql in ["SELECT Year (a)", "SELECT TO_EPOCH_DAYS(a)", "SELECT percentile99(a)"] {
             assert!(ours(sql), "{sql}");
         }
         for sql in

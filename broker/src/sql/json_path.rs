@@ -1,36 +1,61 @@
-//! `$.a['b c'][0]`: the paths of `jsonExtractScalar`, as arguments of our JSON functions.
+//! `$.a['b c'][0]`: the paths of `jsonExtractScalar`, as steps and as arguments of our JSON functions.
 
 use std::fmt::Write;
 
 /// Steps of one path at most.
 const STEPS_MAX: usize = 64;
 
-/// The steps as SQL, each with a comma in front: `, 'a', 'b c', 0`. `None` if it is no plain path: wildcards and filters are not.
-pub(super) fn read_json_path(path: &str) -> Option<String> {
+/// One step into a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To the value of a key.
+    Name(String),
+    /// To an element.
+    Index(u32),
+    /// To every element.
+    Every,
+}
+
+/// The steps of a path. `None` if it is no plain path: `..`, wildcards of keys and filters are not.
+pub(crate) fn steps_of(path: &str) -> Option<Vec<Step>> {
     let mut rest = path.strip_prefix('$')?;
-    let mut sql = String::new();
-    let mut steps = 0;
+    let mut steps = Vec::new();
     while !rest.is_empty() {
-        steps += 1;
-        if steps > STEPS_MAX {
+        if steps.len() == STEPS_MAX {
             return None;
         }
         if let Some(named) = rest.strip_prefix('.') {
             let end = named.find(['.', '[']).unwrap_or(named.len());
-            push_name(&mut sql, named.get(..end).filter(|name| is_name(name))?);
+            let name = named.get(..end).filter(|name| is_name(name))?;
+            steps.push(Step::Name(name.to_owned()));
             rest = &named[end..];
             continue;
         }
         let bracketed = rest.strip_prefix('[')?;
         if let Some(quote) = bracketed.chars().next().filter(|first| matches!(first, '\'' | '"')) {
             let (name, after) = bracketed[1..].split_once(quote)?;
-            push_name(&mut sql, name);
+            steps.push(Step::Name(name.to_owned()));
             rest = after.strip_prefix(']')?;
         } else {
             let (index, after) = bracketed.split_once(']')?;
-            let index: u32 = index.trim().parse().ok()?;
-            write!(sql, ", {index}").ok()?;
+            steps.push(match index.trim() {
+                "*" => Step::Every,
+                index => Step::Index(index.parse().ok()?),
+            });
             rest = after;
+        }
+    }
+    Some(steps)
+}
+
+/// The steps to one place as SQL, each with a comma in front: `, 'a', 'b c', 0`. `None` if the path leads to several, or is none.
+pub(super) fn read_json_path(path: &str) -> Option<String> {
+    let mut sql = String::new();
+    for step in steps_of(path)? {
+        match step {
+            Step::Name(name) => write!(sql, ", '{}'", name.replace('\'', "''")).ok()?,
+            Step::Index(index) => write!(sql, ", {index}").ok()?,
+            Step::Every => return None,
         }
     }
     Some(sql)
@@ -39,12 +64,6 @@ pub(super) fn read_json_path(path: &str) -> Option<String> {
 /// Whether a name may stand without quotes.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['*', '?', '@', '(', ')', '\'', '"'])
-}
-
-fn push_name(sql: &mut String, name: &str) {
-    sql.push_str(", '");
-    sql.push_str(&name.replace('\'', "''"));
-    sql.push('\'');
 }
 
 #[cfg(test)]
@@ -62,6 +81,7 @@ mod tests {
             ("a.b", None),
             ("$..a", None),
             ("$.a[*]", None),
+            ("$.a[*].b", None),
             ("$.a[-1]", None),
             ("$.a[?(@.b)]", None),
             ("$.*", None),
@@ -74,5 +94,7 @@ mod tests {
             assert_eq!(read_json_path(path).as_deref(), expected, "{path}");
         }
         assert_eq!(read_json_path(&format!("${}", ".a".repeat(65))), None);
+        let steps = [Step::Name("a".into()), Step::Every, Step::Index(1), Step::Name("b.c".into())];
+        assert_eq!(steps_of("$.a[*][1]['b.c']").unwrap(), steps);
     }
 }

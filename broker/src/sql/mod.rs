@@ -2,16 +2,18 @@
 //!
 //! DataFusion's own parser does the work; around it stand the house rules: limits on length, nesting and operators, exactly
 //! one statement, reads only, `$partition`-like stream columns without quotes, camelCase columns without quotes, and Pinot's names
-//! of functions ([`dialect`]).
+//! of functions ([`dialect`]), and PostgreSQL's ([`postgres`]).
 //! Tokens are rewritten in place, so every position in an error is a position in the text that the user wrote.
 //!
 //! Nothing here knows a table's contents: planning and name errors are the engine's.
 
+mod casts;
 mod dialect;
 mod json_path;
 mod like;
 mod names;
 mod placeholders;
+mod postgres;
 mod read_only;
 mod template;
 mod tokens;
@@ -24,6 +26,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::tokenizer::{TokenWithSpan, Tokenizer};
 
+pub(crate) use json_path::{Step, steps_of};
 pub(crate) use like::rewrite_escapes;
 pub use names::KnownNames;
 pub(crate) use placeholders::{Mentioned, mentioned};
@@ -87,7 +90,9 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
         }
     };
     read_only::check(&statement)?;
+    casts::name(&mut statement);
     dialect::rewrite(&mut statement, &tokens)?;
+    postgres::rewrite(&mut statement, &tokens)?;
     if like::has_escapes(&tokens)
         && let Some(statement) = statement_of(&mut statement)
     {

@@ -35,7 +35,7 @@ pub(crate) fn told_apart(statement: &Statement) -> Option<Statement> {
 }
 
 /// The select whose columns name those of the answer.
-fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
+pub(super) fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
     match body {
         SetExpr::Select(select) => Some(select),
         SetExpr::Query(query) => first_select(&mut query.body),
@@ -62,8 +62,7 @@ fn name_of_expr(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(parts) => parts.last().map(|name| name.value.clone()).unwrap_or_default(),
-        // A cast keeps the name of what it casts.
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => name_of_expr(expr),
+        Expr::Nested(expr) => name_of_expr(expr),
         other => other.to_string(),
     }
 }
@@ -87,7 +86,10 @@ mod tests {
             ("SELECT city, city, n FROM t", r#"SELECT city, city AS "city_2", n FROM t"#),
             ("SELECT 1, 1, 1", r#"SELECT 1, 1 AS "1_2", 1 AS "1_3""#),
             ("SELECT a AS x, b AS x, c AS x_2 FROM t", r#"SELECT a AS x, b AS "x_3", c AS x_2 FROM t"#),
-            ("SELECT n, CAST(t.n AS DOUBLE) FROM t", r#"SELECT n, CAST(t.n AS DOUBLE) AS "n_2" FROM t"#),
+            (
+                "SELECT CAST(n AS INT), n, CAST(n AS INT) FROM t",
+                r#"SELECT CAST(n AS INT) AS "CAST(n AS INT)", n, CAST(n AS INT) AS "CAST(n AS INT)_2" FROM t"#,
+            ),
             ("SELECT *, city FROM t", r#"SELECT *, city AS "city_2" FROM t"#),
             (
                 "SELECT a, a FROM t UNION ALL SELECT b, b FROM t",

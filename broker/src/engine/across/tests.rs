@@ -29,7 +29,7 @@ use crate::QueryErrorKind;
 use crate::cluster::placement::{MemberState, PlacementMember};
 use crate::cluster::{Cluster, ClusterAccess, ClusterView, DataNode, MemberRow, SharedSecret};
 use crate::engine::{EngineConfig, QueryEngine};
-use crate::request::QueryRequest;
+use crate::request::{ClientKind, QueryRequest};
 
 const SPEC: &str = "{name: sales, columns: [{name: id, type: LONG, nullable: false}, {name: city, type: STRING}, \
      {name: amount, type: LONG}, {name: price, type: 'DECIMAL(38,2)'}, {name: share, type: DOUBLE}], \
@@ -254,6 +254,8 @@ const STATEMENTS: &[&str] = &[
     "SELECT sum(amount - (SELECT max(id) FROM sales WHERE amount = (SELECT min(amount) FROM sales))) FROM sales",
     "SELECT city, count(*) FROM sales GROUP BY city HAVING count(*) >= (SELECT count(*) / 6 FROM sales)",
     "SELECT count(*) FROM sales WHERE amount < (SELECT amount FROM sales WHERE id = -1)",
+    "SELECT city, sum(amount > 50), round(avg(share < 20), 6), round(kurtosis(amount), 6) FROM sales GROUP BY city",
+    "SELECT id, city FROM sales WHERE text_match(city, 'oslo OR r*')",
 ];
 
 /// A broker with two data nodes, of which each has the open rows of one partition.
@@ -281,6 +283,18 @@ async fn several_nodes_answer_as_one_process_does() {
         }
     }
     assert!(is_plan_kept(&broker, STATEMENTS[1]).await);
+}
+
+/// What only Pinot's clients mean becomes expressions that the nodes can read.
+#[tokio::test(flavor = "multi_thread")]
+async fn elements_of_arrays_are_compared_across() {
+    let (store, broker, _nodes) = three().await;
+    let alone = QueryEngine::new(config(), serving(&opened(&store, &[0, 1]).await)).unwrap();
+    let sql = "SELECT id, city FROM sales WHERE make_array(amount, id) BETWEEN 10 AND 20 AND make_array(city) != 'Rome'";
+    let request = QueryRequest { sql: sql.into(), client: ClientKind::Pinot, ..QueryRequest::default() };
+    let expected = ask_with(&alone, request.clone()).await.unwrap();
+    assert!(expected.len() > 10);
+    assert_eq!(ask_with(&broker, request).await.unwrap(), expected);
 }
 
 /// The states of its accumulators for groups and of the one for no groups are not alike.

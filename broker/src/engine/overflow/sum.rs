@@ -1,7 +1,7 @@
 //! `sum` that fails where DataFusion's wraps around: over integers, decimals and durations.
 //!
-//! Invariants: name, signature, types and states are those of the stock function, so that either can merge what the
-//! other has begun; within one stage the order of the rows does not matter.
+//! Invariants: name, types and states are those of the stock function, so that either can merge what the other has begun;
+//! so is the signature, but for BOOLEANs, which it counts; within one stage the order of the rows does not matter.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -27,11 +27,21 @@ use datafusion::logical_expr::{
 use super::digits::check_digits;
 use super::total::{Total, Totals};
 use crate::execute::selection::true_bits;
+use crate::functions::{Truth, with_truths};
 
 /// The aggregate function.
-#[derive(Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct CheckedSum {
     stock: Sum,
+    signature: Signature,
+}
+
+impl Default for CheckedSum {
+    fn default() -> Self {
+        let stock = Sum::new();
+        let signature = with_truths(stock.signature(), Truth::Whole);
+        Self { stock, signature }
+    }
 }
 
 /// `$checked` with `$native` as the type of the sum, or `$stock` for types that do not wrap around.
@@ -66,7 +76,7 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn signature(&self) -> &Signature {
-        self.stock.signature()
+        &self.signature
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::names::shown_names;
 use crate::QueryError;
-use crate::render::types::pinot_type;
+use crate::render::types::{pinot_placeholder, pinot_type};
 use crate::render::value::{Dialect, RowEncoder};
 use crate::render::{AnswerEncoder, AnswerFacts, write_json};
 use crate::request::QueryStats;
@@ -22,13 +22,22 @@ pub(super) struct PinotEncoder {
     schema: SchemaRef,
     /// Names in quotes that stand in the statement.
     quoted: BTreeSet<String>,
+    /// What stands for NULL in each column; empty: NULL does.
+    placeholders: Vec<&'static str>,
     facts: Arc<AnswerFacts>,
     rows: u64,
 }
 
 impl PinotEncoder {
     pub(super) fn new(schema: SchemaRef, quoted: BTreeSet<String>, facts: Arc<AnswerFacts>) -> Self {
-        Self { schema, quoted, facts, rows: 0 }
+        Self { schema, quoted, placeholders: Vec::new(), facts, rows: 0 }
+    }
+
+    /// The same for a client that knows no NULL: what Pinot has for a value that is missing stands there.
+    pub(super) fn without_nulls(mut self) -> Self {
+        let fields = self.schema.fields().iter();
+        self.placeholders = fields.map(|field| pinot_placeholder(&pinot_type(field))).collect();
+        self
     }
 
     fn end(&self, error: Option<&QueryError>, out: &mut Vec<u8>) {
@@ -54,7 +63,7 @@ impl AnswerEncoder for PinotEncoder {
     }
 
     fn rows(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
-        let mut rows = RowEncoder::new(batch, Dialect::Pinot)?;
+        let mut rows = RowEncoder::new(batch, Dialect::Pinot)?.with_placeholders(&self.placeholders);
         for row in 0..batch.num_rows() {
             if self.rows > 0 {
                 out.push(b',');

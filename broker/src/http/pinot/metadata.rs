@@ -20,6 +20,15 @@ pub(super) async fn health() -> &'static str {
     "OK"
 }
 
+/// The databases
+///
+/// There is one, which every table is in: `default.trips` is the table `trips`.
+#[utoipa::path(get, path = "/databases", tag = "pinot",
+    responses((status = 200, description = "Their names", body = Vec<String>)))]
+pub(super) async fn databases() -> Json<[&'static str; 1]> {
+    Json(["default"])
+}
+
 /// The value under `REALTIME` in `GET /tables/{t}`.
 pub(in super::super) fn table_config(state: &HttpState, table: &str) -> Value {
     let facts = state.runner.table_facts(table);
@@ -62,7 +71,7 @@ pub(super) async fn sizes(
 ) -> Result<Json<Value>, ApiError> {
     let (table, facts) = facts_of(&state, table)?;
     Ok(Json(json!({
-        "tableName": table,
+        "tableName": format!("{table}_REALTIME"),
         "diskSizeInBytes": facts.bytes,
         "numSegments": facts.segments,
         "numRows": facts.rows,

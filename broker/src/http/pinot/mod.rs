@@ -17,7 +17,9 @@ pub(super) use metadata::{logical_name, table_config};
 pub(super) fn routes() -> OpenApiRouter<HttpState> {
     OpenApiRouter::new()
         .routes(routes!(query::get_query, query::post_query))
+        .routes(routes!(query::get_multistage_query, query::post_multistage_query))
         .routes(routes!(metadata::health))
+        .routes(routes!(metadata::databases))
         .routes(routes!(metadata::schema))
         .routes(routes!(metadata::sizes))
         .routes(routes!(metadata::brokers))

@@ -1,4 +1,4 @@
-//! `/query/sql`.
+//! `/query/sql`, and `/query`, which is where Pinot's clients ask its other engine: both are the same here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ use crate::{QueryError, QueryErrorKind};
 /// without a result, and with the code in the header. A larger one is streamed and reports a late failure at its end only.
 const HELD_BYTES_MAX: usize = 1 << 20;
 
-/// The body of `POST /query/sql`. Keys that we have no use for are ignored, as Pinot does.
+/// The body of `POST /query/sql` and of `POST /query`. Keys that we have no use for are ignored, as Pinot does.
 #[derive(Debug, Deserialize, ToSchema)]
 struct PinotBody {
     sql: String,
-    /// `k1=v1;k2=v2`, of which `timeoutMs` counts.
+    /// `k1=v1;k2=v2`, of which `timeoutMs` and `enableNullHandling=false` count.
     #[serde(default, rename = "queryOptions")]
     query_options: Option<String>,
 }
@@ -75,6 +75,35 @@ pub(in super::super) async fn get_query(
         return Err(malformed(ApiError::bad_request("the parameter sql is missing")));
     };
     Ok(respond(&state, PinotBody { sql, query_options: text("queryOptions") }, &parts, started).await)
+}
+
+/// A query of a client of Pinot that asks for its multi-stage engine
+///
+/// The same as at `/query/sql`.
+#[utoipa::path(post, path = "/query", tag = "pinot",
+    request_body = PinotBody,
+    responses((status = 200, description = "A Pinot answer", body = Object), QueryFailures, BodyFailures))]
+pub(in super::super) async fn post_multistage_query(
+    state: State<HttpState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    post_query(state, request).await
+}
+
+/// A query of a client of Pinot that asks for its multi-stage engine
+///
+/// The same as at `/query/sql`.
+#[utoipa::path(get, path = "/query", tag = "pinot",
+    params(
+        ("sql" = String, Query, description = "The statement"),
+        ("queryOptions" = Option<String>, Query, description = "k1=v1;k2=v2"),
+    ),
+    responses((status = 200, description = "A Pinot answer", body = Object), QueryFailures))]
+pub(in super::super) async fn get_multistage_query(
+    state: State<HttpState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    get_query(state, request).await
 }
 
 /// The failure of a request that no query could be read from.
@@ -129,8 +158,9 @@ async fn run(
     };
     let answer = state.runner.run(request).await?;
     let facts = AnswerFacts::of(&answer, started);
-    let encoder = Box::new(PinotEncoder::new(answer.schema.clone(), statement.quoted, facts.clone()));
-    let mut chunks = AnswerChunks::new(answer.stream, encoder);
+    let encoder = PinotEncoder::new(answer.schema.clone(), statement.quoted, facts.clone());
+    let encoder = if knows_no_nulls(&options) { encoder.without_nulls() } else { encoder };
+    let mut chunks = AnswerChunks::new(answer.stream, Box::new(encoder));
     let mut held = Vec::new();
     while held.len() <= HELD_BYTES_MAX {
         match chunks.next().await {
@@ -160,6 +190,11 @@ fn timeout(options: &BTreeMap<String, String>) -> Result<Option<Duration>, Query
     }
 }
 
+/// Whether the client says that it cannot read NULL. One that says nothing gets what is true, unlike from Pinot.
+fn knows_no_nulls(options: &BTreeMap<String, String>) -> bool {
+    options.get("enablenullhandling").is_some_and(|value| value.eq_ignore_ascii_case("false"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +207,14 @@ mod tests {
         assert_eq!(timeout(&read_options("")).unwrap(), None);
         for bad in ["timeoutMs=0", "timeoutMs=-1", "timeoutMs=soon"] {
             assert!(timeout(&read_options(bad)).is_err(), "{bad}");
+        }
+        for (text, expected) in [
+            ("enableNullHandling=false", true),
+            ("enableNullHandling= False", true),
+            ("enableNullHandling=true", false),
+            ("", false),
+        ] {
+            assert_eq!(knows_no_nulls(&read_options(text)), expected, "{text}");
         }
     }
 }

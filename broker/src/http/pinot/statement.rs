@@ -2,6 +2,7 @@
 //!
 //! - `SET name = value;` statements before or after the query, and `OPTION(name = value, …)` at its end, become options.
 //! - `AS 'alias'` becomes `AS "alias"`, `COUNT("*")` becomes `COUNT(*)`, `EXPLAIN PLAN FOR` becomes `EXPLAIN`.
+//! - `DATE_TRUNC(…)` becomes `DATETRUNC (…)`: in one word it takes milliseconds, too, where SQL's own takes none.
 //! - `default.trips` and `trips_REALTIME` become `trips` ([`tables`]).
 //!
 //! The text is cut into tokens first, so nothing inside a string, a quoted name or a comment is ever touched. What is taken out
@@ -47,6 +48,7 @@ pub(super) fn read_statement(text: &str, tables: &dyn Fn() -> Vec<String>) -> St
             .extend(words.iter().filter(|word| word.kind == Kind::QuotedName).map(|word| unquote(word.text)));
         name_aliases(words, &mut quoted, &mut edits);
         count_rows(words, &mut edits);
+        truncate_numbers(words, &mut edits);
         tables::plain_names(words, tables, &mut edits);
     }
     Statement { sql: edits.applied(text), options, quoted }
@@ -150,6 +152,15 @@ fn count_rows(words: &[Token<'_>], edits: &mut Edits) {
     }
 }
 
+/// `DATE_TRUNC(` is spelled as the function of Pinot.
+fn truncate_numbers(words: &[Token<'_>], edits: &mut Edits) {
+    for at in words.windows(2) {
+        if at[0].is("date_trunc") && at[1].is_mark("(") {
+            edits.replace(&at[0], "DATETRUNC ".into());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -206,6 +217,8 @@ mod tests {
             ("EXPLAIN SELECT 1", "EXPLAIN SELECT 1", &[]),
             ("EXPLAIN PLAN", "EXPLAIN PLAN", &[]),
             ("SELECT COUNT(\"*\") FROM t", "SELECT COUNT( * ) FROM t", &[]),
+            ("SELECT date_trunc ('day', date_trunc)", "SELECT DATETRUNC  ('day', date_trunc)", &[]),
+            ("SELECT \"date_trunc\"('day', x)", "SELECT \"date_trunc\"('day', x)", &[]),
             ("SELECT sum(\"*\"), '(\"*\")'", "SELECT sum(\"*\"), '(\"*\")'", &[]),
             ("SELECT 1 FROM \"default\".trips_REALTIME", "SELECT 1 FROM           trips", &[]),
             ("", "", &[]),

@@ -350,7 +350,7 @@ async fn unknown_routes_and_methods_are_json() {
     let missing = fixture.get("/nothing").await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert_eq!(missing.json()["error"]["kind"], "not_found");
-    for path in ["/databases", "/mytables"] {
+    for path in ["/databases/default", "/mytables"] {
         assert_eq!(fixture.get(path).await.status, StatusCode::NOT_FOUND);
     }
     let wrong = fixture.send(Request::delete("/sql").body(Body::empty()).unwrap()).await;

@@ -94,6 +94,42 @@ async fn timeouts_are_honoured_wherever_they_stand() {
 }
 
 #[tokio::test]
+async fn both_paths_answer_alike() {
+    let fixture = fixture();
+    let statement = "SET useMultistageEngine=true;\nSELECT max(n) FROM t";
+    let posted = fixture.post("/query", &json!({"sql": statement}).to_string()).await;
+    assert_eq!((posted.status, posted.header("x-pinot-error-code")), (StatusCode::OK, "-1"));
+    assert_eq!(posted.json()["resultTable"]["rows"], json!([[3]]));
+    let got = fixture.get("/query?sql=SELECT%201").await;
+    assert_eq!(got.json()["resultTable"]["rows"], json!([[1]]));
+    let missing = fixture.get("/query").await;
+    assert_eq!((missing.status, missing.header("x-pinot-error-code")), (StatusCode::BAD_REQUEST, "700"));
+}
+
+#[tokio::test]
+async fn null_is_null_unless_a_client_knows_none() {
+    let fixture = fixture();
+    let types =
+        ["INT", "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "TIMESTAMP", "BYTEA", "DECIMAL(9,2)", "INT[]"];
+    let columns = types.map(|name| format!("CAST(NULL AS {name}) AS \"{name}\""));
+    let sql = format!("SELECT {}, 7 AS n, NULL AS nothing", columns.join(", "));
+    let nulls = vec![Value::Null; 9];
+    let expected = |nulls: &[Value], last: Value| {
+        let row = [nulls, &[json!(7), last]].concat();
+        json!([row])
+    };
+    for set in ["", "SET enableNullHandling=true;"] {
+        let document = query(&fixture, json!({"sql": format!("{sql};{set}")}), false).await.json();
+        assert_eq!(document["resultTable"]["rows"], expected(&nulls, Value::Null), "{document}");
+    }
+    let text = r#"[0, 0, 0, false, "null", "1970-01-01 00:00:00.0", "", 0, []]"#;
+    let placeholders: Vec<Value> = serde_json::from_str(text).unwrap();
+    let document =
+        query(&fixture, json!({"sql": format!("{sql};\nSET enableNullHandling=false;")}), false).await.json();
+    assert_eq!(document["resultTable"]["rows"], expected(&placeholders, json!("null")), "{document}");
+}
+
+#[tokio::test]
 async fn failures_are_200_unless_asked_otherwise() {
     let fixture = fixture();
     for (sql, status, code) in
@@ -148,8 +184,12 @@ async fn large_answers_are_streamed() {
 #[tokio::test]
 async fn metadata_reads() {
     let fixture = fixture();
+    assert_eq!(fixture.get("/databases").await.json(), json!(["default"]));
     let sizes = fixture.get("/tables/t/metadata").await.json();
-    assert_eq!(sizes, json!({"tableName": "t", "diskSizeInBytes": 4096, "numSegments": 3, "numRows": 100}));
+    assert_eq!(
+        sizes,
+        json!({"tableName": "t_REALTIME", "diskSizeInBytes": 4096, "numSegments": 3, "numRows": 100})
+    );
     let schema = fixture.get("/tables/t/schema").await.json();
     let expected = json!({
         "schemaName": "t",

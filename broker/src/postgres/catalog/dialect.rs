@@ -23,7 +23,7 @@ use datafusion_pg_catalog::sql::rules::{
     SqlStatementRewriteRule, StripCallableQualifier, StripCollate,
 };
 
-use super::{PG_CATALOG, is_table, names, registers, sets, subqueries};
+use super::{PG_CATALOG, is_table, names, registers, sets, subqueries, tableoids};
 use crate::{QueryError, QueryErrorKind, sql};
 
 /// The rules that are not ours, in their order.
@@ -54,6 +54,7 @@ impl Dialect {
         let given = parameters_of(&statement);
         qualify(&mut statement);
         names::give_names(&mut statement);
+        tableoids::number(&mut statement);
         sets::unnest(&mut statement);
         registers::resolve(&mut statement);
         subqueries::aggregate(&mut statement);

@@ -18,10 +18,11 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use super::super::settings::{Settings, VERSION_TEXT};
+use super::activity::Activities;
 use super::format::Format;
-use super::json::JsonBuildObject;
 use super::tables::{OWNER, Relations, UTF8};
-use super::{registers, sets, sizes, visible};
+use super::{format_type, registers, sets, sizes, visible};
+use crate::functions::of_catalog;
 
 /// Functions that answer NULL, as a text.
 const UNKNOWN_TEXTS: &[&str] = &[
@@ -102,8 +103,9 @@ pub(super) fn register(context: &SessionContext) {
     for (name, value) in texts.chain(truths).chain(others) {
         context.register_udf(ScalarUDF::new_from_impl(Fixed { name, value, signature: any_arguments() }));
     }
-    context.register_udf(ScalarUDF::new_from_impl(JsonBuildObject::new()));
+    of_catalog().into_iter().for_each(|function| context.register_udf(function));
     context.register_udf(ScalarUDF::new_from_impl(Format::new()));
+    context.register_udf(format_type::function());
     for name in PRIVILEGES {
         context.register_udf(ScalarUDF::new_from_impl(Privilege { name, signature: any_arguments() }));
     }
@@ -113,16 +115,18 @@ pub(super) fn register(context: &SessionContext) {
 /// Registers those that depend on who asks.
 pub(super) fn register_of_session(
     state: &mut SessionState,
-    user: &str,
+    sessions: &Activities,
     settings: Settings,
     relations: &Arc<Relations>,
 ) -> Result<()> {
-    let others = sizes::functions(relations).chain([visible::function(relations)]);
+    let others =
+        sizes::functions(relations).chain([visible::function(relations)]).chain(sessions.functions());
     for function in registers::functions(relations).chain(others) {
         state.register_udf(Arc::new(function))?;
     }
-    for name in ["session_user", "current_role", "user"] {
-        let value = ScalarValue::Utf8(Some(user.to_owned()));
+    let user = || ScalarValue::Utf8(Some(sessions.asker.user.clone()));
+    let own = ["session_user", "current_role", "user"].map(|name| (name, user()));
+    for (name, value) in own.into_iter().chain([("pg_backend_pid", sessions.own_number())]) {
         state.register_udf(Arc::new(ScalarUDF::new_from_impl(Fixed {
             name,
             value,

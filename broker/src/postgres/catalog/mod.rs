@@ -8,18 +8,20 @@
 //! error, not an empty table. Numbers of objects (`oid`) are computed from their names, so they are the same on every node and
 //! after every start.
 
+mod activity;
 mod conditions;
 mod dialect;
 mod fixed;
 mod format;
+mod format_type;
 mod functions;
 mod information;
-mod json;
 mod names;
 mod registers;
 mod sets;
 mod sizes;
 mod subqueries;
+mod tableoids;
 mod tables;
 mod views;
 mod visible;
@@ -47,12 +49,14 @@ use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::setup_pg_catalog;
 use headwater_segment::live::Tables;
 
+pub(super) use self::activity::Activities;
 use self::dialect::Dialect;
 pub(super) use self::names::of_answer;
 use self::tables::Relations;
 use super::settings::Settings;
 use crate::catalog::{CATALOG, PUBLIC, SYSTEM};
 use crate::engine::{Foreign, StatementPlanner, error_of};
+use crate::functions::compare_mixed_types;
 use crate::{QueryError, QueryErrorKind, sql};
 
 const PG_CATALOG: &str = "pg_catalog";
@@ -108,8 +112,9 @@ pub(super) fn is_of_catalog(
         return false;
     }
     let is_call = next == Some(&Token::LParen);
+    let is_of_pg = name.starts_with("pg_") && name != "pg_typeof";
     let is_privilege = name.starts_with("has_") && name.ends_with("_privilege");
-    (is_call && (name.starts_with("pg_") || is_privilege || FUNCTIONS.contains(&name)))
+    (is_call && (is_of_pg || is_privilege || FUNCTIONS.contains(&name)))
         || (!is_call && next != Some(&Token::Period) && REGISTERS.contains(&name))
         || (before == Some(&Token::DoubleColon) && OBJECT_TYPES.contains(&name))
 }
@@ -151,20 +156,22 @@ impl Base {
         functions::register(&context);
         let fixed = context.catalog(CATALOG).and_then(|catalog| catalog.schema(PG_CATALOG));
         let fixed = fixed.ok_or_else(|| DataFusionError::Internal("pg_catalog is missing".into()))?;
-        Ok(Self { state: context.state(), fixed, dialect: Dialect::new() })
+        let mut state = context.state();
+        compare_mixed_types(&mut state)?;
+        Ok(Self { state, fixed, dialect: Dialect::new() })
     }
 }
 
 /// The catalog as one session sees it.
 pub(super) struct CatalogPlanner {
     pub(super) shared: Arc<SharedCatalog>,
-    pub(super) user: String,
+    pub(super) sessions: Activities,
     pub(super) settings: Settings,
 }
 
 impl fmt::Debug for CatalogPlanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CatalogPlanner({})", self.user)
+        write!(f, "CatalogPlanner({})", self.sessions.asker.user)
     }
 }
 
@@ -201,16 +208,16 @@ impl CatalogPlanner {
         }
         let settings = self.settings.clone();
         let fixed = Arc::clone(&base.fixed);
-        let user = self.user.clone();
+        let sessions = self.sessions.clone();
         let provider =
-            PgCatalog { relations: Arc::clone(&relations), settings: settings.clone(), user, fixed };
+            PgCatalog { relations: Arc::clone(&relations), settings: settings.clone(), sessions, fixed };
         catalog.register_schema(PG_CATALOG, Arc::new(provider))?;
         catalog.register_schema(INFORMATION_SCHEMA, Arc::new(Information(Arc::clone(&relations))))?;
         let list = MemoryCatalogProviderList::new();
         list.register_catalog(CATALOG.into(), Arc::new(catalog));
         let mut state = base.state.clone();
         state.register_catalog_list(Arc::new(list));
-        functions::register_of_session(&mut state, &self.user, settings, &relations)?;
+        functions::register_of_session(&mut state, &self.sessions, settings, &relations)?;
         state.mark_start_execution();
         Ok(state)
     }
@@ -279,7 +286,7 @@ impl TableProvider for Unread {
 struct PgCatalog {
     relations: Arc<Relations>,
     settings: Settings,
-    user: String,
+    sessions: Activities,
     fixed: Arc<dyn SchemaProvider>,
 }
 
@@ -294,7 +301,10 @@ impl SchemaProvider for PgCatalog {
         if let Some(own) = tables::build(name, &self.relations, &self.settings)? {
             return Ok(Some(own));
         }
-        if let Some(own) = views::build(name, &self.relations, &self.user)? {
+        if name == activity::NAME {
+            return memory(self.sessions.table()?);
+        }
+        if let Some(own) = views::build(name, &self.relations, &self.sessions.asker.user)? {
             return Ok(Some(own));
         }
         match self.fixed.table(name).await? {

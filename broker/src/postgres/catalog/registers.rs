@@ -22,22 +22,29 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::{
-    DataType as SqlType, Expr, ObjectNamePart, Statement, Value, VisitMut, VisitorMut,
+    BinaryOperator, DataType as SqlType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    ObjectNamePart, Statement, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// PostgreSQL's own tables that others refer to.
-const SYSTEM_TABLES: &[(&str, i32)] = &[
+pub(super) const SYSTEM_TABLES: &[(&str, i32)] = &[
     ("pg_attribute", 1249),
     ("pg_authid", 1260),
     ("pg_class", 1259),
     ("pg_constraint", 2606),
     ("pg_database", 1262),
     ("pg_extension", 3079),
+    ("pg_language", 2612),
     ("pg_namespace", 2615),
+    ("pg_opclass", 2616),
+    ("pg_operator", 2617),
+    ("pg_opfamily", 2753),
     ("pg_proc", 1255),
+    ("pg_rewrite", 2618),
+    ("pg_trigger", 2620),
     ("pg_type", 1247),
 ];
 
@@ -52,6 +59,18 @@ enum Kind {
 
 /// Types that a cast to is a function of the same name.
 const CASTS: &[&str] = &["regclass", "regnamespace", "regproc", "regprocedure", "regtype"];
+
+/// Columns of the static tables that name functions; where PostgreSQL has the number 0 they have a hyphen.
+const FUNCTION_COLUMNS: &[&str] = &[
+    "typanalyze",
+    "typinput",
+    "typmodin",
+    "typmodout",
+    "typoutput",
+    "typreceive",
+    "typsend",
+    "typsubscript",
+];
 
 /// Functions from a name to its number.
 const TO_NUMBERS: &[(&str, Kind)] = &[
@@ -86,12 +105,21 @@ impl VisitorMut for Casts {
     type Break = Infallible;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if let Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } = expr
+            && is_function_column(left)
+            && is_zero(right)
+        {
+            **right = Expr::Value(Value::SingleQuotedString("-".into()).into());
+        }
         if let Expr::Cast { expr: given, data_type, .. } = expr {
             let name = type_name(data_type);
             let found = if CASTS.contains(&name.as_str()) {
                 Some(call(&name, vec![given.as_ref().clone()]))
             } else if matches!(name.as_str(), "text" | "varchar" | "name") {
                 name_of(given)
+            } else if name == "oid" && is_named_function(given) {
+                // Functions have no numbers of their own here.
+                Some(Expr::Value(Value::Null.into()))
             } else {
                 None
             };
@@ -101,6 +129,32 @@ impl VisitorMut for Casts {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn is_function_column(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.is_some_and(|name| FUNCTION_COLUMNS.contains(&name.value.to_lowercase().as_str()))
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(number, _) if number == "0"))
+}
+
+/// Whether it is a function by its name, as in `'now'::regproc`.
+fn is_named_function(given: &Expr) -> bool {
+    let Expr::Function(function) = given else { return false };
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let is_text = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => {
+            matches!(value.value, Value::SingleQuotedString(_))
+        }
+        _ => false,
+    };
+    matches!(last_of(&function.name).as_str(), "regproc" | "regprocedure") && list.args.iter().all(is_text)
 }
 
 /// The name of what a function of ours has the number of.
@@ -303,6 +357,9 @@ mod tests {
             ("SELECT x::regclass::text", "SELECT regclassout(regclass(x))"),
             ("SELECT x::regtype::text", "SELECT format_type(regtype(x), NULL)"),
             ("SELECT x::text::int", "SELECT x::TEXT::INT"),
+            ("SELECT 'now'::regproc::oid", "SELECT NULL"),
+            ("SELECT x::regproc::oid", "SELECT regproc(x)::oid"),
+            ("SELECT t.typreceive != 0, n != 0 FROM t", "SELECT t.typreceive <> '-', n <> 0 FROM t"),
         ] {
             let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, given).unwrap();
             resolve(&mut statements[0]);

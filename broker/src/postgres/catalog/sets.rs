@@ -32,6 +32,8 @@ const EXPAND: &str = "_pg_expandarray";
 /// Functions that are tables to DataFusion as well.
 const SERIES: &[&str] = &["generate_series", "range"];
 const TABLES: &[&str] = &["pg_get_keywords"];
+/// Arrays of `pg_constraint` and `pg_index`: there are no keys and no indexes.
+const OF_NO_ROW: &[&str] = &["confkey", "conkey", "indclass", "indkey", "indoption"];
 
 /// Says functions that give sets in DataFusion's terms.
 pub(super) fn unnest(statement: &mut Statement) {
@@ -67,6 +69,17 @@ impl VisitorMut for Sets {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Infallible> {
+        if let TableFactor::UNNEST { alias, array_exprs, .. } = table
+            && let [array] = array_exprs.as_slice()
+        {
+            name_column(alias.as_mut());
+            if is_of_no_row(array) {
+                let nothing = Expr::Value(Value::Number("0".into(), false).into());
+                let name = alias.as_ref().map(|alias| alias.name.clone());
+                let (subquery, alias) = (Box::new(select_of(nothing, name)), alias.clone());
+                *table = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
+            }
+        }
         if let TableFactor::Table { name, alias, args: Some(args), .. } = table {
             let function = last_of(name);
             if SERIES.contains(&function.as_str()) {
@@ -82,6 +95,17 @@ impl VisitorMut for Sets {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Whether the array is a column of a table that has no rows here. Beside those any other table has none either, and DataFusion
+/// cannot take apart what another table has.
+fn is_of_no_row(array: &Expr) -> bool {
+    let name = match array {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.is_some_and(|name| OF_NO_ROW.contains(&name.value.to_lowercase().as_str()))
 }
 
 /// The list that a text stands for beside a column of lists.
@@ -225,6 +249,8 @@ mod tests {
         for (given, expected) in [
             ("SELECT i FROM generate_series(1, 2) AS i", "SELECT i FROM generate_series(1, 2) AS i (i)"),
             ("SELECT s FROM f(x) s", "SELECT s FROM (SELECT f(x) AS s) s (s)"),
+            ("SELECT u FROM unnest(x) AS u", "SELECT u FROM UNNEST(x) AS u (u)"),
+            ("SELECT k FROM c, unnest(c.conkey) AS k", "SELECT k FROM c, (SELECT 0 AS k) AS k (k)"),
             ("SELECT word FROM pg_get_keywords()", "SELECT word FROM pg_get_keywords()"),
         ] {
             let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, given).unwrap();

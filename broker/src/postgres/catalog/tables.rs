@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, new_empty_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_pg::datatypes::PG_CHAR_KEY;
 use datafusion::catalog::TableProvider;
 use datafusion::common::ScalarValue;
@@ -157,6 +157,7 @@ pub(super) enum Cell {
     Int4,
     Int8,
     Float4,
+    Instant,
     Texts,
 }
 
@@ -172,6 +173,9 @@ impl Cell {
             Self::Int4 => Field::new(name, DataType::Int32, true),
             Self::Int8 => Field::new(name, DataType::Int64, true),
             Self::Float4 => Field::new(name, DataType::Float32, true),
+            Self::Instant => {
+                Field::new(name, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true)
+            }
             Self::Texts => Field::new_list(name, Field::new_list_field(DataType::Utf8, true), true),
         }
     }

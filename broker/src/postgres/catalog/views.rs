@@ -19,7 +19,7 @@ pub(super) const NAMES: &[&str] = &[
     "pg_policies",
     "pg_rules",
     "pg_sequences",
-    "pg_stat_activity",
+    super::activity::NAME,
     "pg_stat_all_tables",
     "pg_user",
     "pg_user_mappings",
@@ -38,7 +38,6 @@ pub(super) fn build(name: &str, relations: &Relations, user: &str) -> Result<Opt
         "pg_policies" => none(POLICIES)?,
         "pg_rules" => none(RULES)?,
         "pg_sequences" => none(SEQUENCES)?,
-        "pg_stat_activity" => none(ACTIVITY)?,
         "pg_user_mappings" => none(USER_MAPPINGS)?,
         _ => return Ok(None),
     })
@@ -196,31 +195,6 @@ const SEQUENCES: &[(&str, Cell)] = &[
     ("cycle", Cell::Bool),
     ("cache_size", Cell::Int8),
     ("last_value", Cell::Int8),
-];
-
-const ACTIVITY: &[(&str, Cell)] = &[
-    ("datid", Cell::Oid),
-    ("datname", Cell::Text),
-    ("pid", Cell::Int4),
-    ("leader_pid", Cell::Int4),
-    ("usesysid", Cell::Oid),
-    ("usename", Cell::Text),
-    ("application_name", Cell::Text),
-    ("client_addr", Cell::Text),
-    ("client_hostname", Cell::Text),
-    ("client_port", Cell::Int4),
-    ("backend_start", Cell::Text),
-    ("xact_start", Cell::Text),
-    ("query_start", Cell::Text),
-    ("state_change", Cell::Text),
-    ("wait_event_type", Cell::Text),
-    ("wait_event", Cell::Text),
-    ("state", Cell::Text),
-    ("backend_xid", Cell::Int4),
-    ("backend_xmin", Cell::Int4),
-    ("query_id", Cell::Int8),
-    ("query", Cell::Text),
-    ("backend_type", Cell::Text),
 ];
 
 const USER_MAPPINGS: &[(&str, Cell)] = &[

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use pgwire::messages::PgWireBackendMessage as Message;
+use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 use pgwire::messages::extendedquery::PortalSuspended;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use tokio::io::AsyncWrite;
 
 use super::{Fault, Session, canceled, guarded};
+use crate::postgres::copy::{CopyForm, CopyWriter};
 use crate::postgres::errors::Failure;
-use crate::postgres::portal::{Column, Portal, Rows, State, Statement};
+use crate::postgres::outgoing::TooLong;
+use crate::postgres::portal::{Column, Portal, RowForm, Rows, State, Statement, check_columns};
 use crate::postgres::statements::{self, Command, Kind};
+use crate::postgres::values::Format;
 
 impl<W: AsyncWrite + Unpin> Session<W> {
     /// Starts what a portal stands for, up to its columns.
@@ -20,6 +24,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         }
         let statement = Arc::clone(&portal.statement);
         self.check_transaction(&statement.kind)?;
+        self.cancel.runs(&statement.sql, self.application_name());
         match &statement.kind {
             Kind::Query => self.open_query(portal, &statement.sql, false).await,
             Kind::Catalog => self.open_query(portal, &statement.sql, true).await,
@@ -34,6 +39,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
                 Ok(())
             }
             Kind::Command(Command::Declare { .. }) if portal.is_cursor => self.open_cursor(portal).await,
+            Kind::Command(Command::Copy(_)) => self.open_cursor(portal).await,
             Kind::Command(_) | Kind::Empty => Ok(()),
         }
     }
@@ -64,6 +70,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
     /// The columns of an open portal; `None` if it answers with no rows.
     pub(super) fn columns<'a>(&'a self, portal: &'a Portal) -> Option<&'a [Column]> {
         match (&portal.state, &portal.statement.kind) {
+            (_, Kind::Command(Command::Copy(_))) => None,
             (State::Open(rows), _) => Some(&rows.columns),
             (_, Kind::Command(Command::Fetch { name, .. })) => match &self.portals.get(name)?.state {
                 State::Open(rows) => Some(&rows.columns),
@@ -78,13 +85,21 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         let statement = Arc::clone(&portal.statement);
         match (&mut portal.state, &statement.kind) {
             (State::Open(rows), Kind::Command(Command::Show(_))) => {
-                self.send(rows, &portal.formats, 0, &statement).await?;
+                let form = RowForm::Message(rows.formats(&portal.formats)?);
+                self.send(rows, form, 0, &statement).await?;
                 portal.state = State::Done("SHOW".into());
                 self.complete("SHOW")
             }
+            (State::Open(rows), Kind::Command(Command::Copy(copy))) => {
+                let tag = self.copy(rows, &copy.form, &statement).await?;
+                self.complete(&tag)?;
+                portal.state = State::Done(tag);
+                Ok(())
+            }
             (State::Open(rows), _) => {
                 let before = rows.sent;
-                let is_over = self.send(rows, &portal.formats, rows_max, &statement).await?;
+                let form = RowForm::Message(rows.formats(&portal.formats)?);
+                let is_over = self.send(rows, form, rows_max, &statement).await?;
                 if !is_over {
                     self.out.put(&Message::PortalSuspended(PortalSuspended::new()))?;
                     return Ok(());
@@ -120,22 +135,43 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         let mut sent = 0;
         if let State::Open(rows) = &mut cursor.state {
             let before = rows.sent;
-            self.send(rows, formats, rows_max, &cursor.statement).await?;
+            let form = RowForm::Message(rows.formats(formats)?);
+            self.send(rows, form, rows_max, &cursor.statement).await?;
             sent = rows.sent - before;
         }
         self.portals.insert(name.to_owned(), cursor);
         self.complete(&format!("FETCH {sent}"))
     }
 
+    /// Sends all rows as a copy; returns its tag.
+    async fn copy(
+        &mut self,
+        rows: &mut Rows,
+        form: &CopyForm,
+        statement: &Statement,
+    ) -> Result<String, Fault> {
+        let code: i8 = if form.format() == Format::Binary { 1 } else { 0 };
+        let count = check_columns(rows.columns.len())?;
+        let begin = CopyOutResponse::new(code, count, vec![code.into(); rows.columns.len()]);
+        self.out.put(&Message::CopyOutResponse(begin))?;
+        let mut writer = CopyWriter::new(form);
+        let too_long = |error: TooLong| statement.failure(error.into());
+        let names = rows.columns.iter().map(|column| column.name.as_str());
+        writer.begin(names, self.out.buffer()).map_err(too_long)?;
+        self.send(rows, RowForm::Copy(&mut writer), 0, statement).await?;
+        writer.end(self.out.buffer()).map_err(too_long)?;
+        self.out.put(&Message::CopyDone(CopyDone::new()))?;
+        Ok(format!("COPY {}", rows.sent))
+    }
+
     /// Sends rows; true if there are no more.
     async fn send(
         &mut self,
         rows: &mut Rows,
-        formats: &[u16],
+        mut form: RowForm<'_>,
         rows_max: u32,
         statement: &Statement,
     ) -> Result<bool, Fault> {
-        let formats = rows.formats(formats)?;
         let cancelled = self.cancel.begin();
         let mut left = if rows_max == 0 { u64::MAX } else { u64::from(rows_max) };
         loop {
@@ -151,7 +187,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
             if !advanced.map_err(|error| statement.failure(error))? {
                 return Ok(true);
             }
-            rows.write(&formats, self.out.buffer()).map_err(|error| statement.failure(error))?;
+            rows.write(&mut form, self.out.buffer()).map_err(|error| statement.failure(error))?;
             left -= 1;
             if self.out.is_full() {
                 tokio::select! {

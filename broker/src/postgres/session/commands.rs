@@ -101,6 +101,7 @@ impl<W: AsyncWrite + Unpin> Session<W> {
             }
             Command::Nothing(tag) => *tag,
             // They answer with rows.
+            Command::Copy(_) => "COPY 0",
             Command::Show(_) => "SHOW",
             Command::Fetch { .. } => "FETCH 0",
         };

@@ -1,11 +1,15 @@
-//! Random and mutated bytes: the server answers or hangs up, and serves the next client.
+//! Random and mutated bytes, and mutated statements: the server answers or hangs up, and serves the next client.
 
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, RngCore, SeedableRng};
 
+use super::fuzzing::{self, STATEMENTS, mutate, mutate_text};
 use super::*;
 
-const ROUNDS: u64 = 300;
+const SEEDS: u64 = 1_000;
+/// A connection whose client is gone, or a statement, ends within this time. A session may be in the middle of planning.
+const ENDS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A conversation that touches every message.
 fn conversation() -> Vec<Vec<u8>> {
@@ -34,34 +38,17 @@ fn conversation() -> Vec<Vec<u8>> {
     ]
 }
 
-fn mutate(random: &mut StdRng, bytes: &mut Vec<u8>) {
-    for _ in 0..random.random_range(1..6) {
-        let at = random.random_range(0..bytes.len());
-        match random.random_range(0..5) {
-            0 => bytes[at] = random.random(),
-            1 => bytes[at] ^= 1 << random.random_range(0..8),
-            2 => bytes.insert(at, random.random()),
-            3 if bytes.len() > 1 => {
-                bytes.remove(at);
-            }
-            _ => {
-                let end = random.random_range(at..bytes.len());
-                let copy = bytes[at..end].to_vec();
-                bytes.splice(at..at, copy);
-            }
-        }
-    }
-}
-
-/// Sends, reads whatever comes, and hangs up.
-async fn throw(server: &Arc<Server>, starts: bool, bytes: Vec<u8>) {
-    let mut client = Client::connect(server, true);
+/// Sends, reads whatever comes, and hangs up; then the server's side ends, too, and not by a panic.
+async fn throw(server: &Arc<Server>, seed: u64, starts: bool, bytes: Vec<u8>) {
+    let (io, other) = tokio::io::duplex(1 << 20);
+    let from = Ipv4Addr::LOCALHOST.into();
+    let serving = tokio::spawn(connection::serve(Arc::clone(server), Box::new(other), from));
+    let mut client = Client { io, key: Vec::new() };
     if starts {
         client.raw(&startup(&[("user", "alice")])).await;
         client.until_ready().await;
     }
-    let Client { io, .. } = client;
-    let (mut reader, mut writer) = tokio::io::split(io);
+    let (mut reader, mut writer) = tokio::io::split(client.io);
     let reading = tokio::spawn(async move {
         let mut sink = Vec::new();
         // How it ends does not matter.
@@ -71,47 +58,71 @@ async fn throw(server: &Arc<Server>, starts: bool, bytes: Vec<u8>) {
     tokio::time::sleep(Duration::from_millis(2)).await;
     drop(writer);
     reading.abort();
+    let ended = timeout(ENDS_WITHIN, serving).await;
+    ended.unwrap_or_else(|_| panic!("seed {seed}: the connection goes on")).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_bytes_bring_the_server_down() {
-    let panicked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let before = std::panic::take_hook();
-    let counter = Arc::clone(&panicked);
-    std::panic::set_hook(Box::new(move |info| {
-        // Only of this protocol: other tests of the process panic on purpose.
-        if info.location().is_some_and(|place| place.file().contains("postgres")) {
-            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+/// What is sent before or after a session has begun.
+fn bytes_of(seed: u64, random: &mut StdRng) -> (bool, Vec<u8>) {
+    let mut bytes: Vec<u8> = match seed % 3 {
+        0 => {
+            let mut bytes = vec![0; random.random_range(1..300)];
+            random.fill_bytes(&mut bytes);
+            bytes
         }
-        before(info);
-    }));
-    let limits =
-        PostgresLimits { startup_ms_max: 1000, message_bytes_max: 1 << 20, ..PostgresLimits::default() };
-    let server = server_with(Arc::new(OpenAccess), limits).await;
-    for seed in 0..ROUNDS {
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut bytes: Vec<u8> = match seed % 3 {
-            0 => {
-                let mut bytes = vec![0; random.random_range(1..300)];
-                random.fill_bytes(&mut bytes);
-                bytes
-            }
-            1 => conversation().concat(),
-            _ => {
-                let mut messages = conversation();
-                let at = random.random_range(0..messages.len());
-                messages.swap(0, at);
-                messages.concat()
-            }
-        };
-        let starts = seed % 5 != 0;
-        if !starts && seed % 2 == 0 {
-            bytes = startup(&[("user", "alice"), ("options", "-c statement_timeout=1s")]);
+        1 => conversation().concat(),
+        _ => {
+            let mut messages = conversation();
+            let at = random.random_range(0..messages.len());
+            messages.swap(0, at);
+            messages.concat()
         }
-        mutate(&mut random, &mut bytes);
-        throw(&server, starts, bytes).await;
+    };
+    let starts = !seed.is_multiple_of(5);
+    if !starts && seed.is_multiple_of(2) {
+        bytes = startup(&[("user", "alice"), ("options", "-c statement_timeout=1s")]);
     }
-    let mut client = Client::start(&server).await;
-    assert_eq!(client.rows("SELECT 'alive'").await, [[Some("alive".into())]]);
-    assert_eq!(panicked.load(std::sync::atomic::Ordering::Relaxed), 0);
+    mutate(random, &mut bytes);
+    (starts, bytes)
+}
+
+#[test]
+fn no_bytes_bring_the_server_down() {
+    fuzzing::run(async {
+        let limits =
+            PostgresLimits { startup_ms_max: 1000, message_bytes_max: 1 << 20, ..PostgresLimits::default() };
+        let server = server_with(Arc::new(OpenAccess), limits).await;
+        for seed in fuzzing::seeds(SEEDS) {
+            let (starts, bytes) = bytes_of(seed, &mut StdRng::seed_from_u64(seed));
+            throw(&server, seed, starts, bytes).await;
+        }
+        let mut client = Client::start(&server).await;
+        assert_eq!(client.rows("SELECT 'alive'").await, [[Some("alive".into())]]);
+    });
+}
+
+#[test]
+fn every_text_is_answered() {
+    fuzzing::run(async {
+        let server = server_over(fuzzing::SPEC, Arc::new(OpenAccess), PostgresLimits::default()).await;
+        let mut client = Client::start(&server).await;
+        client.query("SET statement_timeout = '2s'").await;
+        for seed in fuzzing::seeds(SEEDS) {
+            let mut random = StdRng::seed_from_u64(seed);
+            let statement = STATEMENTS.choose(&mut random).unwrap();
+            // A text ends at its first zero.
+            let sql = mutate_text(&mut random, statement).replace('\0', "");
+            let replies = match seed % 3 {
+                0 => {
+                    client.parse("", &sql, &[]).await;
+                    client.send(b'D', &text("S")).await;
+                    client.sync().await
+                }
+                _ => timeout(ENDS_WITHIN, client.query(&sql)).await.unwrap(),
+            };
+            assert!(kinds(&replies).ends_with('Z'), "seed {seed}: {sql}: {}", kinds(&replies));
+        }
+        client.query("ROLLBACK").await;
+        assert_eq!(client.rows("SELECT 'alive'").await, [[Some("alive".into())]]);
+    });
 }

@@ -145,7 +145,9 @@ async fn failures_have_code_position_and_hint() {
         ("SELECT 'é' FROM orders WHERE )", "42601", Some(")")),
         ("INSERT INTO orders VALUES (1)", "25006", None),
         ("SELECT 1 / 0", "22012", None),
-        ("COPY orders TO STDOUT", "0A000", None),
+        ("COPY orders FROM STDIN", "25006", None),
+        ("COPY (SELECT 'é', citi FROM orders) TO STDOUT", "42703", Some("citi")),
+        ("COPY order_s TO STDOUT", "42P01", None),
         ("SELECT nope(1)", "42883", None),
     ] {
         let replies = client.query(sql).await;

@@ -201,3 +201,28 @@ async fn parameters_are_described_by_every_place() {
         assert_eq!(oids, expected, "{sql}");
     }
 }
+
+#[tokio::test]
+async fn a_copy_is_one_stream_of_rows() {
+    let server = server().await;
+    let mut client = Client::start(&server).await;
+    let copy =
+        "COPY (SELECT 1 AS a, NULL AS b UNION ALL SELECT 2, 'x' ORDER BY 1) TO STDOUT (FORMAT csv, HEADER)";
+    let replies = client.query(&format!("{copy}; SELECT 3")).await;
+    assert_eq!(kinds(&replies), "HdddcCTDCZ");
+    assert_eq!(replies[0].1, [0, 0, 2, 0, 0, 0, 0]);
+    let lines: Vec<&[u8]> = replies[1..4].iter().map(|(_, line)| line.as_slice()).collect();
+    assert_eq!(lines, [b"a,b\n".as_slice(), b"1,\n", b"2,x\n"]);
+    assert_eq!(tag_of(&replies[..6]), "COPY 2");
+    // No rows are described: they come as a copy.
+    client.parse("", "COPY (SELECT 1) TO STDOUT (FORMAT binary)", &[]).await;
+    client.bind("", "", 0, &[], 0).await;
+    client.send(b'D', &[b"P".as_slice(), &text("")].concat()).await;
+    client.execute("", 1).await;
+    assert_eq!(kinds(&client.sync().await), "12nHddcCZ");
+    // What fails on the way ends it.
+    let failing = "COPY (SELECT 1 / (value - 5000) FROM generate_series(1, 9000)) TO STDOUT";
+    let replies = client.query(failing).await;
+    assert_eq!((code_of(&replies).as_str(), kinds(&replies).contains('c')), ("22012", false));
+    assert_eq!(kinds(&client.query("SELECT 1").await), "TDCZ");
+}

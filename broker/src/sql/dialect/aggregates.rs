@@ -13,7 +13,7 @@ const EXACT: Rewrite = Rewrite::Templates(&[(1, "count(DISTINCT $1)")]);
 const APPROXIMATE: Rewrite =
     Rewrite::Templates(&[(1, "approx_distinct($1)"), (2, "approx_distinct($1)"), (3, "approx_distinct($1)")]);
 
-pub(super) const REWRITES: [(&str, Rewrite); 41] = [
+pub(super) const REWRITES: [(&str, Rewrite); 43] = [
     ("distinctcount", EXACT),
     ("distinctcountbitmap", EXACT),
     ("distinctcountoffheap", EXACT),
@@ -37,6 +37,7 @@ pub(super) const REWRITES: [(&str, Rewrite); 41] = [
     ("summv", Rewrite::Templates(&[(1, "sum(array_sum($1))")])),
     ("minmv", Rewrite::Templates(&[(1, "min(array_min($1))")])),
     ("maxmv", Rewrite::Templates(&[(1, "max(array_max($1))")])),
+    ("minmaxrangemv", Rewrite::Templates(&[(1, "(max(array_max($1)) - min(array_min($1)))")])),
     (
         "avgmv",
         Rewrite::Templates(&[(
@@ -51,6 +52,7 @@ pub(super) const REWRITES: [(&str, Rewrite); 41] = [
     ("maxstring", Rewrite::Name("max")),
     ("sumint", Rewrite::Name("sum")),
     ("sumlong", Rewrite::Name("sum")),
+    ("sumprecision", Rewrite::Shape(sum_precision)),
     ("anyvalue", Rewrite::Name("any_value")),
     ("booland", Rewrite::Name("bool_and")),
     ("boolor", Rewrite::Name("bool_or")),
@@ -113,6 +115,15 @@ fn theta_sketch(call: &Call<'_>) -> Rewritten {
         _ => Err(fault(
             "distinctCountThetaSketch takes no conditions and no sets; write count(DISTINCT x) FILTER (WHERE …)",
         )),
+    }
+}
+
+/// As exact as jsonExtractScalar is, whatever the number is; Pinot rounds to a number of digits that may follow.
+fn sum_precision(call: &Call<'_>) -> Rewritten {
+    match call.arguments {
+        [_] => call.filled("sum(CAST($1 AS DECIMAL(38, 10)))"),
+        [] => Ok(None),
+        _ => Err(fault("sumPrecision adds up exactly, without a precision; round what it answers with")),
     }
 }
 

@@ -1,9 +1,10 @@
-//! Pinot's functions of single values.
+//! Pinot's functions of single values and of arrays.
 
 use datafusion::sql::sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
+use super::text_match::text_match;
 use super::{Call, Rewrite, Rewritten, fault, filled, regexps};
-use crate::functions::{TIME_ROUND, TIME_TRUNC, TO_EPOCH_MILLIS, period_ms};
+use crate::functions::{ROUND_DIGITS, TIME_ROUND, TIME_TRUNC, TO_EPOCH_MILLIS, period_ms};
 use crate::sql::template::{plain_name, text, text_of};
 
 /// `dateTrunc` without its underscore; SQL's own function is spelled like it otherwise.
@@ -15,13 +16,15 @@ const FIELDS: &str = "CASE WHEN ends_with($1, $2) \
                       THEN array_append(array_remove_all(string_to_array($1, $2), ''), '') \
                       ELSE array_remove_all(string_to_array($1, $2), '') END";
 
-pub(super) const REWRITES: [(&str, Rewrite); 46] = [
+pub(super) const REWRITES: [(&str, Rewrite); 63] = [
     ("arraylength", Rewrite::Templates(&[(1, "CAST(cardinality($1) AS INT)")])),
     ("arraymin", Rewrite::Name("array_min")),
     ("arraymax", Rewrite::Name("array_max")),
     ("arraysum", Rewrite::Name("array_sum")),
     ("arrayaverage", Rewrite::Name("array_avg")),
     ("valuein", Rewrite::Name("value_in")),
+    // Every array is what Pinot calls a column of several values.
+    ("arraytomv", Rewrite::Templates(&[(1, "$1")])),
     ("add", Rewrite::Shape(|call| chained(call, '+'))),
     ("plus", Rewrite::Shape(|call| chained(call, '+'))),
     ("mult", Rewrite::Shape(|call| chained(call, '*'))),
@@ -31,7 +34,7 @@ pub(super) const REWRITES: [(&str, Rewrite); 46] = [
     ("mod", Rewrite::Templates(&[(2, "($1 % $2)")])),
     ("div", QUOTIENT),
     ("divide", QUOTIENT),
-    ("rounddecimal", Rewrite::Name("round")),
+    (ROUND_DIGITS, Rewrite::Name(ROUND_DIGITS)),
     ("truncate", Rewrite::Name("trunc")),
     ("ceiling", Rewrite::Name("ceil")),
     ("sign", Rewrite::Name("signum")),
@@ -56,6 +59,25 @@ pub(super) const REWRITES: [(&str, Rewrite); 46] = [
     ("regexpcount", Rewrite::Name("regexp_count")),
     ("regexpextract", Rewrite::Shape(regexps::extract)),
     ("regexpreplace", Rewrite::Shape(regexps::replace)),
+    ("textmatch", Rewrite::Shape(text_match)),
+    ("arraycontainsint", Rewrite::Name("array_has")),
+    ("arraycontainsstring", Rewrite::Name("array_has")),
+    ("arrayindexofint", INDEX_OF),
+    ("arrayindexofstring", INDEX_OF),
+    ("arrayconcatint", Rewrite::Name("array_concat")),
+    ("arrayconcatstring", Rewrite::Name("array_concat")),
+    ("arraydistinctint", Rewrite::Name("array_distinct")),
+    ("arraydistinctstring", Rewrite::Name("array_distinct")),
+    ("arrayremoveint", Rewrite::Name("array_remove")),
+    ("arrayremovestring", Rewrite::Name("array_remove")),
+    ("arrayreverseint", Rewrite::Name("array_reverse")),
+    ("arrayreversestring", Rewrite::Name("array_reverse")),
+    ("arraysortint", Rewrite::Name("array_sort")),
+    ("arraysortstring", Rewrite::Name("array_sort")),
+    (
+        "strcmp",
+        Rewrite::Templates(&[(2, "CASE WHEN $1 < $2 THEN -1 WHEN $1 > $2 THEN 1 WHEN $1 = $2 THEN 0 END")]),
+    ),
     ("toutf8", Rewrite::Templates(&[(1, "CAST($1 AS BYTEA)")])),
     ("fromutf8", Rewrite::Templates(&[(1, "CAST($1 AS VARCHAR)")])),
     ("tobase64", Rewrite::Templates(&[(1, "encode($1, 'base64pad')")])),
@@ -63,6 +85,12 @@ pub(super) const REWRITES: [(&str, Rewrite); 46] = [
     ("bytestohex", Rewrite::Templates(&[(1, "encode($1, 'hex')")])),
     ("hextobytes", Rewrite::Templates(&[(1, "decode($1, 'hex')")])),
 ];
+
+/// Counted from 0; -1 if the array does not have it.
+const INDEX_OF: Rewrite = Rewrite::Templates(&[(
+    2,
+    "CASE WHEN $1 IS NOT NULL THEN CAST(coalesce(CAST(array_position($1, $2) AS BIGINT), 0) - 1 AS INT) END",
+)]);
 
 const QUOTIENT: Rewrite = Rewrite::Templates(&[
     (2, "(CAST($1 AS DOUBLE) / $2)"),
