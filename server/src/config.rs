@@ -300,7 +300,7 @@ impl Config {
         access::check(self)?;
         self.postgres_address()?;
         if let Some(listen) = self.flight.listen {
-            access::check_public("flight.listen", listen, self, self.flight.plaintext_public)?;
+            access::check_public("flight.listen", listen, self, Some(self.flight.plaintext_public))?;
         }
         self.ingest.check()?;
         if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
@@ -322,7 +322,7 @@ impl Config {
             self.postgres.address().map_err(|reason| ConfigError::new("postgres.listen", reason))?;
         if let Some(address) = address {
             // Nothing stands before it that would end TLS.
-            access::check_public("postgres.listen", address, self, false)?;
+            access::check_public("postgres.listen", address, self, None)?;
         }
         Ok(address)
     }

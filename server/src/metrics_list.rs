@@ -25,6 +25,19 @@ const METRICS: &[Metric] = &[
     ("headwater_build_info", Gauge, "version", "1, for the version that runs"),
     ("headwater_process_memory_bytes", Gauge, "", "Resident memory of the process"),
     ("headwater_process_start_time_seconds", Gauge, "", "When the process started, since the epoch"),
+    // The doors.
+    (
+        "headwater_certificate_expiry_time_seconds",
+        Gauge,
+        "listeners",
+        "When the certificate ends that listeners for clients, or for nodes, show, since the epoch",
+    ),
+    (
+        "headwater_token_expiry_time_seconds",
+        Gauge,
+        "",
+        "When the first API token ends, or has ended, since the epoch; 0 if none does",
+    ),
     // Dashboards.
     ("headwater_dashboard_viewers", Gauge, "", "Connections that watch a dashboard"),
     ("headwater_dashboard_runners", Gauge, "", "Panels that are watched, each once for all its viewers"),

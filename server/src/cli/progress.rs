@@ -69,21 +69,25 @@ impl Progress {
 
     fn draw(&mut self, done: u64, total: Option<u64>) {
         let line = self.line(done, total);
+        let total = total.filter(|total| *total > 0);
         let bar = self.bar.get_or_insert_with(|| {
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10))
+            ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10))
         });
-        let template = match total.filter(|total| *total > 0) {
-            Some(total) => {
-                bar.set_length(total);
-                bar.set_position(done.min(total));
-                "{spinner} {msg} {bar:30}"
-            }
+        // Whatever is set is drawn at once, but for the style: it is there first, as the one that a bar begins with is not ours.
+        if let Some(total) = total.filter(|total| bar.length() != Some(*total)) {
+            bar.set_length(total);
+        }
+        let template = match total {
+            Some(_) => "{spinner} {msg} {bar:30} {percent:>3} %",
             None => "{spinner} {msg}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(line);
+        if let Some(total) = total {
+            bar.set_position(done.min(total));
+        }
         bar.tick();
     }
 }

@@ -22,7 +22,7 @@ use rustls::{
 use tokio::task::JoinHandle;
 
 use crate::config::NodeTlsConfig;
-use crate::listener::tls::{TlsError, certificates, certified_key, provider};
+use crate::listener::tls::{TlsError, certificates, certified_key, note_expiry, provider};
 use crate::reload;
 
 /// What connections between nodes are made with.
@@ -155,7 +155,9 @@ impl NodeTls {
         let read = |name: &str, path: &Path| reload::read(path).map_err(|reason| fault(name, reason));
         let files = vec![config.cert.clone(), config.key.clone()];
         let known = vec![read("cert", &config.cert)?, read("key", &config.key)?];
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(certified_key("cluster.tls", &files, &known)?)));
+        let key = certified_key("cluster.tls", &files, &known)?;
+        note_expiry("nodes", &key);
+        let shown = Arc::new(Shown(ArcSwap::from_pointee(key)));
 
         let of_ca = |reason: String| fault("ca", format!("{}: {reason}", config.ca.display()));
         let mut roots = RootCertStore::empty();
@@ -169,6 +171,7 @@ impl NodeTls {
         let client = client(roots, Arc::clone(&shown), name).map_err(of_ca)?;
         let following = reload::follow(files.clone(), known, move |bytes| {
             let key = certified_key("cluster.tls", &files, bytes).map_err(|error| error.to_string())?;
+            note_expiry("nodes", &key);
             shown.0.store(Arc::new(key));
             Ok(())
         });

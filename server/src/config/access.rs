@@ -151,16 +151,17 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::new("access.anonymous", reason));
     }
     Directory::new(&access.users, &access.tokens).map_err(|reason| ConfigError::new("access", reason))?;
-    check_public("http.listen", config.http.listen, config, config.http.plaintext_public)
+    check_public("http.listen", config.http.listen, config, Some(config.http.plaintext_public))
 }
 
 /// Whether clients may be listened to on `listen`, as every listener for clients must ask: beyond loopback somebody must be
-/// asked who they are, and what they answer must not be read on the way. `plaintext`: a proxy before it ends TLS.
+/// asked who they are, and what they answer must not be read on the way. `plaintext`: whether a proxy before it ends TLS; `None`
+/// where that cannot be, and there is no such setting.
 pub(super) fn check_public(
     setting: &str,
     listen: SocketAddr,
     config: &Config,
-    plaintext: bool,
+    plaintext: Option<bool>,
 ) -> Result<(), ConfigError> {
     let access = &config.access;
     if listen.ip().is_loopback() || !access.anonymous.is_empty() {
@@ -174,11 +175,17 @@ pub(super) fn check_public(
         );
         return Err(ConfigError::new(setting, reason));
     }
-    if !config.tls.is_set() && !plaintext {
+    if !config.tls.is_set() && plaintext != Some(true) {
         let section = setting.split('.').next().unwrap_or_default();
+        let ways = match plaintext {
+            Some(_) => format!(
+                ", listen on 127.0.0.1, or say {section}.plaintext_public = true if a proxy before it ends TLS"
+            ),
+            None => ", or listen on 127.0.0.1".to_owned(),
+        };
         let reason = format!(
             "{listen} can be reached from other machines, and passwords and tokens would cross the network in clear; set \
-             tls.cert and tls.key, listen on 127.0.0.1, or say {section}.plaintext_public = true if a proxy before it ends TLS"
+             tls.cert and tls.key{ways}"
         );
         return Err(ConfigError::new(setting, reason));
     }

@@ -61,5 +61,11 @@ mod tests {
         let public = ("postgres.listen", "0.0.0.0:5432");
         assert!(of(&[public]).unwrap_err().to_string().contains("postgres.listen"));
         of(&[public, ("access.anonymous", ANYBODY)]).unwrap();
+        // TLS is part of its protocol, so that no proxy ends it; no setting is named that there is not.
+        let guarded = [public, ("access.file", "access.toml")];
+        let error = of(&guarded).unwrap_err().to_string();
+        assert!(error.contains("tls.cert") && !error.contains("plaintext_public"), "{error}");
+        assert!(of(&[guarded[0], guarded[1], ("postgres.plaintext_public", "true")]).is_err());
+        of(&[guarded[0], guarded[1], ("tls.cert", "a"), ("tls.key", "b")]).unwrap();
     }
 }
