@@ -1,62 +1,7 @@
 // Dashboards, used as a person does: watched, made, arranged, shared, and edited by two at once.
 import { readFile } from "node:fs/promises";
-import type { Locator, Page } from "@playwright/test";
-import { expect, expectAccessible, picture, query, type Server, test } from "./fixtures";
-
-const panel = (page: Page, id: string): Locator => page.locator(`[data-panel="${id}"]`);
-const button = (page: Page, name: string): Locator => page.getByRole("button", { name, exact: true });
-
-interface Document {
-  title: string;
-  refresh_ms: number;
-  time: { last: string };
-  variables: unknown[];
-  panels: { id: string; title: string; sql: string; kind: string; at: { x: number; y: number; w: number; h: number } }[];
-}
-
-const number = (id: string, sql: string, x: number) => ({ id, title: id, sql, kind: "number", at: { x, y: 0, w: 4, h: 3 } });
-
-function documentOf(title: string): Document {
-  return {
-    title,
-    refresh_ms: 1000,
-    time: { last: "15m" },
-    variables: [{ name: "city", label: "City", kind: "list", sql: "SELECT city FROM rides GROUP BY city ORDER BY count(*) DESC LIMIT 10", default: "" }],
-    panels: [number("all", "SELECT count(*) AS events FROM rides", 0), number("chosen", "SELECT count(*) AS events FROM rides WHERE $city = '' OR city = $city", 4)],
-  };
-}
-
-async function call(server: Server, method: string, id: string, headers: Record<string, string>, body?: unknown): Promise<Response> {
-  return await fetch(`${server.url}/dashboards/${id}`, { method, headers: { accept: "application/json", "content-type": "application/json", ...headers }, body: body === undefined ? undefined : JSON.stringify(body) });
-}
-
-let made = 0;
-/** A dashboard of the test's own. */
-async function make(server: Server, document: Document): Promise<string> {
-  const id = `test-${process.pid}-${Date.now()}-${++made}`;
-  const answer = await call(server, "PUT", id, { "if-none-match": "*" }, document);
-  expect(answer.status, await answer.text()).toBe(201);
-  return id;
-}
-
-/** A dashboard of the test's own, opened, with its first answers. */
-async function open(page: Page, server: Server, document: Document): Promise<string> {
-  const id = await make(server, document);
-  await page.goto(`/dashboards/${id}`);
-  await expect(panel(page, "all").locator("strong")).toBeVisible();
-  return id;
-}
-
-/** Gives the dashboard that is being edited another title. */
-async function retitle(page: Page, title: string): Promise<void> {
-  await button(page, "Settings").click();
-  await page.getByLabel("Title").fill(title);
-  await button(page, "Take over").click();
-}
-
-const stored = async (server: Server, id: string) => (await (await call(server, "GET", id, {})).json()) as Document;
-
-const figure = async (where: Locator): Promise<number> => Number((await where.locator("strong").innerText()).replaceAll(",", ""));
+import { button, call, type Document, documentOf, figure, make, number, open, panel, retitle, stored, writeSql } from "./boards";
+import { expect, expectAccessible, picture, query, test } from "./fixtures";
 
 test("the demo's dashboard moves while events flow, and nothing blinks", async ({ page }) => {
   await page.goto("/d/rides");
@@ -121,12 +66,11 @@ test("a dashboard is made, arranged by hand, saved and found again", async ({ pa
   await expectAccessible(page);
 
   await button(page, "Add a panel").click();
-  const sql = page.getByLabel("SQL of the panel");
   await page.getByLabel("Title").fill("Fares by vehicle");
-  await sql.fill("SELECT nobody FROM rides");
+  await writeSql(page, "SELECT nobody FROM rides");
   await page.keyboard.press("Control+Enter");
   await expect(page.getByRole("alert")).toContainText("nobody");
-  await sql.fill("SELECT vehicle, sum(fare) AS fares, count(*) AS events FROM rides WHERE event_time >= $time_from GROUP BY vehicle ORDER BY fares DESC");
+  await writeSql(page, "SELECT vehicle, sum(fare) AS fares, count(*) AS events FROM rides WHERE event_time >= $time_from GROUP BY vehicle ORDER BY fares DESC");
   await page.keyboard.press("Control+Enter");
   // As the answer suggests, until somebody picks another way.
   await expect(page.getByRole("radio", { name: "Bars" })).toBeChecked();
@@ -139,7 +83,7 @@ test("a dashboard is made, arranged by hand, saved and found again", async ({ pa
   await expect(page.getByRole("region", { name: "Fares by vehicle" })).toBeFocused();
   await button(page, "Panel").click();
   await page.getByLabel("Title").fill("Events");
-  await sql.fill("SELECT count(*) AS events FROM rides");
+  await writeSql(page, "SELECT count(*) AS events FROM rides");
   await page.getByText("Big number", { exact: true }).click();
   await button(page, "Add the panel").click();
 

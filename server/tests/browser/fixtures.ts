@@ -1,90 +1,30 @@
-// A real server for the tests, and what they all need.
+// What all tests need: a server, a page that has nothing to complain about, and looks at it.
 //
-// `headwater demo` of HEADWATER_BINARY on a free port, started once for all tests of a worker. HEADWATER_TEST_URL names a
-// server (or a development server in front of one) that runs already instead; tests that stop the server are then skipped.
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// The server is a demo, started once for all tests of a worker (servers.ts). HEADWATER_TEST_URL names one (or a development
+// server in front of one) that runs already instead; tests that stop the server are then skipped. HEADWATER_TEST_CONSOLE names
+// a directory with a build of the console that is to be seen in the place of the binary's own.
+import { existsSync, readFileSync } from "node:fs";
+import { extname, join } from "node:path";
 import AxeBuilder from "@axe-core/playwright";
-import { test as base, expect, type Page } from "@playwright/test";
+import { test as base, type Browser, type BrowserContext, expect, type Locator, type Page } from "@playwright/test";
+import { type Server, START_WAIT_MS, startDemo, STOP_WAIT_MS } from "./servers";
 
-const START_WAIT_MS = 60_000;
-const STOP_WAIT_MS = 20_000;
+export { query, type Server } from "./servers";
 
-export interface Server {
-  url: string;
-  /** Whether stop() and start() are possible. */
-  own: boolean;
-  stop(): Promise<void>;
-  start(): Promise<void>;
-}
+const TYPES: Record<string, string> = { ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const listener = createServer();
-    listener.once("error", reject);
-    listener.listen(0, "127.0.0.1", () => {
-      const address = listener.address();
-      const port = typeof address === "object" && address ? address.port : 0;
-      listener.close(() => resolve(port));
-    });
+/** Shows the build of HEADWATER_TEST_CONSOLE, with the headers of the server. */
+async function showOtherConsole(context: BrowserContext): Promise<void> {
+  const directory = process.env.HEADWATER_TEST_CONSOLE;
+  if (!directory) return;
+  await context.route("**/*", async (route) => {
+    const request = route.request();
+    const path = new URL(request.url()).pathname;
+    const file = join(directory, path);
+    if (request.resourceType() === "document") await route.fulfill({ response: await route.fetch(), path: join(directory, "index.html") });
+    else if (extname(path) in TYPES && existsSync(file)) await route.fulfill({ contentType: TYPES[extname(path)], body: readFileSync(file) });
+    else await route.fallback();
   });
-}
-
-export async function query(url: string, sql: string): Promise<unknown[][]> {
-  const response = await fetch(`${url}/sql`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ sql }) });
-  const answer = (await response.json()) as { rows: unknown[][]; error?: { message: string } };
-  if (answer.error) throw new Error(answer.error.message);
-  return answer.rows;
-}
-
-class Demo implements Server {
-  readonly own = true;
-  private child: ChildProcess | null = null;
-  constructor(
-    readonly url: string,
-    private readonly binary: string,
-    private readonly listen: string,
-    private readonly data: string,
-  ) {}
-
-  async start(): Promise<void> {
-    const child = spawn(this.binary, ["demo", "--listen", this.listen, "--data", this.data, "--rate", "2000"], { stdio: ["ignore", "ignore", "pipe"] });
-    let said = "";
-    child.stderr?.on("data", (part: Buffer) => {
-      said = (said + part.toString()).slice(-4000);
-    });
-    this.child = child;
-    const deadline = Date.now() + START_WAIT_MS;
-    while (Date.now() < deadline) {
-      if (child.exitCode !== null) throw new Error(`headwater demo ended with ${child.exitCode}: ${said}`);
-      try {
-        const [[rows]] = (await query(this.url, "SELECT count(*) FROM rides")) as [[number]];
-        if (rows > 0) return;
-      } catch {
-        // Not there yet.
-      }
-      await sleep(100);
-    }
-    throw new Error(`headwater demo had no rows after ${START_WAIT_MS} ms: ${said}`);
-  }
-
-  async stop(): Promise<void> {
-    const child = this.child;
-    this.child = null;
-    if (!child || child.exitCode !== null) return;
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGINT");
-    await Promise.race([ended, sleep(STOP_WAIT_MS)]);
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill("SIGKILL");
-      await ended;
-    }
-  }
 }
 
 export const test = base.extend<{ faults: string[] }, { server: Server }>({
@@ -95,22 +35,20 @@ export const test = base.extend<{ faults: string[] }, { server: Server }>({
         await use({ url: running, own: false, stop: async () => {}, start: async () => {} });
         return;
       }
-      const binary = process.env.HEADWATER_BINARY;
-      if (!binary) throw new Error("set HEADWATER_BINARY to the binary to test (or run .ci/browser)");
-      const listen = `127.0.0.1:${await freePort()}`;
-      const data = await mkdtemp(join(tmpdir(), "headwater-browser-"));
-      const demo = new Demo(`http://${listen}`, binary, listen, data);
+      const { server, end } = await startDemo();
       try {
-        await demo.start();
-        await use(demo);
+        await use(server);
       } finally {
-        await demo.stop();
-        await rm(data, { recursive: true, force: true });
+        await end();
       }
     },
     { scope: "worker", timeout: START_WAIT_MS + STOP_WAIT_MS },
   ],
   baseURL: async ({ server }, use) => use(server.url),
+  context: async ({ context }, use) => {
+    await showOtherConsole(context);
+    await use(context);
+  },
   /** What the page complained about: exceptions and violations of the content security policy. Every test ends with none. */
   faults: [
     async ({ page }, use) => {
@@ -125,6 +63,13 @@ export const test = base.extend<{ faults: string[] }, { server: Server }>({
     { auto: true },
   ],
 });
+
+/** Somebody else's browser, which knows nothing of the test's own. */
+export async function newContext(browser: Browser, baseURL: string): Promise<BrowserContext> {
+  const context = await browser.newContext({ baseURL, locale: "en-GB", timezoneId: "UTC", viewport: { width: 1360, height: 860 } });
+  await showOtherConsole(context);
+  return context;
+}
 
 /** axe finds nothing, in both themes. */
 export async function expectAccessible(page: Page): Promise<void> {
@@ -160,6 +105,16 @@ export async function picture(page: Page, name: string): Promise<void> {
     await page.waitForTimeout(250);
     await page.screenshot({ path: join(directory, `${name}-${theme}.png`) });
   }
+}
+
+/** By keyboard to `target`, as far as it takes. */
+export async function tabTo(page: Page, target: Locator, key: "Tab" | "Shift+Tab" = "Tab"): Promise<void> {
+  await expect(target).toBeVisible();
+  for (let i = 0; i < 80; i++) {
+    if (await target.evaluate((element) => element === document.activeElement)) return;
+    await page.keyboard.press(key);
+  }
+  await expect(target, "80 times Tab do not lead to it").toBeFocused({ timeout: 1 });
 }
 
 export { expect };

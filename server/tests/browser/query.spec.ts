@@ -1,27 +1,10 @@
 // The Query view, used as a person uses it.
-import { readFile } from "node:fs/promises";
-import type { Page, Request } from "@playwright/test";
+import type { Request } from "@playwright/test";
 import { FUNCTIONS } from "../../console/src/views/Query/editor/words";
 import { countShifts, expect, expectAccessible, picture, query, test } from "./fixtures";
+import { editor, grid, result, run, write } from "./queries";
 
-const editor = (page: Page) => page.getByRole("textbox", { name: "SQL" });
-const result = (page: Page) => page.getByRole("region", { name: "Result" });
-const grid = (page: Page) => page.getByRole("grid", { name: "Rows of the answer" });
 const SLOW = "SELECT sum(a.value % b.value) AS s FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b";
-
-/** Puts a text into the editor as a paste does. */
-async function write(page: Page, sql: string): Promise<void> {
-  await editor(page).click();
-  await page.keyboard.press("ControlOrMeta+a");
-  await page.keyboard.press("Delete");
-  await page.keyboard.insertText(sql);
-  await page.keyboard.press("Escape");
-}
-
-async function run(page: Page, sql: string): Promise<void> {
-  await write(page, sql);
-  await page.keyboard.press("ControlOrMeta+Enter");
-}
 
 test.beforeEach(async ({ page }) => {
   await page.goto("/query");
@@ -211,22 +194,6 @@ test("a column is made wider by dragging", async ({ page }) => {
   await expect(head).toHaveAttribute("aria-sort", "none");
 });
 
-test("exports the answer in other formats", async ({ page }) => {
-  await run(page, "SELECT value AS n, value * 0.5 AS half FROM generate_series(1, 3) ORDER BY n");
-  await expect(result(page).getByText("3 rows")).toBeVisible();
-  const file = async (name: string) => {
-    await page.getByRole("button", { name: "Export" }).click();
-    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("menuitem", { name }).click()]);
-    return { name: download.suggestedFilename(), content: await readFile(await download.path()) };
-  };
-  const csv = await file("CSV");
-  expect(csv.name).toMatch(/^headwater-.*\.csv$/);
-  expect(csv.content.toString().replaceAll("\r\n", "\n")).toBe("n,half\n1,0.5\n2,1.0\n3,1.5\n");
-  const arrow = await file("Arrow");
-  expect(arrow.name).toMatch(/\.arrow$/);
-  expect(arrow.content.length).toBeGreaterThan(100);
-});
-
 test("a link reproduces the query and its chart", async ({ page, context }) => {
   await run(page, "SELECT vehicle, count(*) AS n\nFROM rides\nGROUP BY vehicle -- % & # 'ü'");
   await page.getByRole("tab", { name: "Chart" }).click();
@@ -303,24 +270,6 @@ test("an error is marked at its place behind letters of all kinds", async ({ pag
   await expect(page.locator(".cm-lintRange-error")).toHaveText("ciiity");
   await result(page).getByRole("button", { name: "Use city" }).click();
   await expect(editor(page)).toHaveText("SELECT '👍🏽 größer' AS ä, city FROM rides");
-});
-
-test("an export that is not whole is no file", async ({ page }) => {
-  await run(page, "SELECT 1 AS n");
-  await expect(result(page).getByText("1 row")).toBeVisible();
-  let asked: { rows_max?: number; query_id?: string } = {};
-  await page.route("**/sql", (route) => {
-    const body = route.request().postDataJSON() as typeof asked & { format?: string };
-    if (body.format !== "ndjson") return route.continue();
-    asked = body;
-    return route.fulfill({ body: '{"n":1}\n{"error":{"kind":"memory_exceeded","message":"it needs more memory"}}\n' });
-  });
-  await page.getByRole("button", { name: "Export" }).click();
-  await page.getByRole("menuitem", { name: "JSON" }).press("Enter");
-  await expect(page.getByText("The export broke off, nothing was saved: it needs more memory")).toBeVisible();
-  await expect(page.getByRole("button", { name: "Export" })).toBeFocused();
-  expect(asked.rows_max).toBeGreaterThan(1_000_000);
-  expect(asked.query_id).toMatch(/^console-/);
 });
 
 test("Escape in a tab's name cancels nothing that runs", async ({ page }) => {

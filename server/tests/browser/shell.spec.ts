@@ -91,39 +91,3 @@ test("is accessible and says what is not there", async ({ page }) => {
   await picture(page, "nothing");
   await expectAccessible(page);
 });
-
-test("asks who it is when the server wants to know, and keeps out who it is not", async ({ page }) => {
-  let signedIn = false;
-  let isAway = true;
-  const denied = { status: 401, json: { error: { kind: "unauthenticated", message: "user or password is wrong" } } };
-  await page.route("**/session", async (route) => {
-    if (route.request().method() === "POST") {
-      const { user, password } = route.request().postDataJSON() as { user: string; password: string };
-      signedIn = user === "ada" && password === "secret";
-      await route.fulfill(signedIn ? { status: 200, json: {} } : denied);
-    } else if (route.request().method() === "DELETE") {
-      if (isAway) return route.abort();
-      signedIn = false;
-      await route.fulfill({ status: 204 });
-    } else {
-      await route.fulfill(signedIn ? { status: 200, json: { user: "ada", role: "reader", csrf: "token-1", open: false } } : denied);
-    }
-  });
-  await page.goto("/query");
-  await picture(page, "sign-in");
-  await expectAccessible(page);
-  await page.getByLabel("User").fill("ada");
-  await page.getByLabel("Password").fill("wrong");
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await expect(page.getByRole("alert")).toContainText("user or password is wrong");
-  await page.getByLabel("Password").fill("secret");
-  const asked = page.waitForRequest((request) => request.url().endsWith("/sql") && request.method() === "POST");
-  await page.getByRole("button", { name: "Sign in" }).click();
-  expect((await asked).headers()["x-headwater-csrf"]).toBe("token-1");
-  await expect(page.getByText("ada", { exact: true })).toBeVisible();
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await expect(page.getByText("The server cannot be reached.", { exact: true })).toBeVisible();
-  isAway = false;
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await expect(page.getByRole("heading", { name: "Sign in" }).last()).toBeVisible();
-});

@@ -1,5 +1,6 @@
 // The Tables view: the list, a table's page, its spec, and the way from a topic to a table.
-import type { Page } from "@playwright/test";
+import type { Locator, Page } from "@playwright/test";
+import { bytes, whole } from "../../console/src/format";
 import { countShifts, expect, expectAccessible, picture, query, test } from "./fixtures";
 
 const tab = (page: Page, name: string) => page.getByRole("tab", { name, exact: true });
@@ -56,6 +57,28 @@ test("each part of a table is there and accessible", async ({ page, server }) =>
   }
   await page.reload();
   await expect(tab(page, "Spec")).toHaveAttribute("aria-selected", "true");
+});
+
+test("segments say which offsets, rows and bytes they hold, and how much of it are indexes", async ({ page, server }) => {
+  await fetch(`${server.url}/tables/rides/seal`, { method: "POST" });
+  await page.goto("/tables/rides#segments");
+  const listed = page.getByRole("region", { name: "Segments of rides" });
+  await expect(listed).toBeVisible();
+  const heads = await listed.getByRole("columnheader").allTextContents();
+  // A figure and its unit are parted by the style.
+  const inCell = (value: number) => bytes(value).replace(" ", "");
+  const cell = (row: Locator, head: string) => row.getByRole("cell").nth(heads.indexOf(head));
+  const sealed = (await query(server.url, "SELECT id, rows, size_bytes, index_bytes, from_offset, to_offset FROM system.segments WHERE table_name = 'rides' AND state = 'sealed' ORDER BY max_time DESC LIMIT 3")) as [string, number, number, number, number, number][];
+  expect(sealed.length).toBeGreaterThan(0);
+  for (const [id, rows, size, indexes, from, to] of sealed) {
+    expect(indexes).toBeGreaterThan(0);
+    const row = listed.getByRole("row", { name: id });
+    await expect(cell(row, "Offsets")).toHaveText(`${whole(from)} – ${whole(to)}`);
+    await expect(cell(row, "Rows")).toHaveText(whole(rows));
+    await expect(cell(row, "Size")).toHaveText(inCell(size));
+    await expect(cell(row, "Of it indexes")).toHaveText(inCell(indexes));
+    await expect(cell(row, "State")).toHaveText("sealed");
+  }
 });
 
 test("pauses after a question, resumes and seals", async ({ page }) => {

@@ -1,7 +1,7 @@
 // Every request of the console goes through here: errors, the session's CSRF header, what a lost server means.
 import { serverAnswered, serverLost } from "./connection";
 import { parseExactly, wholeRows } from "./exact";
-import { csrfToken, signedOut } from "./session";
+import { csrfToken, loadSession, signedOut } from "./session";
 import type { Answer, ErrorDetails, Progress } from "./types";
 
 /** The server answered with an error. */
@@ -51,7 +51,7 @@ export interface RequestOptions {
 const SAFE = new Set(["GET", "HEAD"]);
 
 /** Sends a request; throws ApiError for an error status, LostError without an answer, AbortError when aborted. */
-export async function send(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+export async function send(method: string, path: string, options: RequestOptions = {}, isSecond = false): Promise<Response> {
   const headers = new Headers({ accept: "application/json", ...options.headers });
   let body: string | undefined;
   if (options.body !== undefined) {
@@ -70,7 +70,13 @@ export async function send(method: string, path: string, options: RequestOptions
   serverAnswered();
   if (response.ok) return response;
   if (response.status === 401 && path !== "/session") signedOut();
-  throw await asApiError(response);
+  const failure = await asApiError(response);
+  if (response.status === 403 && !SAFE.has(method)) {
+    // Another window has signed in anew, or the role is another one by now.
+    await loadSession().catch(() => undefined);
+    if (csrfToken() !== csrf && !isSecond) return await send(method, path, options, true);
+  }
+  throw failure;
 }
 
 /** Sends a request and reads its answer as JSON (undefined for 204). */

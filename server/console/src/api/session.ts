@@ -9,6 +9,16 @@ const session = createStore<SessionState>({ state: "unknown" });
 
 export const useSession = () => useStore(session);
 
+/** Who was in last on this page; undefined: nobody yet. */
+let seenBy: string | null | undefined;
+
+function enter(next: Session): void {
+  // What is on the page and in its memory is of the one before: the next one begins with a page of his own.
+  if (seenBy !== undefined && seenBy !== next.user) return location.reload();
+  seenBy = next.user;
+  session.set({ state: "in", session: next });
+}
+
 export function csrfToken(): string | undefined {
   const current = session.get();
   return current.state === "in" ? current.session.csrf : undefined;
@@ -29,12 +39,13 @@ export function mayEnd(state: SessionState, user: string | null): boolean {
   return isAdministrator(state) || (state.state === "in" && user !== null && user === state.session.user);
 }
 
+/** Asks the server who is in, and with which role. */
 export async function loadSession(): Promise<void> {
   try {
-    session.set({ state: "in", session: await request<Session>("GET", "/session") });
+    enter(await request<Session>("GET", "/session"));
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) signedOut();
-    else if (error instanceof ApiError && error.status === 404) session.set({ state: "in", session: { user: null, role: null, open: true } });
+    else if (error instanceof ApiError && error.status === 404) enter({ user: null, role: null, open: true });
     else throw error;
   }
 }

@@ -20,6 +20,7 @@ const KINDS: Record<string, string> = {
   invalid: "Not valid",
   conflict: "Changed by somebody else",
   forbidden: "Not allowed",
+  unauthorized: "Not let in",
 };
 
 interface ErrorBoxProps {

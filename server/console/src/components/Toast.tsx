@@ -1,4 +1,5 @@
 // Short notes that go by themselves. They are spoken, and nothing depends on having seen them.
+import { useLayoutEffect, useRef } from "react";
 import { createStore, useStore } from "../store";
 
 interface Note {
@@ -23,13 +24,22 @@ export function toast(text: string, tone: Note["tone"] = "plain"): void {
 
 export function Toasts() {
   const shown = useStore(notes);
+  const layer = useRef<HTMLDivElement>(null);
+  const newest = shown.at(-1)?.id;
+  useLayoutEffect(() => {
+    // What was opened last lies on top: above a dialog, and above a dashboard that fills the screen.
+    layer.current?.hidePopover();
+    if (newest !== undefined) layer.current?.showPopover();
+  }, [newest]);
   return (
-    <div className="toasts" role="status">
-      {shown.map((note) => (
-        <div key={note.id} className={`toast ${note.tone}`}>
-          {note.text}
-        </div>
-      ))}
+    <div role="status">
+      <div className="toasts" popover="manual" ref={layer}>
+        {shown.map((note) => (
+          <div key={note.id} className={`toast ${note.tone}`}>
+            {note.text}
+          </div>
+        ))}
+      </div>
     </div>
   );
 }

@@ -12,16 +12,16 @@ import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
 import { ThemeButton } from "../../components/ThemeButton";
 import { toast } from "../../components/Toast";
+import { createDashboard, preview } from "../../dashboards/api";
+import { type Chosen, chosenIn, compacted, type Dashboard, firstSize, freePlace, neighbourOf, newPanelId, nudged, type Panel, type PanelAnswer, PANELS_MAX, searchOf, valuesOf } from "../../dashboards/model";
 import { useKeptFocus } from "../../hooks";
 import { Link, navigate } from "../../router";
 import type { Store } from "../../store";
-import { createDashboard, preview } from "./api";
 import { ConflictDialog, CopyButton, GoneBanner } from "./Conflict";
 import { DeleteDialog } from "./DeleteDialog";
 import { exportFile } from "./files";
 import { Grid } from "./Grid";
 import { LiveChip } from "./LiveChip";
-import { type Chosen, chosenIn, compacted, type Dashboard, freePlace, neighbourOf, newPanelId, nudged, type Panel, type PanelAnswer, PANELS_MAX, searchOf, valuesOf } from "./model";
 import { type PanelActions, PanelCard } from "./PanelCard";
 import { PanelEditor } from "./PanelEditor";
 import { Settings } from "./Settings";
@@ -29,8 +29,6 @@ import { SqlField } from "./SqlField";
 import { type Editing, useDraft } from "./useDraft";
 import { PanelStores, useLive } from "./useLive";
 import { Choices } from "./Variables";
-
-const NEW_PANEL = { w: 6, h: 7 };
 
 export function Board({ id, readOnly }: { id: string; readOnly: boolean }) {
   const mayChange = isAdministrator(useSession()) && !readOnly;
@@ -94,6 +92,9 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
   useEffect(() => {
     // Edited from the moment at which it was made.
     if (location.hash === "#edit" && mayChange) editing.begin();
+    // A link to one of its panels.
+    const [, linked] = /^#panel=(.+)$/.exec(location.hash) ?? [];
+    if (linked) goTo(linked);
   }, []);
   useEffect(() => history.replaceState(null, "", `${location.pathname}${search}`), [search]);
 
@@ -113,7 +114,7 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
   useEffect(() => {
     // What is not saved does not move by itself.
     for (const panel of shown.panels) if (isTrial(panel)) tryPanel(panel);
-  }, [choice]);
+  }, [choice, stored.etag]);
 
   const latest = useRef({ editing, shown });
   latest.current = { editing, shown };
@@ -146,7 +147,8 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
   const add = () => {
     editing.begin();
     const { panels } = shown;
-    setOpen({ what: "panel", isNew: true, panel: { id: newPanelId(panels), title: "", sql: "", kind: "line", y: [], at: freePlace(panels, NEW_PANEL.w, NEW_PANEL.h) } });
+    const { w, h } = firstSize("line");
+    setOpen({ what: "panel", isNew: true, panel: { id: newPanelId(panels), title: "", sql: "", kind: "line", y: [], at: freePlace(panels, w, h) } });
   };
   const takePanel = (panel: Panel, answer: PanelAnswer | null) => {
     const { panels } = shown;
@@ -281,7 +283,7 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
 
 /** The keyboard goes on at a panel as soon as it is there, in sight. */
 function goTo(panel: string | undefined): void {
-  requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-panel="${panel}"]`)?.focus());
+  requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-panel="${CSS.escape(panel ?? "")}"]`)?.focus());
 }
 
 /** Keys that count while nothing is being written and no dialog is open. */

@@ -4,9 +4,9 @@ import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { ErrorBox } from "../../components/ErrorBox";
 import { toast } from "../../components/Toast";
+import { createDashboard } from "../../dashboards/api";
+import type { Dashboard } from "../../dashboards/model";
 import { navigate } from "../../router";
-import { createDashboard } from "./api";
-import type { Dashboard } from "./model";
 import type { Editing } from "./useDraft";
 
 interface ConflictProps {

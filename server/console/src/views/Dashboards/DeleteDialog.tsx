@@ -1,6 +1,6 @@
 // The question before a dashboard is deleted.
 import { Confirm } from "../../components/Confirm";
-import { deleteDashboard } from "./api";
+import { deleteDashboard } from "../../dashboards/api";
 
 interface DeleteDialogProps {
   id: string;

@@ -1,8 +1,8 @@
 // The panels in their places: dragged and resized while the dashboard is edited, below each other where the window is narrow.
 import { type ReactNode, useLayoutEffect, useMemo, useRef, useState } from "react";
 import GridLayout, { type Layout } from "react-grid-layout";
+import { compacted, GRID_COLUMNS, inReadingOrder, isSame, type Panel } from "../../dashboards/model";
 import "react-grid-layout/css/styles.css";
-import { compacted, GRID_COLUMNS, inReadingOrder, isSame, type Panel } from "./model";
 
 const ROW_PX = 34;
 const GAP_PX = 10;

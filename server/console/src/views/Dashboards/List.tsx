@@ -12,13 +12,13 @@ import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
 import { Page } from "../../components/Page";
 import { toast } from "../../components/Toast";
+import { createDashboard, getDashboard, listDashboards, type Summary } from "../../dashboards/api";
+import { type Dashboard, emptyDashboard, idOf } from "../../dashboards/model";
 import { IN_ZONE } from "../../format";
 import { useLoad } from "../../hooks";
 import { Link, navigate } from "../../router";
-import { createDashboard, getDashboard, listDashboards, type Summary } from "./api";
 import { DeleteDialog } from "./DeleteDialog";
 import { exportFile, pickFile } from "./files";
-import { type Dashboard, emptyDashboard, idOf } from "./model";
 
 const LOOK_EVERY_MS = 10_000;
 

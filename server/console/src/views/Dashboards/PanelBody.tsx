@@ -2,9 +2,9 @@
 import { memo, useMemo, useRef } from "react";
 import { Chart } from "../../components/Chart";
 import { DataGrid } from "../../components/DataGrid";
+import type { Panel, PanelAnswer } from "../../dashboards/model";
 import { cellText } from "../../sqlTypes";
 import { bigNumber, chartOption, headline, type Paints } from "./chartOption";
-import type { Panel, PanelAnswer } from "./model";
 
 interface PanelBodyProps {
   panel: Panel;

@@ -4,8 +4,8 @@ import { Button } from "../../components/Button";
 import { Badge } from "../../components/Figures";
 import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
+import type { Panel, PanelAnswer, Place } from "../../dashboards/model";
 import { type Store, useStore } from "../../store";
-import type { Panel, PanelAnswer, Place } from "./model";
 import { PanelBody } from "./PanelBody";
 
 export interface PanelActions {

@@ -5,11 +5,11 @@ import { defaultChoice } from "../../charts/choice";
 import { Button } from "../../components/Button";
 import { ErrorBox } from "../../components/ErrorBox";
 import { SelectField, TextField, withNone } from "../../components/Field";
+import { preview } from "../../dashboards/api";
+import { isSame, PANEL_KINDS, type Panel, type PanelAnswer } from "../../dashboards/model";
+import { rolesOf } from "../../dashboards/roles";
 import { kindOf } from "../../sqlTypes";
-import { preview } from "./api";
-import { rolesOf } from "./chartOption";
 import { DraftDialog } from "./DraftDialog";
-import { isSame, PANEL_KINDS, type Panel, type PanelAnswer } from "./model";
 import { PanelBody } from "./PanelBody";
 import { SqlField } from "./SqlField";
 

@@ -3,8 +3,8 @@ import { useState } from "react";
 import { Button } from "../../components/Button";
 import { Field, type Option, SelectField, TextField } from "../../components/Field";
 import { Icon } from "../../components/Icon";
+import { type Dashboard, isSame, rangesWith, refreshesWith, type Variable } from "../../dashboards/model";
 import { DraftDialog } from "./DraftDialog";
-import { type Dashboard, isSame, rangesWith, refreshesWith, type Variable } from "./model";
 import { SqlField } from "./SqlField";
 
 const NAME = /^[a-z][a-z0-9_]{0,31}$/;

@@ -2,11 +2,11 @@
 import { useEffect, useState } from "react";
 import { errorDetails, sql } from "../../api/client";
 import { Select } from "../../components/Field";
+import { listValues } from "../../dashboards/api";
+import { type Chosen, type Dashboard, rangesWith, type Variable, valuesOf } from "../../dashboards/model";
 import { ZONE } from "../../format";
 import { useLoad } from "../../hooks";
 import { cellText } from "../../sqlTypes";
-import { listValues } from "./api";
-import { type Chosen, type Dashboard, rangesWith, type Variable, valuesOf } from "./model";
 
 const VALUES_MAX = 1_000;
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Cell, Column } from "../../api/types";
-import { bigNumber, chartOption, headline, NAMES_MAX, rolesOf, SERIES_MAX, withGaps } from "./chartOption";
+import { rolesOf } from "../../dashboards/roles";
+import { bigNumber, chartOption, headline, NAMES_MAX, SERIES_MAX, withGaps } from "./chartOption";
 
 const columns = (...list: [string, string][]): Column[] => list.map(([name, type]) => ({ name, type }));
 const PER_STATUS = columns(["at", "TIMESTAMP(3)"], ["status", "STRING"], ["events", "LONG"]);

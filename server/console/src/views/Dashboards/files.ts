@@ -1,6 +1,6 @@
 // Dashboards as files.
+import type { Dashboard } from "../../dashboards/model";
 import { saveFile } from "../../download";
-import type { Dashboard } from "./model";
 
 /** Hands the browser a document to save. */
 export function exportFile(name: string, dashboard: Dashboard): void {

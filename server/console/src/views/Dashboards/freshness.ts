@@ -1,6 +1,6 @@
 // How old the newest rows of a dashboard are, as far as the server has said.
+import type { PanelAnswer } from "../../dashboards/model";
 import { duration, timeOfDay } from "../../format";
-import type { PanelAnswer } from "./model";
 
 /** After so long without a new answer an age that was said once says nothing any more. */
 export const STALE_MS = 15_000;

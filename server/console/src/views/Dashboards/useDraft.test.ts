@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { emptyDashboard } from "./model";
+import { emptyDashboard } from "../../dashboards/model";
 import { afterSave } from "./useDraft";
 
 test("what was changed while a save was under way is still to be saved, over what that has written", () => {

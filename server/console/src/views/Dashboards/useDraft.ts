@@ -2,35 +2,10 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { errorDetails } from "../../api/client";
 import { toast } from "../../components/Toast";
+import { getDashboard, isConflict, isMissing, putDashboard, type Stored } from "../../dashboards/api";
+import { type Draft, keepDraft, keptDraft } from "../../dashboards/drafts";
+import { type Dashboard, isSame } from "../../dashboards/model";
 import { useLoad, useUnsaved } from "../../hooks";
-import { getDashboard, isConflict, isMissing, putDashboard, type Stored } from "./api";
-import { type Dashboard, isSame } from "./model";
-
-export interface Draft {
-  dashboard: Dashboard;
-  /** The tag of the version that it was made from. */
-  base: string;
-}
-
-const keyOf = (id: string) => `headwater.dashboard.${id}`;
-
-/** What was left unsaved in this tab. */
-function keptDraft(id: string): Draft | null {
-  try {
-    return JSON.parse(sessionStorage.getItem(keyOf(id)) ?? "null") as Draft | null;
-  } catch {
-    return null;
-  }
-}
-
-function keepDraft(id: string, draft: Draft | null): void {
-  try {
-    if (draft) sessionStorage.setItem(keyOf(id), JSON.stringify(draft));
-    else sessionStorage.removeItem(keyOf(id));
-  } catch {
-    // Without storage it lives as long as the view.
-  }
-}
 
 /** What is left to be saved when `sent` is there as the version `etag`: what was changed while that was under way. */
 export function afterSave(draft: Draft | null, sent: Dashboard, etag: string): Draft | null {

@@ -3,11 +3,11 @@ import { useEffect, useRef, useState } from "react";
 import { follow } from "../../api/events";
 import { parseExactly } from "../../api/exact";
 import type { ErrorDetails } from "../../api/types";
+import { liveUrl } from "../../dashboards/api";
+import type { PanelAnswer } from "../../dashboards/model";
 import { useVisible } from "../../hooks";
 import { createStore, type Store } from "../../store";
-import { liveUrl } from "./api";
 import { type Freshness, UNKNOWN_FRESHNESS, withAnswer, withBeat } from "./freshness";
-import type { PanelAnswer } from "./model";
 
 /** The server says every five seconds that it is there. */
 const SILENCE_MAX_MS = 13_000;

@@ -2,7 +2,8 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { loadCatalog } from "../../api/catalog";
 import { TOO_LARGE } from "../../api/client";
-import type { ErrorDetails } from "../../api/types";
+import { isAdministrator, useSession } from "../../api/session";
+import type { Answer, ErrorDetails } from "../../api/types";
 import type { ChartChoice } from "../../charts/choice";
 import { defaultChoice, fittingChoice } from "../../charts/choice";
 import { copyText } from "../../clipboard";
@@ -14,10 +15,11 @@ import { toast } from "../../components/Toast";
 import { useLoad } from "../../hooks";
 import { isPlanAnswer } from "../../plan/parse";
 import { readStored, writeStored } from "../../store";
+import { AddToDashboard, type Wanted } from "./AddToDashboard";
 import { Catalog } from "./Catalog";
 import { Editor, type EditorHandle, forgetEditor } from "./editor/Editor";
 import { loadFunctions } from "./editor/functions";
-import { offsetOf, positionOf, wordAt } from "./editor/statements";
+import { offsetOf, positionOf, sources, wordAt } from "./editor/statements";
 import { FUNCTIONS } from "./editor/words";
 import { examplesOf } from "./examples";
 import { EXPORTS, exportFile } from "./exporting";
@@ -27,7 +29,7 @@ import { QueryTabs } from "./QueryTabs";
 import { ProgressLine, Result, type Shown } from "./Result";
 import { cancel, forgetRun, lookAt, spokenOf, start, useRun } from "./runs";
 import { Splitter } from "./Splitter";
-import { TABS_MAX } from "./tabs";
+import { givenName, TABS_MAX } from "./tabs";
 import { closeTab, editTab, openTab, selectTab, useWorkspace } from "./workspace";
 import "./query.css";
 
@@ -47,6 +49,8 @@ export default function Query() {
   const editor = useRef<EditorHandle>(null);
   const [height, setHeight] = useState(() => readStored(HEIGHT_KEY, 230));
   const [history, setHistory] = useState(false);
+  const [wanted, setWanted] = useState<Wanted | null>(null);
+  const mayChange = isAdministrator(useSession());
   const [, redraw] = useState(0);
   const look = looks.get(selected) ?? { shown: "rows", picked: null };
   const setLook = useCallback(
@@ -127,6 +131,7 @@ export default function Query() {
       else if (event.altKey && !event.ctrlKey && event.code === "KeyT") openTab();
       else if (event.altKey && !event.ctrlKey && event.code === "KeyW") close(selected);
       else if (event.altKey && !event.ctrlKey && event.code === "KeyH") setHistory(true);
+      else if (event.altKey && !event.ctrlKey && event.code === "KeyA") addToDashboard();
       else if (event.altKey && !event.ctrlKey && event.code === "KeyE") editor.current?.focus();
       else return;
       event.preventDefault();
@@ -149,17 +154,22 @@ export default function Query() {
     if (fault && error.suggestion) editor.current?.replace(fault, error.suggestion);
   };
 
+  /** The chart in sight; null: there is none. */
+  const drawnAs = (answer: Answer) => (look.shown !== "chart" ? null : look.picked ? fittingChoice(look.picked, answer) : defaultChoice(answer));
   const copyLink = async () => {
     const chosen = editor.current?.toRun();
     if (!chosen) return;
-    const answer = run?.answer;
-    const chart = look.shown === "chart" && answer ? (look.picked ? fittingChoice(look.picked, answer) : defaultChoice(answer)) : null;
+    const chart = run?.answer ? drawnAs(run.answer) : null;
     const copied = await copyText(linkTo({ sql: chosen.sql, chart: chart ?? undefined }));
     toast(copied ? "Link copied: it opens and runs this statement" : "The browser does not allow copying here", copied ? "plain" : "bad");
   };
 
   const running = run?.state === "running";
   const answered = run?.answer && !isPlanAnswer(run.answer.columns) ? run.answered : null;
+  const addToDashboard = () => {
+    if (!mayChange || answered === null || !run?.answer) return;
+    setWanted({ sql: answered, answer: run.answer, choice: drawnAs(run.answer), name: (tab && givenName(tab)) || (look.shown === "chart" ? "" : (sources(answered)[0]?.table ?? "")) });
+  };
   // What is too large to be shown, or was shown, can be a file.
   const exportable = answered ?? (run?.letGo ? run.answered : run?.error?.kind === TOO_LARGE ? run.sql : null);
   return (
@@ -205,6 +215,12 @@ export default function Query() {
             <Icon name="history" />
             History
           </Button>
+          {mayChange && (
+            <Button kind="quiet" onClick={addToDashboard} disabled={answered === null} title="Makes this answer a panel of a dashboard (Alt+A)">
+              <Icon name="chart" />
+              Add to dashboard
+            </Button>
+          )}
           <Button kind="quiet" onClick={() => void copyLink()} disabled={sql.trim() === ""}>
             <Icon name="link" />
             Copy link
@@ -228,6 +244,7 @@ export default function Query() {
           </EmptyState>
         )}
       </div>
+      {wanted && <AddToDashboard wanted={wanted} onClose={() => setWanted(null)} />}
       {history && (
         <History
           onClose={() => setHistory(false)}

@@ -30,6 +30,9 @@ function freeName(tabs: Tab[]): string {
   return `Query ${n}`;
 }
 
+/** The name that somebody gave the tab; empty: nobody did. */
+export const givenName = ({ name }: Pick<Tab, "name">): string => (/^Query \d+$/.test(name) ? "" : name);
+
 export const newTab = (tabs: Tab[], sql = ""): Tab => ({ id: newId(), name: freeName(tabs), sql, at: Date.now() });
 
 /** The tabs of what is kept, as far as they are tabs. */

@@ -1,5 +1,5 @@
 // One table: how it moves, what is in it, and what can be done with it.
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { ApiError, errorDetails } from "../../api/client";
 import { quoted } from "../../api/names";
 import { isAdministrator, useSession } from "../../api/session";
@@ -8,6 +8,7 @@ import { Confirm } from "../../components/Confirm";
 import { EmptyState } from "../../components/EmptyState";
 import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
 import { Bytes, Duration, Figure, Figures, Whole } from "../../components/Figures";
+import { Icon } from "../../components/Icon";
 import { Page } from "../../components/Page";
 import { Tabs } from "../../components/Tabs";
 import { toast } from "../../components/Toast";
@@ -17,6 +18,7 @@ import { Link, navigate } from "../../router";
 import { drop, loadCount, loadPartitions, loadSize, loadTable, pause, queryLink, resume, seal, SIZES_EVERY_MS, totals } from "./data";
 import { Letters } from "./Letters";
 import { LiveCharts } from "./Live";
+import { NewDashboard } from "./NewDashboard";
 import { Partitions } from "./Partitions";
 import { Rows } from "./Rows";
 import { Schema } from "./Schema";
@@ -34,6 +36,9 @@ const TABS = [
 ] as const;
 type TabKey = (typeof TABS)[number]["key"];
 
+/** Behind the address of a table that was made just now. */
+export const MADE = "#made";
+
 const tabOfAddress = (): TabKey => TABS.find(({ key }) => key === location.hash.slice(1))?.key ?? "overview";
 
 /** Does something to a table and says how it went. */
@@ -47,11 +52,16 @@ export async function act(what: () => Promise<unknown>, done: (answer: unknown) 
 
 export function TablePage({ table }: { table: string }) {
   const [tab, setTab] = useState<TabKey>(tabOfAddress);
+  const [isMade, setMade] = useState(location.hash === MADE);
+  const [proposing, setProposing] = useState(false);
   const mayChange = isAdministrator(useSession());
   const document = useLoad(`table ${table}`, (signal) => loadTable(table, signal));
   const partitions = useLoad(`partitions ${table}`, (signal) => loadPartitions(table, signal), 1000);
   const count = useLoad(`count ${table}`, (signal) => loadCount(table, signal), 2000);
   const size = useLoad(`size ${table}`, (signal) => loadSize(table, signal), SIZES_EVERY_MS);
+  useEffect(() => {
+    if (location.hash === MADE) history.replaceState(null, "", location.pathname);
+  }, []);
   const show = (key: TabKey) => {
     setTab(key);
     history.replaceState(null, "", `${location.pathname}#${key}`);
@@ -91,12 +101,33 @@ export function TablePage({ table }: { table: string }) {
           <Link className="button" href={queryLink(`SELECT *\nFROM ${quoted(table)}\nLIMIT 100`)}>
             Query
           </Link>
+          {mayChange && (
+            <Button disabled={!document.data} onClick={() => setProposing(true)}>
+              New dashboard
+            </Button>
+          )}
           {mayChange && <Actions table={table} paused={parts.length > 0 && parts.every(({ state }) => state === "paused")} onChanged={partitions.reload} onSealed={size.reload} />}
         </>
       }
     >
       {document.data?.trouble && <ErrorBox error={{ kind: "trouble", message: document.data.trouble }} />}
       <LoadFailure error={document.error} />
+      {isMade && (
+        <section className="panel made" aria-label="What now">
+          <p role="status">
+            <strong>{table} is there and reads its topic.</strong> A dashboard over it moves with the events.
+          </p>
+          <span className="spacer" />
+          <Button kind="primary" disabled={!document.data} onClick={() => setProposing(true)}>
+            <Icon name="chart" />
+            Show it as a dashboard
+          </Button>
+          <Button kind="quiet" icon aria-label="Not now" onClick={() => setMade(false)}>
+            <Icon name="close" />
+          </Button>
+        </section>
+      )}
+      {proposing && document.data && <NewDashboard document={document.data} catchingUp={["starting", "catching_up"].includes(sum.state)} onClose={() => setProposing(false)} />}
       <Figures label={`${table} now`}>
         <Figure label="Rows">
           <Whole value={count.data} />

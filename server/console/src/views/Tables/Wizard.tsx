@@ -9,13 +9,13 @@ import { Field, TextField } from "../../components/Field";
 import { Page } from "../../components/Page";
 import { Table } from "../../components/Table";
 import { Tabs } from "../../components/Tabs";
-import { toast } from "../../components/Toast";
 import { counted } from "../../format";
 import { useUnsaved } from "../../hooks";
 import { navigate } from "../../router";
 import { CheckedSpec, useRefusal } from "./CheckedSpec";
 import { apply, dryRun, infer, type Preview, preview } from "./data";
 import { FaultList, faultsOf } from "./SpecEditor";
+import { MADE } from "./TablePage";
 import { nameOf, parseProperties, renamed, template } from "./wizardText";
 
 /** So long after the last key the rows are decoded anew. */
@@ -145,8 +145,7 @@ function Correct({ first, seen }: { first: string; seen: string }) {
         return;
       }
       await apply(table, text);
-      toast(`${table} is there and reads its topic.`);
-      navigate(`/tables/${encodeURIComponent(table)}`);
+      navigate(`/tables/${encodeURIComponent(table)}${MADE}`);
     } catch (failure) {
       refuse(failure);
     } finally {
@@ -160,7 +159,7 @@ function Correct({ first, seen }: { first: string; seen: string }) {
         <div className="panel-head">
           <label className="row small">
             Table
-            <input className="input" value={table} spellCheck={false} autoComplete="off" onChange={(event) => setText(renamed(text, event.target.value))} />
+            <input className="input" autoFocus value={table} spellCheck={false} autoComplete="off" onChange={(event) => setText(renamed(text, event.target.value))} />
           </label>
           <span className="muted small">{seen}</span>
           <span className="spacer" />

@@ -2,6 +2,7 @@
 import { ApiError, OWN_MARK, request, rowsOf, sql } from "../../api/client";
 import { literal, quoted } from "../../api/names";
 import type { Answer } from "../../api/types";
+import { type Look, lookIn, lookStatement, NO_LOOK } from "./proposal";
 
 export type Known = number | string | null;
 
@@ -180,6 +181,19 @@ export async function loadSegments(table: string, signal: AbortSignal): Promise<
 export function loadSample(document: TableDocument, signal: AbortSignal): Promise<Answer> {
   const time = document.spec.time_column;
   return sql(`${OWN_MARK} SELECT * FROM ${quoted(document.name)}${time ? ` ORDER BY ${quoted(time)} DESC` : ""} LIMIT 100`, { signal });
+}
+
+/** So long a look at the newest rows may take: a dashboard is proposed without it, too. */
+const LOOK_WAIT_MS = 5_000;
+
+export async function loadLook(document: TableDocument, signal: AbortSignal): Promise<Look> {
+  try {
+    const [row] = await rowsOf<Record<string, Known>>(lookStatement(document), AbortSignal.any([signal, AbortSignal.timeout(LOOK_WAIT_MS)]));
+    return lookIn(document, row);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "TimeoutError") return NO_LOOK;
+    throw error;
+  }
 }
 
 export interface Letter {

@@ -1,7 +1,7 @@
 // What a dashboard is, and what can be done with it without a server.
-import type { Cell, Column, Cut, ErrorDetails } from "../../api/types";
-import { CHART_KINDS, type ChartKind } from "../../charts/choice";
-import type { Option } from "../../components/Field";
+import type { Cell, Column, Cut, ErrorDetails } from "../api/types";
+import { CHART_KINDS, type ChartKind } from "../charts/choice";
+import type { Option } from "../components/Field";
 
 export type PanelKind = ChartKind | "table";
 export const PANEL_KINDS: Option<PanelKind>[] = [...CHART_KINDS, { value: "table", label: "Table" }];
@@ -9,6 +9,8 @@ export const PANEL_KINDS: Option<PanelKind>[] = [...CHART_KINDS, { value: "table
 export const GRID_COLUMNS = 12;
 export const PANELS_MAX = 50;
 export const PANEL_ROWS_MAX = 50;
+/** An answer with more rows is refused to a panel. */
+export const ANSWER_ROWS_MAX = 10_000;
 
 export interface Place {
   x: number;
@@ -98,6 +100,9 @@ export function newPanelId(panels: Panel[]): string {
 }
 
 const overlaps = (a: Place, b: Place) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+
+/** How large a panel is at first: a number needs less room than what is drawn. */
+export const firstSize = (kind: PanelKind): Pick<Place, "w" | "h"> => (kind === "number" ? { w: 3, h: 3 } : { w: 6, h: 7 });
 
 /** The first free place of this size, line by line. */
 export function freePlace(panels: Panel[], w: number, h: number): Place {

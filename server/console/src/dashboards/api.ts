@@ -1,6 +1,6 @@
 // The server's dashboards.
-import { ApiError, request, send } from "../../api/client";
-import type { Cell } from "../../api/types";
+import { ApiError, request, send } from "../api/client";
+import type { Cell } from "../api/types";
 import { type Dashboard, type PanelAnswer, tagOf } from "./model";
 
 /** A version of a dashboard. */
