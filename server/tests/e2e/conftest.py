@@ -7,15 +7,34 @@ import os
 import pathlib
 
 import pytest
+import requests
 
+from document import WATCH
 from doors import guarded, hashes, tokens, unguarded, users  # Fixtures: pytest finds them here.
 from harness import Headwater, Kafka
+
 
 @pytest.fixture(scope="session")
 def binary():
     path = pathlib.Path(os.environ.get("HEADWATER_BINARY", ""))
     assert path.is_file(), "HEADWATER_BINARY must name a built headwater binary; .ci/e2e sets it"
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def document(binary, tmp_path_factory):
+    """The description that every answer is held against from here on."""
+    node = Headwater(binary, tmp_path_factory.mktemp("document"), store="memory://").start()
+    WATCH.start(requests.get(f"{node.url}/openapi.json", timeout=10).json())
+    node.kill()
+    return WATCH.document
+
+
+@pytest.fixture(autouse=True)
+def answers_are_those_of_the_document(document):
+    yield
+    faults = WATCH.taken()
+    assert not faults, "answers that openapi.json does not have:\n" + "\n".join(faults[:10])
 
 
 @pytest.fixture(scope="session")

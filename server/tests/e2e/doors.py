@@ -10,11 +10,12 @@ import socket
 import ssl
 import struct
 import subprocess
+import time
 
 import pytest
 import requests
 
-from harness import Headwater, cli
+from harness import Headwater, cli, free_port
 
 PASSWORDS = {"ada": "correct horse battery", "bob": "staple"}
 ADA = ("ada", PASSWORDS["ada"])
@@ -34,14 +35,23 @@ def make_authority(directory):
     return directory / "ca.pem"
 
 
-def make_certificate(directory, name):
+def make_certificate(directory, name, days=2):
     """`name`.pem and `name`.key for loopback, signed by the authority in `directory`."""
     (directory / "san").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
     openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key", "-out",
             f"{name}.csr", "-subj", f"/CN={name}", cwd=directory)
-    openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", 2, "-out",
+    openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", days, "-out",
             f"{name}.pem", "-extfile", "san", cwd=directory)
     return directory / f"{name}.pem", directory / f"{name}.key"
+
+
+def identity(directory):
+    """[tls] of a configuration, and its authority; nothing where there is no openssl."""
+    if not shutil.which("openssl"):
+        return "", None
+    ca = make_authority(directory)
+    cert, key = make_certificate(directory, "server")
+    return f'[tls]\ncert = "{cert}"\nkey = "{key}"\n', ca
 
 
 def hash_of(binary, password):
@@ -60,6 +70,16 @@ def new_token(binary, name, role, expires="1d"):
 
 def environment():
     return {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
+
+
+def ends_at_start(binary, tmp_path, config, *flags):
+    """What a process says that does not start with this configuration."""
+    file = tmp_path / "headwater.toml"
+    file.write_text(config)
+    command = [binary, "start", "--store", "memory://", "--config", file, *flags]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2, done
+    return done.stderr
 
 
 class Guarded(Headwater):
@@ -94,13 +114,40 @@ class Guarded(Headwater):
     def query(self, statement="SELECT 1", **options):
         return self.ask("POST", "/sql", json={"sql": statement}, **options)
 
-    def connect(self):
+    def connect(self, port=None, protocols=()):
         """A plain connection; over TLS if that is spoken."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=30)
+        connection = socket.create_connection(("127.0.0.1", port or self.port), timeout=30)
+        return connection if self.scheme == "http" else self.wrapped(connection, protocols)
+
+    def wrapped(self, connection, protocols=()):
+        context = ssl.create_default_context(cafile=self.ca)
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        return context.wrap_socket(connection, server_hostname="127.0.0.1")
+
+
+SSL_REQUEST = struct.pack(">II", 8, 80877103)
+
+
+class AllDoors(Guarded):
+    """HTTP, the Postgres protocol and Flight SQL, with the same users; over TLS if there is an authority."""
+
+    def __init__(self, binary, directory, config, ca=None, address="127.0.0.1", settings=()):
+        self.postgres_port, self.flight_port = free_port(), free_port()
+        listeners = [f"postgres.listen={address}:{self.postgres_port}", f"flight.listen={address}:{self.flight_port}"]
+        super().__init__(binary, directory, config, ca, [*listeners, *settings])
+
+    def connect_flight(self):
+        return self.connect(self.flight_port, ["h2"])
+
+    def connect_postgres(self):
+        """As a client does it that wants TLS, if there is any."""
+        connection = socket.create_connection(("127.0.0.1", self.postgres_port), timeout=30)
         if self.scheme == "http":
             return connection
-        context = ssl.create_default_context(cafile=self.ca)
-        return context.wrap_socket(connection, server_hostname="127.0.0.1")
+        connection.sendall(SSL_REQUEST)
+        assert connection.recv(1) == b"S"
+        return self.wrapped(connection)
 
 
 class Bearer(requests.auth.AuthBase):
@@ -145,11 +192,7 @@ def tokens(binary):
 def guarded(binary, tmp_path_factory, users, tokens):
     """Users and tokens on loopback, over TLS where there is openssl."""
     directory = tmp_path_factory.mktemp("guarded")
-    tls, ca = "", None
-    if shutil.which("openssl"):
-        ca = make_authority(directory / "tls")
-        cert, key = make_certificate(directory / "tls", "server")
-        tls = f'[tls]\ncert = "{cert}"\nkey = "{key}"\n'
+    tls, ca = identity(directory / "tls")
     node = Guarded(binary, directory / "node", tls + users + tokens[1], ca)
     yield node.start()
     node.kill()
@@ -166,20 +209,49 @@ def unguarded(binary, tmp_path_factory):
 # Bytes, sent and received as they are.
 
 
+def talk(connection, sent, within=30):
+    """What comes back for these bytes, until the server closes or the time is over; and whether it has closed."""
+    came, give_up = b"", time.monotonic() + within
+    try:
+        connection.settimeout(within)
+        connection.sendall(sent)
+        while (left := give_up - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not (chunk := connection.recv(1 << 16)):
+                return came, True
+            came += chunk
+    except TimeoutError:
+        pass
+    except OSError:
+        return came, True
+    return came, False
+
+
 def raw(node, sent, wait=30):
     """What comes back for these bytes, until the server closes or `wait` is over."""
     with node.connect() as connection:
-        connection.settimeout(wait)
-        came = b""
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError, TimeoutError, ssl.SSLError):
-            connection.sendall(sent)
-            while chunk := connection.recv(1 << 16):
-                came += chunk
-        return came
+        return talk(connection, sent, wait)[0]
 
 
 def status_of(came):
     return int(came.split(b" ", 2)[1]) if came.startswith(b"HTTP/") else None
+
+
+def closed_after(connection, at_most, sends=b"x"):
+    """Seconds until the server closes, while `sends` is sent each second; None if it does not."""
+    started = time.monotonic()
+    connection.settimeout(1)
+    while time.monotonic() - started < at_most:
+        try:
+            if connection.recv(1000) == b"":
+                return time.monotonic() - started
+        except TimeoutError:
+            pass
+        except OSError:
+            return time.monotonic() - started
+        with contextlib.suppress(OSError):
+            connection.sendall(sends)
+    return None
 
 
 # HTTP/2, frame by frame.

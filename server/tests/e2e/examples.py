@@ -1,7 +1,7 @@
-"""The curl examples of the README, in its order: what to type, and what must be in the answer.
+"""What people type with curl, and without a header (it says that a body is a form): what must be in the answer.
 
 The test runs each with `bash` against a table `orders` of 1,000 rows, after putting its own address in the place of
-http://127.0.0.1:8099. Whoever changes one changes the README as well.
+http://127.0.0.1:8099. What the README says to type is in test_readme.py.
 """
 
 EXAMPLES = [

@@ -16,6 +16,8 @@ import requests
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
+from document import WATCH
+
 WAIT_S = 30
 
 
@@ -87,6 +89,7 @@ class Headwater:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HEADWATER_")}
         self.env = {**clean, **(env or {})}
         self.port = free_port()
+        WATCH.ports.add(self.port)
         self.process = None
 
     @property

@@ -1,12 +1,18 @@
 """The command line as programs and people use it: JSON everywhere, exit codes, completion, Ctrl-C, and `doctor`."""
 
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import pty
+import re
 import resource
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -90,6 +96,10 @@ def test_every_command_answers_in_json(node, kafka, table, tmp_path):
     answer = ask("sql", "-c", "SELECT count(*) AS n FROM orders")
     assert answer["rows"] == [[1500]] and answer["columns"][0]["name"] == "n"
     assert ask("config", "--set", "query.threads=3")["query"]["threads"] == 3
+    assert ask("access", "hash-password", stdin="correct horse\n")["hash"].startswith("$argon2id$")
+    made = ask("access", "new-token", "--name", "grafana", "--role", "reader", "--expires", "never")
+    assert made["token"].startswith("hw_") and hashlib.sha256(made["token"].encode()).hexdigest() == made["hash"]
+    assert (made["name"], made["role"], made["expires"]) == ("grafana", "reader", None)
     node.apply(spec_of("gone", kafka, table, {"id": "LONG"}))
     assert ask("table", "drop", "gone", "--purge") == {"table": "gone", "dropped": True, "purged": True}
 
@@ -195,6 +205,40 @@ def test_the_shell_goes_on_after_ctrl_c(node, table, tmp_path):
         assert os.waitpid(child, 0)[1] == 0
     finally:
         os.close(terminal)
+
+
+LONG = "SELECT count(*) FROM orders AS o CROSS JOIN generate_series(1, 30000000) AS b WHERE (o.id * b.value) % 7919 = 3"
+
+
+def test_a_terminal_shows_a_bar_that_moves_and_leaves_nothing_behind(node, table):
+    node.seal("orders")
+    terminal, other_end = pty.openpty()
+    fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    command = [node.binary, "sql", "--url", node.url, "-c", LONG, "--deadline-ms", "2500"]
+    asking = subprocess.Popen(command, env={**node.env, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=other_end)
+    os.close(other_end)
+    shown = b""
+    # Reading from a terminal whose other end is closed is an error, on Linux.
+    with contextlib.suppress(OSError):
+        while chunk := os.read(terminal, 65536):
+            shown += chunk
+    os.close(terminal)
+    assert asking.communicate(timeout=20)[0] == b"" and asking.returncode == 5, shown
+    drawn = re.findall(r"running: (\d+) of (\d+) segments, (\d+) s ([=> ]{30}) +(\d+) %", shown.decode())
+    # Over itself, some times a second, and wiped away before the error is said.
+    assert len(drawn) > 5 and {seconds for *_, seconds, _, _ in drawn} >= {"0", "1", "2"}, shown
+    done, total, _, bar, percent = drawn[-1]
+    assert int(percent) == 100 * int(done) // int(total) and bar.count("=") == 30 * int(done) // int(total), drawn
+    # From the beginning it is this bar and no other.
+    assert re.match(r"\S running: ", shown.decode()), shown
+    assert shown.count(b"\r") >= len(drawn)
+    assert b"segments" not in shown.rsplit(b"\r\x1b[2K", 1)[1] and b"deadline" in shown.rsplit(b"\r\x1b[2K", 1)[1], shown
+
+
+def test_no_bar_is_drawn_where_there_is_no_terminal(node, table):
+    done = node.cli("sql", "-c", LONG, "--deadline-ms", 2500)
+    assert done.returncode == 5 and done.stdout == ""
+    assert "segments" not in done.stderr and not set("\r\x1b") & set(done.stderr) and done.stderr.count("\n") == 1, done.stderr
 
 
 def doctor(binary, *arguments, env=None, code=0, **options):

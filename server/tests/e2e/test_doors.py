@@ -10,26 +10,18 @@ import json
 import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
 import pytest
 import requests
 
-from doors import ADA, BOB, PASSWORDS, Bearer, Guarded, environment, make_authority, make_certificate, needs_openssl, openssl
+from doors import (
+    ADA, BOB, PASSWORDS, Bearer, Guarded, ends_at_start, environment, make_authority, make_certificate, needs_openssl, openssl,
+)
 from harness import cli, eventually, free_port, unique
 
 ENDLESS = "SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE (a.value * b.value) % 7 = 1"
-
-
-def ends_at_start(binary, tmp_path, config, *flags):
-    file = tmp_path / "headwater.toml"
-    file.write_text(config)
-    command = [binary, "start", "--store", "memory://", "--config", file, *flags]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
-    assert done.returncode == 2, done
-    return done.stderr
 
 
 # Who is let in.

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.flight
 import pytest
 
+from doors import ends_at_start
 from harness import Headwater, eventually, free_port, spec_of, unique
 
 COLUMNS = {
@@ -268,6 +269,11 @@ def test_plain_flight(flight):
             client.do_get(pa.flight.Ticket(ticket), options).read_all()
 
 
-def test_off_unless_told(node):
-    """Without `flight.listen` nothing listens; with a public address the node does not start."""
-    assert "Flight" not in node.log_text()
+def test_off_unless_told(node, flight, binary, tmp_path):
+    """Without `flight.listen` nothing listens; with a public address and nobody who is asked the node does not start."""
+    assert "Flight" in flight.log_text() and "Flight" not in node.log_text()
+    public = ("--set", f"flight.listen=0.0.0.0:{free_port()}")
+    told = ends_at_start(binary, tmp_path, "", *public)
+    assert "flight.listen" in told and "access.anonymous" in told, told
+    told = ends_at_start(binary, tmp_path, '[access]\nfile = "access.toml"\n', *public)
+    assert "tls.cert" in told and "flight.plaintext_public" in told, told

@@ -62,10 +62,8 @@ def table(node, kafka, topic):
     return "orders"
 
 
-
-
 @pytest.mark.parametrize("example", EXAMPLES, ids=[command.split("127.0.0.1:8099", 1)[1][:60] for command, _ in EXAMPLES])
-def test_examples_of_the_readme(node, table, example):
+def test_what_people_type_with_curl(node, table, example):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     command, expected = example

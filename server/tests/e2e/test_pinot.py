@@ -271,6 +271,9 @@ def test_grafana_time_series(node, table, bucket):
         ("PERCENTILE(\"id\", 50)", 49.5),
         ("PERCENTILETDIGEST95(\"id\")", pytest.approx(94.5, abs=1)),
         ("MINMAXRANGE(\"id\")", 99),
+        ("SUM(\"paid\")", 50),
+        ("AVG(\"paid\")", 0.5),
+        ("SUMPRECISION(\"price\")", 4975.0),
         ("LASTWITHTIME(\"city\", \"at\", 'STRING')", "Rome"),
     ],
 )
@@ -291,6 +294,76 @@ def test_grafana_variables_and_tables(node, table):
     )
     assert rows == [{"at": "2026-01-01 00:01:39.25", "city": "Rome", "first": 1}]
     assert grafana(node, "SELECT COUNT(*) AS 'n' FROM \"rides\" WHERE \"at\" > AGO('P3650D') LIMIT 1;") == [{"n": 100}]
+
+
+@pytest.mark.parametrize(
+    "condition, count",
+    [
+        # BYTES are hex, in a filter of the builder as in the answer that its value was taken from.
+        ("(\"raw\" = '00ff')", 100),
+        ("(\"raw\" = '00' OR \"raw\" = '00ff')", 100),
+        ("(\"raw\" != '00ff')", 0),
+        ("\"raw\" IN ('00', '00ff')", 100),
+        # Of an array any element, or none where one is excluded.
+        ("(\"tags\" = 'x')", 100),
+        ("(\"tags\" = 'z')", 0),
+        ("(\"tags\" != 'x')", 0),
+        ("(\"tags\" != 'z')", 100),
+        ("(\"tags\" like 'y%')", 100),
+        ("(not \"tags\" like 'y%')", 0),
+        ("\"tags\" IN ('y', 'z')", 100),
+        ("\"tags\" NOT IN ('y', 'z')", 0),
+        ("(\"nums\" >= 2)", 100),
+        ("(\"nums\" > 2)", 0),
+        ("(\"doc\"['a'] = '[1, null]')", 100),
+        ("JSON_MATCH(\"doc\", '\"$.a[0]\" = 1')", 100),
+        ("TEXT_MATCH(\"city\", 'rome OR paris')", 50),
+    ],
+)
+def test_grafana_filters(node, table, condition, count):
+    statement = f"SELECT COUNT(*) AS 'n' FROM \"rides\" WHERE {GRAFANA_RANGE} AND {condition} LIMIT 1;"
+    assert grafana(node, statement) == [{"n": count}]
+    assert grafana(node, statement) == [{"n": count}]
+
+
+def test_a_statement_means_what_its_door_says(node, table):
+    """The plan of a statement is kept, and must not be taken for what it means at another door."""
+    statement = "SELECT count(*) FROM rides WHERE raw = '00ff'"
+    for _ in range(2):
+        assert ask(node, statement).json()["resultTable"]["rows"] == [[100]]
+        plain = requests.post(f"{node.url}/sql", json={"sql": statement}, timeout=20).json()
+        assert plain["rows"] == [[0]]
+    refused = ask(node, "SELECT count(*) FROM rides WHERE raw = 'berlin'").json()["exceptions"][0]
+    assert "hex" in refused["message"] and "'00ff'" in refused["message"]
+
+
+def test_grafana_logs(node, table):
+    """The logs builder: a line, columns beside it, a key of a document, and a value taken from that key."""
+    rows = grafana(
+        node,
+        "SELECT\n    \"city\" AS 'message',\n    \"doc\"['a'] AS 'doc[a]',\n"
+        "    JSONEXTRACTSCALAR(\"doc\"['a'], '$[0]', 'LONG', 0) AS 'first',\n"
+        "    REGEXPEXTRACT(\"city\", '^(.)', 1, '') AS 'letter',\n    \"at\"\n"
+        f"FROM \"rides\"\nWHERE \"city\" IS NOT NULL\n    AND {GRAFANA_RANGE}\n    AND (\"doc\"['a'] like '[1%')\n"
+        "ORDER BY\n    \"at\" ASC,\n    \"message\" ASC\nLIMIT 1;",
+    )
+    assert rows == [{"message": "Berlin", "doc[a]": "[1, null]", "first": 1, "letter": "B", "at": "2026-01-01 00:00:00.25"}]
+
+
+def test_grafana_long_as_time(node, table):
+    """Macros over a LONG: milliseconds, or the unit that the statement says."""
+    for bucket, expected in [
+        ("DATETIMECONVERT(\"id\", '1:MILLISECONDS:EPOCH', '1:MILLISECONDS:EPOCH', '10:MILLISECONDS')", 10),
+        ("DATETIMECONVERT(\"id\", '1:MICROSECONDS:EPOCH', '1:MILLISECONDS:EPOCH', '1:NANOSECONDS')", 0),
+        ("DATE_TRUNC('MILLISECOND', \"id\")", 19),
+        ("DATETRUNC('DAY', \"id\", 'MICROSECONDS')", 0),
+    ]:
+        rows = grafana(
+            node,
+            f"SELECT {bucket} AS \"time\", COUNT(\"*\") AS \"metric\" FROM \"rides\" WHERE \"id\" >= 0 AND \"id\" < 20 "
+            f"GROUP BY {bucket} ORDER BY \"time\" DESC LIMIT 1000;",
+        )
+        assert rows[0]["time"] == expected and sum(row["metric"] for row in rows) == 20
 
 
 def test_grafana_dashboard_of_deploy(node, kafka):

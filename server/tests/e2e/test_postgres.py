@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 
+import adbc_driver_postgresql.dbapi
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -202,6 +203,100 @@ def test_answers_are_those_of_http(server, connection):
         assert rows == server.sql(sql).rows, sql
 
 
+def copied(connection, statement):
+    with connection.cursor().copy(statement) as copy:
+        return b"".join(bytes(block) for block in copy)
+
+
+def test_psycopg_copies_to_the_client(connection):
+    wanted = "(SELECT id, city, price, raw, tags FROM rides WHERE id IN (7, 100) ORDER BY id)"
+    text = b'7\tRome\t7.25\t\\\\x00ff\t{x,"y z"}\n100\t\\N\t\\N\t\\N\t\\N\n'
+    assert copied(connection, f"COPY {wanted} TO STDOUT") == text
+    csv = b'id,city,price,raw,tags\n7,Rome,7.25,\\x00ff,"{x,""y z""}"\n100,,,,\n'
+    assert copied(connection, f"COPY {wanted} TO STDOUT WITH (FORMAT csv, HEADER)") == csv
+    types = ["int8", "int4", "text", "numeric", "float8", "float4", "bool", "timestamptz", "date", "bytea", "json", "uuid"]
+    with connection.cursor().copy("COPY rides TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types([*types, "text[]", "int8[]"])
+        rows = {row[0]: row for row in copy.rows()}
+    assert len(rows) == 101 and rows[7] == expected(7) and rows[100] == (100,) + (None,) * 13
+    names = "COPY (SELECT oid, typname FROM pg_catalog.pg_type WHERE typname = 'uuid') TO STDOUT"
+    assert copied(connection, names) == b"2950\tuuid\n"
+    many = "COPY (SELECT n, repeat('x', 100) FROM generate_series(1, 300000) AS n) TO STDOUT"
+    connection.execute("SET headwater.rows_max = 1000000")
+    assert copied(connection, many).count(b"\n") == 300_000
+
+
+def test_psycopg_copies_that_fail_end(connection):
+    for statement, error in [
+        ("COPY (SELECT citi FROM rides) TO STDOUT", psycopg.errors.UndefinedColumn),
+        ("COPY ridez TO STDOUT", psycopg.errors.UndefinedTable),
+        ("COPY rides TO '/tmp/rides'", psycopg.errors.FeatureNotSupported),
+        ("COPY (SELECT 1 / (id - 50) FROM rides) TO STDOUT", psycopg.errors.DivisionByZero),
+    ]:
+        with pytest.raises(error):
+            copied(connection, statement)
+        connection.rollback()
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        with connection.cursor().copy("COPY rides FROM STDIN") as copy:
+            copy.write_row([1])
+    connection.rollback()
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_adbc_reads_arrow(server):
+    url = f"postgresql://alice@127.0.0.1:{server.postgres_port}/headwater?sslmode=disable"
+    with adbc_driver_postgresql.dbapi.connect(url) as client, client.cursor() as cursor:
+        cursor.execute("SELECT id, city, score, paid, at, day, raw, tags, price FROM rides WHERE id IN (7, 100) ORDER BY id")
+        row, none = cursor.fetch_arrow_table().to_pylist()
+        number, at = expected(7), expected(7)[7]
+        assert (row["id"], row["city"], row["score"], row["paid"]) == (7, "Rome", 3.5, False)
+        assert (row["at"], row["day"], row["raw"], row["tags"]) == (at, number[8], number[9], ["x", "y z"])
+        assert decimal.Decimal(row["price"]) == number[3]
+        assert set(none.values()) == {100, None}
+        cursor.execute("SELECT id FROM rides WHERE id < $1 ORDER BY id", parameters=(3,))
+        assert cursor.fetchall() == [(0,), (1,), (2,)]
+        assert "rides" in [table["table_name"] for table in tables_of(client)]
+        schema = client.adbc_get_table_schema("rides")
+        assert schema.names == list(COLUMNS)
+
+
+def tables_of(client):
+    """What the driver tells of the tables of `public`, with their columns and keys."""
+    objects = client.adbc_get_objects(depth="all").read_all().to_pylist()
+    schemas = [schema for catalog in objects for schema in catalog["catalog_db_schemas"] or []]
+    return [table for schema in schemas if schema["db_schema_name"] == "public" for table in schema["db_schema_tables"]]
+
+
+def test_uuids_are_found_in_any_spelling(connection):
+    count = "SELECT count(*) FROM rides WHERE "
+    assert str(UID) != str(UID).upper()
+    for condition in ["uid = '{}'", "uid IN ('{}')", "uid = '{}'::uuid", "uid = CAST('{}' AS uuid)", "uid::uuid = '{}'"]:
+        assert connection.execute(count + condition.format(str(UID).upper())).fetchone() == (100,), condition
+    for placeholder in ["%s", "%b", "%t"]:
+        for value in [UID, str(UID).upper()]:
+            if placeholder != "%b" or value is UID:
+                found = connection.execute(f"{count}uid = {placeholder}", [value])
+                assert found.fetchone() == (100,), (placeholder, value)
+    assert connection.execute("SELECT %s::uuid", [str(UID)]).fetchone() == (UID,)
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        connection.execute("SELECT 'x'::uuid")
+
+
+def test_seconds_have_their_fraction(connection):
+    parts = "extract(second FROM at), date_part('epoch', at), extract(milliseconds FROM at), extract(minute FROM at)"
+    at = expected(67)[7]
+    row = connection.execute(f"SELECT {parts} FROM rides WHERE id = 67").fetchone()
+    assert row == (7.25, at.timestamp(), 7250.0, 1)
+    assert connection.execute("SELECT count(*) FROM rides WHERE extract(second FROM at) = 7.25").fetchone() == (2,)
+
+
+def test_what_means_something_else_here_is_refused(connection):
+    for sql in ["SELECT 2 ^ 3", "SELECT * FROM rides TABLESAMPLE SYSTEM (10)", "SELECT to_char(at, 'WW') FROM rides"]:
+        with pytest.raises(psycopg.Error):
+            connection.execute(sql)
+        connection.rollback()
+
+
 def test_values_that_have_no_number(connection):
     row = connection.execute("SELECT 'NaN'::double, 'inf'::double, '-inf'::float, -0.0::double").fetchone()
     assert str(row) == "(nan, inf, -inf, -0.0)"
@@ -315,7 +410,7 @@ def test_psql_describes(psql):
     assert "SELECT" not in psql("\\dp rides")
     for command in [
         "d", "d+ rides", "d+ system.queries", "dt+", "di", "ds", "dm", "dn+", "df", "dT", "dT+ numeric", "dx", "dg", "db+",
-        "dD", "ddp", "drds", "dew", "des", "dRp", "dRs", "dX", "dP", "dO", "conninfo",
+        "dD", "dd", "dL", "da", "do", "dC", "sf now", "sv system.queries", "ddp", "drds", "dew", "des", "dRp", "dRs", "dX", "dP", "dO", "conninfo",
     ]:
         # What finds nothing says so, on the stream of errors.
         assert "ERROR" not in psql(f"\\{command}", ok=False), command
@@ -329,6 +424,13 @@ def test_psql_queries(psql):
     assert "timestamp with time zone" in described and "numeric(12,2)" in described
     failed = psql("SELECT citi FROM rides", ok=False)
     assert "LINE 1: SELECT citi FROM rides" in failed and "HINT:" in failed
+
+
+def test_psql_copies(psql, tmp_path):
+    copied = tmp_path / "rides.csv"
+    done = psql(f"\\copy (SELECT id, city FROM rides WHERE id < 3 ORDER BY id) TO '{copied}' CSV HEADER")
+    assert done == "COPY 3\n" and copied.read_text() == "id,city\n0,Berlin\n1,Rome\n2,Berlin\n"
+    assert psql("COPY (SELECT 1, NULL) TO STDOUT") == "1\t\\N\n"
 
 
 def test_psql_control_c_cancels(server, psql):
