@@ -176,7 +176,7 @@ fn run_with(arguments: &ViewersArguments, viewers: usize) -> Result<Run> {
         updates_per_second: seen.iter().map(|seen| seen.updates.iter().filter(in_run).count()).sum::<usize>()
             as f64
             / took,
-        bytes_per_second: seen.iter().map(|seen| seen.bytes as f64).sum::<f64>() / took,
+        bytes_per_second: seen.iter().map(|seen| seen.bytes).sum::<u64>() as f64 / took,
         push_p50_ms: quantile(&mut push_ms, 0.5),
         push_p99_ms: quantile(&mut push_ms, 0.99),
         event_p50_ms: quantile(&mut event_ms, 0.5),
