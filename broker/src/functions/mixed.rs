@@ -7,6 +7,7 @@
 //! | `raw = '\x00ff'`, `'\x00ff'::bytea` | the bytes that are written in hex |
 //! | `interval * n`, `n * interval`, `interval / n` | that many times as long |
 //! | `'epoch'::timestamp` | 1970 |
+//! | `price = 70000.01` | DECIMALs compared ([`decimals`](super::decimals)) |
 //! | `flag IN ('t', 0)`, `raw IN ('\x00ff')`, also `BETWEEN` | each item as above ([`among`](super::among)) |
 //! | `to_char(x, 'YYYY-MM-DD')`, `to_timestamp`, `to_date` | PostgreSQL's [patterns](super::pg_pattern); those with `%` are ours |
 
@@ -24,7 +25,7 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, ScalarUDF, b
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::interval::INTERVAL;
-use super::{among, pg_pattern};
+use super::{among, decimals, pg_pattern};
 
 /// The functions whose second argument is a pattern.
 const WITH_PATTERNS: [&str; 3] = ["to_char", "to_timestamp", "to_date"];
@@ -82,6 +83,10 @@ fn compared(expr: Expr, data_type: &DataType, other: &DataType) -> (Expr, bool) 
         (number, DataType::Boolean) if number.is_integer() => (cast(expr, DataType::Boolean), true),
         (text, DataType::Boolean) if text.is_string() => (cast(expr, DataType::Boolean), true),
         (number, DataType::Date32) if number.is_integer() => (in_millis(expr), true),
+        (DataType::Float64, DataType::Decimal128(..)) => match decimals::written(&expr) {
+            Some(decimal) => (decimal, true),
+            None => (expr, false),
+        },
         (DataType::Binary | DataType::BinaryView, _) | (_, DataType::Null) => (expr, false),
         (text, DataType::Binary | DataType::BinaryView) if text.is_string() => match hex_of(&expr) {
             Some(bytes) => (lit(ScalarValue::BinaryView(Some(bytes))), true),

@@ -32,6 +32,7 @@ mod compare;
 mod convert;
 mod date_part;
 mod days;
+mod decimals;
 mod float_bits;
 mod format;
 mod instant;
