@@ -214,7 +214,8 @@ class Kafka:
         subprocess.run([self.script, "up"], check=True, timeout=120, stdout=subprocess.DEVNULL)
 
     def create(self, topic, partitions=1, **config):
-        config = {name.replace("_", "."): str(value) for name, value in config.items()}
+        # Messages bear the times that a test gives them: Kafka would delete those of last year within a second.
+        config = {name.replace("_", "."): str(value) for name, value in {"retention_ms": -1, **config}.items()}
         new = NewTopic(topic, num_partitions=partitions, replication_factor=1, config=config)
         for future in self.admin.create_topics([new]).values():
             future.result(WAIT_S)

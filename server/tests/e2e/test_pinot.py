@@ -408,7 +408,7 @@ SUPERSET_GRAINS = {
 }
 
 
-@pytest.mark.parametrize("grain, groups", zip(SUPERSET_GRAINS, [100, 2, 1, 1, 1, 1, 1]))
+@pytest.mark.parametrize("grain, groups", list(zip(SUPERSET_GRAINS, [100, 2, 1, 1, 1, 1, 1])))
 def test_superset_chart(engine, table, grain, groups):
     time = sa.literal_column(SUPERSET_GRAINS[grain], sa.TIMESTAMP)
     virtual = sa.text("SELECT * FROM rides WHERE id < 1000").columns().alias("virtual_table")

@@ -193,28 +193,28 @@ def test_the_tables_are_listed(connection):
 
 @pytest.mark.parametrize("by", ["pg_terminate_backend", "pg_cancel_backend"])
 def test_stop_ends_the_query(server, connection, by):
-    ended = []
+    sqlstates = []
+    with connect(server, "bob") as other:
+        pid = other.info.backend_pid
+        assert other.execute("SELECT pg_backend_pid()").fetchone() == (pid,)
 
-    def run():
-        with connect(server, "bob") as other:
-            ended.append(str(other.execute("SELECT pg_backend_pid()").fetchone()[0]))
-            assert ended[0] == str(other.info.backend_pid)
+        def run():
             try:
                 other.execute(ENDLESS)
             except psycopg.Error as error:
-                ended.append(error.sqlstate)
+                sqlstates.append(error.sqlstate)
 
-    running = threading.Thread(target=run)
-    running.start()
-    active = f"SELECT pid, state, query_start IS NOT NULL FROM pg_stat_activity WHERE usename = 'bob' AND query = '{ENDLESS}'"
-    eventually(lambda: connection.execute(active).fetchall() == [(int(ended[0]), "active", True)], "the query runs")
-    # Superset writes the number as a text.
-    assert connection.execute(f"SELECT {by}(pid) FROM pg_stat_activity WHERE pid='{ended[0]}'").fetchall() == [(True,)]
-    running.join(20)
-    assert ended[1:] == ["57014"]
-    gone = f"SELECT count(*) FROM pg_stat_activity WHERE pid={ended[0]}"
+        running = threading.Thread(target=run)
+        running.start()
+        active = f"SELECT state, query_start IS NOT NULL FROM pg_stat_activity WHERE pid = {pid} AND query = '{ENDLESS}'"
+        eventually(lambda: connection.execute(active).fetchall() == [("active", True)], "the query runs")
+        # Superset writes the number as a text.
+        assert connection.execute(f"SELECT {by}(pid) FROM pg_stat_activity WHERE pid='{pid}'").fetchall() == [(True,)]
+        running.join(20)
+        assert sqlstates == ["57014"]
+    gone = f"SELECT count(*) FROM pg_stat_activity WHERE pid={pid}"
     eventually(lambda: connection.execute(gone).fetchone() == (0,), "the session is gone")
-    assert connection.execute(f"SELECT {by}({ended[0]})").fetchone() == (False,)
+    assert connection.execute(f"SELECT {by}({pid})").fetchone() == (False,)
 
 
 def test_a_filter_takes_what_the_drop_down_shows(connection, pinot):
