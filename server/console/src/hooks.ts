@@ -1,5 +1,5 @@
-// Loading and polling for views.
-import { type RefObject, useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+// What views have in common: loading, sending, where the keyboard goes on, the time.
+import { type FormEvent, type RefObject, useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { isAbort, LostError } from "./api/client";
 import { useConnection } from "./api/connection";
 
@@ -50,6 +50,35 @@ export function useLoad<T>(key: string, load: (signal: AbortSignal) => Promise<T
   const reload = useCallback(() => setRound((old) => old + 1), []);
   const mine = state.key === key;
   return { data: mine ? state.data : undefined, error: mine ? state.error : null, loading: !mine || state.loading, reload };
+}
+
+export interface Sending {
+  busy: boolean;
+  /** Why the last try failed; it stays until the next one. */
+  error: unknown;
+  submit(event: FormEvent): void;
+}
+
+/** Sends what a form has when it `isReady`, once at a time. What has succeeded stays busy: it leads away from the form. */
+export function useSending(isReady: boolean, send: () => unknown): Sending {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const run = async () => {
+    if (busy || !isReady) return;
+    setBusy(true);
+    setError(null);
+    try {
+      await send();
+    } catch (failure) {
+      setError(failure);
+      setBusy(false);
+    }
+  };
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    void run();
+  };
+  return { busy, error, submit };
 }
 
 const visibility = (changed: () => void) => {

@@ -48,8 +48,10 @@ test("nodes have their roles, and what is placed is on the one that holds data",
 
 test("the plans of slow queries are kept, and the slowest ones come first when that is wanted", async ({ page, cluster }) => {
   const names = ["slowest", "slow", "quick"];
+  // Enough of them for a slow query.
+  await expect.poll(async () => Number((await query(cluster, "SELECT count(*) FROM rides"))[0]?.[0]), { timeout: 60_000, intervals: [500] }).toBeGreaterThan(40_000);
   await query(cluster, "SELECT sum(a.value % b.value) AS slowest FROM generate_series(1, 30000) a, generate_series(1, 20000) b");
-  await query(cluster, "SELECT max(md5(repeat(city, 1000))) AS slow FROM rides");
+  await query(cluster, "SELECT max(md5(repeat(city, 3000))) AS slow FROM rides");
   await query(cluster, "SELECT 1 AS quick");
   await page.goto("/cluster");
   const log = page.getByRole("region", { name: "Ended queries" });

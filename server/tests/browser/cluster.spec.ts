@@ -3,6 +3,12 @@ import { expect, expectAccessible, picture, query, test } from "./fixtures";
 
 const LONG = "SELECT sum(a.value * b.value) AS kept_busy FROM generate_series(1, 1000000) a CROSS JOIN generate_series(1, 1000000) b";
 
+// What a failed test has left would run for a minute, and be taken for the next one's.
+test.afterEach(async ({ server }) => {
+  const left = await query(server.url, "SELECT id FROM system.queries WHERE state = 'running' AND sql LIKE '%AS kept_busy%' AND sql NOT LIKE '%system.queries%'");
+  for (const [id] of left) await fetch(`${server.url}/queries/${String(id)}`, { method: "DELETE" });
+});
+
 test("shows the nodes, what they hold and what they do", async ({ page, server }) => {
   await fetch(`${server.url}/tables/rides/seal`, { method: "POST" });
   const [[node]] = (await query(server.url, "SELECT node FROM system.nodes")) as [[string]];

@@ -152,7 +152,7 @@ test("two who edit at once: the second is told, and loses nothing", async ({ pag
   await retitle(page, "Mine");
   expect((await call(server, "PUT", id, { "if-match": "*" }, documentOf("Theirs"))).status).toBe(200);
   // What is unsaved survives a reload as well.
-  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 200)));
+  await expect.poll(() => page.evaluate(() => JSON.stringify(sessionStorage))).toContain("Mine");
   page.once("dialog", (dialog) => void dialog.accept());
   await page.reload();
   await expect(page.getByRole("heading", { name: "Mine" })).toBeVisible();
@@ -196,10 +196,13 @@ test("what somebody else deletes while it is edited is kept as a copy", async ({
 test("what is changed while a save is under way is not lost", async ({ page, server }) => {
   const id = await open(page, server, documentOf("Slow"));
   let writes = 0;
+  let goOn = () => {};
+  const wait = new Promise<void>((resolve) => (goOn = resolve));
   await page.route(`**/dashboards/${id}`, async (route) => {
     if (route.request().method() !== "PUT") return route.continue();
     writes += 1;
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    // For as long as it takes to change something.
+    await wait;
     await route.continue();
   });
   await button(page, "Edit").click();
@@ -207,6 +210,7 @@ test("what is changed while a save is under way is not lost", async ({ page, ser
   await page.keyboard.press("Control+s");
   await retitle(page, "Second");
   await page.keyboard.press("Control+s");
+  goOn();
   await expect(page.getByText("Saved as version 2")).toBeVisible();
   await expect(page.getByRole("heading", { name: "Second" })).toBeVisible();
   await button(page, "Save").click();
@@ -339,10 +343,14 @@ test("a lost server is said, what was shown stays, and it goes on by itself", as
   const events = panel(page, "events");
   await expect(events.locator("strong")).toBeVisible();
   await server.stop();
-  await expect(page.getByRole("alert")).toContainText("cannot be reached");
-  await expect(events.locator("strong")).toBeVisible();
-  await picture(page, "dashboard-lost");
-  await server.start();
+  try {
+    await expect(page.getByRole("alert")).toContainText("cannot be reached");
+    await expect(events.locator("strong")).toBeVisible();
+    await picture(page, "dashboard-lost");
+  } finally {
+    // The tests after this one have no other server.
+    await server.start();
+  }
   await expect(page.getByRole("alert")).toHaveCount(0, { timeout: 20_000 });
   await expect(page.getByRole("status").filter({ hasText: "live" })).toBeVisible({ timeout: 20_000 });
   const before = await figure(events);

@@ -20,8 +20,8 @@ test("from a topic to a table, to a dashboard that moves, to a link that others 
   await button(page, "Look at the topic").click();
   await expect(page.getByRole("grid", { name: "Previewed rows" })).toBeVisible();
   await page.getByLabel("Table", { exact: true }).fill(table);
-  await button(page, "Make the table").click();
   try {
+    await button(page, "Make the table").click();
     await expect(page).toHaveURL(new RegExp(`/tables/${table}$`));
     await expect(page.locator(".page-head").getByText("live")).toBeVisible();
 
@@ -157,9 +157,9 @@ test("by keyboard only: from a topic to a table", async ({ page, server }) => {
   await page.keyboard.press("ControlOrMeta+a");
   await page.keyboard.type(table);
   await expect(page.getByRole("grid", { name: "Previewed rows" })).toBeVisible();
-  await tabTo(page, button(page, "Make the table"));
-  await page.keyboard.press("Enter");
   try {
+    await tabTo(page, button(page, "Make the table"));
+    await page.keyboard.press("Enter");
     await expect(page).toHaveURL(new RegExp(`/tables/${table}$`));
     await expect(page.getByRole("region", { name: `Partitions of ${table}` }).getByRole("row")).toHaveCount(5);
     await tabTo(page, page.getByRole("tab", { name: "Overview" }));

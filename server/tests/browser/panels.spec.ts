@@ -203,13 +203,13 @@ test("from a topic to a dashboard that moves, in seconds", async ({ page, server
   await page.getByLabel("Topic", { exact: true }).fill("rides");
   await button(page, "Look at the topic").click();
   await page.getByLabel("Table", { exact: true }).fill(name);
-  await button(page, "Make the table").click();
-  await expect(page).toHaveURL(new RegExp(`/tables/${name}$`));
   const madeNow = page.getByRole("region", { name: "What now" });
-  await expect(madeNow).toContainText(`${name} is there and reads its topic.`);
-  await picture(page, "table-made");
-  await expectAccessible(page);
   try {
+    await button(page, "Make the table").click();
+    await expect(page).toHaveURL(new RegExp(`/tables/${name}$`));
+    await expect(madeNow).toContainText(`${name} is there and reads its topic.`);
+    await picture(page, "table-made");
+    await expectAccessible(page);
     await inside(madeNow, "Show it as a dashboard").click();
     const proposal = dialog(page, `New dashboard over ${name}`);
     await expect(proposal.getByRole("checkbox", { name: /^Top / })).toHaveCount(2);

@@ -303,7 +303,8 @@ test("too many tabs are refused, and two windows have the same ones", async ({ p
   await write(page, "SELECT 'this window'");
   await page.getByRole("tab", { name: "Query 2" }).click();
   await expect(editor(page)).toHaveText("SELECT 'the other window'");
-  await page.waitForTimeout(500);
+  // It is kept a moment after it was written.
+  await expect.poll(() => page.evaluate(() => JSON.stringify(localStorage))).toContain("this window");
   await other.reload();
   await other.getByRole("tab", { name: "Query 1" }).click();
   await expect(editor(other)).toHaveText("SELECT 'this window'");

@@ -2,7 +2,7 @@
 //
 // Each is a process of HEADWATER_BINARY on a free port of loopback, with its data in a directory that goes away with it.
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,16 +29,25 @@ export interface User {
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
+/** Below the ports that Linux gives to whoever connects: nobody gets one by chance before, or between, the servers that it is for. */
+const [PORT_MIN, PORT_MAX] = [10_000, 28_000];
+const givenPorts = new Set<number>();
+
+const isFree = (port: number) =>
+  new Promise<boolean>((resolve) => {
     const listener = createServer();
-    listener.once("error", reject);
-    listener.listen(0, "127.0.0.1", () => {
-      const address = listener.address();
-      const port = typeof address === "object" && address ? address.port : 0;
-      listener.close(() => resolve(port));
-    });
+    listener.once("error", () => resolve(false));
+    listener.listen(port, "127.0.0.1", () => listener.close(() => resolve(true)));
   });
+
+/** A port that nobody has, and that is given to nobody else in this run. */
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    if (givenPorts.has(port)) continue;
+    givenPorts.add(port);
+    if (await isFree(port)) return port;
+  }
 }
 
 /** Basic, for a server that asks who one is. */
@@ -154,7 +163,10 @@ export async function startGuarded(users: User[]): Promise<Guarded> {
     for (const { password } of all) {
       if (!hashes.has(password)) hashes.set(password, execFileSync(binary(), ["access", "hash-password"], { input: `${password}\n`, encoding: "utf8", env: environment() }).trim());
     }
-    await writeFile(join(directory, "users.toml"), usersFile(all, hashes));
+    // All of it at once: half of the file is a list of users, too.
+    const file = join(directory, "users.toml");
+    await writeFile(`${file}.new`, usersFile(all, hashes));
+    await rename(`${file}.new`, file);
   };
   const { processes, directory, end } = await inDirectory(async (made) => {
     await write(made, users);
@@ -163,7 +175,7 @@ export async function startGuarded(users: User[]): Promise<Guarded> {
   return { url: (processes[0] as Server).url, setUsers: (all) => write(directory, all), end };
 }
 
-/** A broker and a data node over one store; queries that take 100 ms are slow ones. */
+/** A broker and a data node over one store; queries that take 250 ms are slow ones. */
 export async function startCluster(): Promise<{ url: string; end(): Promise<void> }> {
   const seed = `127.0.0.1:${await freePort()}`;
   const { processes, end } = await inDirectory(async (directory) => {
@@ -171,7 +183,7 @@ export async function startCluster(): Promise<{ url: string; end(): Promise<void
       const listen = `127.0.0.1:${await freePort()}`;
       const settings = { role, node_id: `${role}-1`, listen: `127.0.0.1:${await freePort()}`, gossip_listen: gossip, seeds: seed };
       const flags = Object.entries(settings).flatMap(([name, value]) => ["--set", `cluster.${name}=${value}`]);
-      return new Process(`http://${listen}`, ["start", "--listen", listen, "--store", `file://${directory}/store`, "--set", "query.slow_ms=100", ...flags], answers);
+      return new Process(`http://${listen}`, ["start", "--listen", listen, "--store", `file://${directory}/store`, "--set", "query.slow_ms=250", ...flags], answers);
     };
     return [await node("broker", seed), await node("data", `127.0.0.1:${await freePort()}`)];
   });

@@ -24,7 +24,7 @@ test("says in the title and to the keyboard where one is", async ({ page }) => {
   await page.getByRole("link", { name: "Dashboards" }).click();
   await expect(page).toHaveTitle("Dashboards · Headwater");
   await page.goto("/tables");
-  await page.getByRole("link", { name: "rides" }).press("Enter");
+  await page.getByRole("link", { name: "rides", exact: true }).press("Enter");
   await expect(page).toHaveTitle("rides · Headwater");
   // The link is gone with its view: Tab goes on in the next one.
   await expect(page.getByRole("main")).toBeFocused();

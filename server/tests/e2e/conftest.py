@@ -63,6 +63,19 @@ def node(binary, kafka, tmp_path_factory, request):
     started.kill()
 
 
+@pytest.fixture(autouse=True)
+def node_is_up(request):
+    """A test that fails between stop and start, or whose process breaks down, takes no later one of its module with it."""
+    if "node" not in request.fixturenames:
+        return
+    node = request.getfixturevalue("node")
+    ended = node.process and node.process.poll()
+    if node.process is None or ended is not None:
+        node.kill()
+        node.start()
+    assert ended is None, f"after the test before this one headwater had ended with {ended}:\n{node.log_text()[-3000:]}"
+
+
 @pytest.fixture
 def own_node(binary, kafka, tmp_path):
     """Makes processes of the test's own; all are killed at its end."""

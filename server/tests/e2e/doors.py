@@ -54,6 +54,13 @@ def identity(directory):
     return f'[tls]\ncert = "{cert}"\nkey = "{key}"\n', ca
 
 
+def replace(file, text):
+    """All of it at once: half of a file may well be a configuration, too."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, file)
+
+
 def hash_of(binary, password):
     done = cli(binary, "access", "hash-password", stdin=f"{password}\n", env=environment())
     assert done.returncode == 0 and done.stdout.startswith("$argon2id$"), done

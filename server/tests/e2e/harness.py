@@ -3,9 +3,11 @@
 Nothing here knows what is being tested. A wait that ends without its condition fails with what was seen last.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -21,16 +23,25 @@ from document import WATCH
 WAIT_S = 30
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+# Below the ports that Linux gives to whoever connects: nobody gets one of these by chance before the process that it is for
+# has it, nor while that process is down. And below those of the run's own Kafka and S3.
+PORTS = range(10_000, 28_000)
+given_ports = set()
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    """A port that nobody has, and that is given to nobody else in this run."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        if port not in given_ports:
+            given_ports.add(port)
+            with contextlib.suppress(OSError), socket.socket(type=kind) as listener:
+                listener.bind(("127.0.0.1", port))
+                return port
 
 
 def free_udp_port():
-    with socket.socket(type=socket.SOCK_DGRAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    return free_port(socket.SOCK_DGRAM)
 
 
 def unique(prefix):
@@ -111,7 +122,12 @@ class Headwater:
         self.directory.mkdir(parents=True, exist_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), env=self.env, stdout=log, stderr=log)
-        eventually(self._answers, f"{self.url} is up")
+        try:
+            eventually(self._answers, f"{self.url} is up")
+        except BaseException:
+            # Whoever has made it does not get it to end it.
+            self.kill()
+            raise
         return self
 
     def _answers(self):

@@ -114,17 +114,20 @@ def test_start_says_in_json_when_it_is_up(binary, tmp_path):
     command = [str(binary), "start", "--listen", "127.0.0.1:0", "--store", f"file://{tmp_path}/store", "--output", "json"]
     with open(tmp_path / "log", "wb") as log:
         process = subprocess.Popen(command, env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, stderr=log, text=True)
-        document, depth = "", 0
-        while not document or depth > 0:
-            line = process.stdout.readline()
-            assert line, (tmp_path / "log").read_text()
-            document += line
-            depth += line.count("{") - line.count("}")
-        ready = json.loads(document)
-        assert ready["state"] == "up"
-        assert cli(binary, "sql", "-c", "SELECT 1", "--url", ready["url"], env={}).stdout.split()[-1] == "1"
-        process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=30)[0] == "" and process.returncode == 0
+        try:
+            document, depth = "", 0
+            while not document or depth > 0:
+                line = process.stdout.readline()
+                assert line, (tmp_path / "log").read_text()
+                document += line
+                depth += line.count("{") - line.count("}")
+            ready = json.loads(document)
+            assert ready["state"] == "up"
+            assert cli(binary, "sql", "-c", "SELECT 1", "--url", ready["url"], env={}).stdout.split()[-1] == "1"
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=30)[0] == "" and process.returncode == 0
+        finally:
+            process.kill()
 
 
 def test_errors_are_json_with_their_codes(node, table, tmp_path):
@@ -161,15 +164,20 @@ def test_nearest_table_is_named(node, table):
 
 
 def test_ctrl_c_ends_a_query_here_and_there(node, table):
+    running = f"SELECT count(*) FROM system.queries WHERE sql = '{SLOW}' AND state = 'running'"
+    # The same statement of another test would be taken for it.
+    eventually(lambda: node.sql(running).value == 0, "nobody asks it")
     asking = subprocess.Popen(
         [node.binary, "sql", "-c", SLOW, "--url", node.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    running = f"SELECT count(*) FROM system.queries WHERE sql = '{SLOW}' AND state = 'running'"
-    eventually(lambda: node.sql(running).value == 1, "it runs")
-    asking.send_signal(signal.SIGINT)
-    out, err = asking.communicate(timeout=10)
+    try:
+        eventually(lambda: node.sql(running).value == 1, "it runs")
+        asking.send_signal(signal.SIGINT)
+        out, err = asking.communicate(timeout=20)
+    finally:
+        asking.kill()
     assert (asking.returncode, out) == (130, "") and "interrupted" in err
-    eventually(lambda: node.sql(running).value == 0, "it is cancelled", within=5)
+    eventually(lambda: node.sql(running).value == 0, "it is cancelled", within=10)
 
 
 def test_the_shell_goes_on_after_ctrl_c(node, table, tmp_path):
@@ -214,7 +222,7 @@ def test_a_terminal_shows_a_bar_that_moves_and_leaves_nothing_behind(node, table
     node.seal("orders")
     terminal, other_end = pty.openpty()
     fcntl.ioctl(other_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
-    command = [node.binary, "sql", "--url", node.url, "-c", LONG, "--deadline-ms", "2500"]
+    command = [node.binary, "sql", "--url", node.url, "-c", LONG, "--deadline-ms", "4000"]
     asking = subprocess.Popen(command, env={**node.env, "TERM": "xterm"}, stdout=subprocess.PIPE, stderr=other_end)
     os.close(other_end)
     shown = b""

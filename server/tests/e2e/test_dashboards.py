@@ -46,9 +46,12 @@ def order(number, city=None, at=None):
 class Viewer:
     """Reads the events of a live dashboard in a thread."""
 
+    watching = []
+
     def __init__(self, node, dashboard, **parameters):
         self.events = []
         self.ended = threading.Event()
+        self.watching.append(self)
         self.answer = requests.get(
             f"{node.url}/dashboards/{dashboard}/live", params=parameters, stream=True, timeout=(10, 60)
         )
@@ -65,7 +68,8 @@ class Viewer:
                     self.events.append((name, json.loads(line[len("data: "):])))
         except (requests.RequestException, AttributeError):
             pass  # The server or the test has ended the connection.
-        self.ended.set()
+        finally:
+            self.ended.set()
 
     def panels(self, panel):
         return [data for name, data in list(self.events) if name == "panel" and data["panel"] == panel]
@@ -78,6 +82,14 @@ class Viewer:
 
     def close(self):
         self.answer.close()
+
+
+@pytest.fixture(autouse=True)
+def viewers_leave():
+    """Those of a test that has failed, too: panels run as long as somebody watches them, and the next test counts."""
+    yield
+    while Viewer.watching:
+        Viewer.watching.pop().close()
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +197,13 @@ def test_many_viewers_cost_one_query(node, kafka, topic, table, dashboard):
         lines = requests.get(f"{node.url}/metrics", timeout=10).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("headwater_dashboard_panel_runs_total"))
 
+    def runners():
+        lines = requests.get(f"{node.url}/metrics", timeout=10).text.splitlines()
+        # It is not there before the first one.
+        return [line for line in lines if line.startswith("headwater_dashboard_runners ") and not line.endswith(" 0")]
+
     # Panels of other tests go on for a moment after their last viewer.
-    eventually(lambda: "headwater_dashboard_runners 0" in requests.get(f"{node.url}/metrics", timeout=10).text, "no panel runs")
+    eventually(lambda: not runners(), "no panel runs")
     before = runs()
     total = node.sql("SELECT count(*) FROM orders").value
     viewers = [Viewer(node, dashboard) for _ in range(40)]
@@ -254,8 +271,9 @@ def test_what_cannot_run_is_said_and_the_others_go_on(node, table, dashboard):
 def test_a_server_that_ends_lets_its_viewers_go(node, table, dashboard):
     viewer = Viewer(node, dashboard)
     eventually(lambda: viewer.panels("count"), "an answer")
+    rows = node.sql("SELECT count(*) FROM orders").value
     began = time.monotonic()
     assert node.stop() == 0
     assert time.monotonic() - began < 15 and viewer.ended.wait(5)
     node.start()
-    node.wait_count("orders", node.sql("SELECT count(*) FROM orders").value)
+    node.wait_count("orders", rows)

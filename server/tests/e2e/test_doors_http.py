@@ -255,4 +255,4 @@ def test_a_client_that_goes_away_does_not_keep_its_query(unguarded):
     with unguarded.connect() as connection:
         connection.sendall(b"POST /sql HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         eventually(running, "it runs")
-    eventually(lambda: not running(), "it is cancelled", within=5)
+    eventually(lambda: not running(), "it is cancelled", within=10)

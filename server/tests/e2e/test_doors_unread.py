@@ -46,7 +46,9 @@ def second_head(doors):
             connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
             came = b""
             while not came.endswith(b"ok"):
-                came += connection.recv(1000)
+                chunk = connection.recv(1000)
+                assert chunk, came
+                came += chunk
             connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx: ")
             took.append(closed_after(connection, IDLE_S + 30))
 

@@ -12,6 +12,8 @@ import pytest
 from harness import eventually, spec_of, unique
 
 ID = {"id": {"type": "LONG", "nullable": False}}
+# A process looks at its topics every 2 s; one that is busy somewhat later.
+TWO_LOOKS_S = 5
 
 
 def ids(first, last):
@@ -100,7 +102,7 @@ def test_a_topic_deleted_and_created_again(own_node, kafka, on_gap, is_sealed):
         node.seal("reborn")
     else:
         # Until the next look at the topic nobody can tell of which topic the open rows are.
-        time.sleep(3)
+        time.sleep(TWO_LOOKS_S)
     kafka.delete(topic)
     assert node.sql("SELECT count(*) FROM reborn").value == 50
     kafka.create(topic, partitions=2)
@@ -131,7 +133,7 @@ def test_kafka_stops_and_comes_back(own_node, kafka):
     node.wait_count("outage", 2000)
     eventually(lambda: node.ready().status_code == 200, "ready")
     # After the next look at the topic it is known that the rows are the topic's, and sealing needs no Kafka.
-    time.sleep(3)
+    time.sleep(TWO_LOOKS_S)
     kafka.down()
     try:
         eventually(lambda: node.ready().status_code == 503, "readiness says so")
@@ -177,7 +179,7 @@ def test_sigterm_lets_a_query_finish(own_node, kafka):
     asking.start()
     eventually(lambda: node.sql("SELECT count(*) FROM system.queries WHERE state = 'running'").value == 2, "it runs", every=0.01)
     assert node.stop() == 0
-    asking.join(10)
+    asking.join(20)
     assert answers and answers[0] > 0
 
 

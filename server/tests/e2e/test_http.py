@@ -283,10 +283,11 @@ def test_bad_requests(node, table, request_of, status):
 def test_health_readiness_metrics_page(node, table):
     assert requests.get(f"{node.url}/healthz", timeout=5).text == "ok"
     eventually(lambda: node.ready().status_code == 200, "ready")
-    metrics = requests.get(f"{node.url}/metrics", timeout=5).text
+    no_lag = 'headwater_partition_lag{table="orders",partition="1"} 0'
+    # Of rows that have just come it is known a moment later that there are no more of them.
+    metrics = eventually(lambda: no_lag in (seen := requests.get(f"{node.url}/metrics", timeout=5).text) and seen, "no lag")
     for name in (
         'headwater_partition_visible_offset{table="orders",partition="0"}',
-        'headwater_partition_lag{table="orders",partition="1"} 0',
         "headwater_ingest_memory_bytes",
         'headwater_queries_total{client="http",outcome="ok"}',
     ):
@@ -329,7 +330,7 @@ def test_a_client_that_stops_reading_in_the_middle_cancels_its_query(node):
         chunks = answer.iter_content(1000)
         next(chunks)
         assert find_query(node, mark, "running")
-    eventually(lambda: find_query(node, mark, "cancelled"), "the query is cancelled", within=2)
+    eventually(lambda: find_query(node, mark, "cancelled"), "the query is cancelled", within=10)
 
 
 def test_cancel_by_id(node):
@@ -346,7 +347,7 @@ def test_cancel_by_id(node):
     asking.start()
     query = eventually(lambda: find_query(node, mark, "running"), "the query runs")[0]
     assert requests.delete(f"{node.url}/queries/{query['id']}", timeout=5).status_code == 204
-    asking.join(5)
+    asking.join(20)
     assert failures and failures[0].kind == "cancelled"
 
 
@@ -371,8 +372,8 @@ def test_a_query_is_followed_and_ended_by_the_identity_that_its_client_has_chose
         node.sql("SELECT 1", query_id=name)
     assert (second.value.status, second.value.kind) == (409, "conflict")
     assert requests.delete(url, timeout=5).status_code == 204
-    asking.join(5)
-    assert failures[0].kind == "cancelled" and requests.get(url, timeout=5).json()["state"] == "cancelled"
+    asking.join(20)
+    assert failures and failures[0].kind == "cancelled" and requests.get(url, timeout=5).json()["state"] == "cancelled"
 
     node.sql("SELECT count(*) FROM orders", query_id=name)
     done = requests.get(url, timeout=5).json()
@@ -381,13 +382,15 @@ def test_a_query_is_followed_and_ended_by_the_identity_that_its_client_has_chose
 
 
 def test_the_log_of_queries_and_of_slow_ones(own_node):
-    node = own_node(settings=["query.slow_ms=300"])
+    # Nothing else takes so long, on a slow machine either.
+    node = own_node(settings=["query.slow_ms=1000"])
     with pytest.raises(SqlError):
-        node.sql(ENDLESS, deadline_ms=500)
+        node.sql(ENDLESS, deadline_ms=1500)
     node.sql("SELECT 1 AS quick")
-    logged = node.sql("SELECT * FROM system.query_log ORDER BY started_at").dicts()
+    log = "SELECT * FROM system.query_log ORDER BY started_at"
+    logged = eventually(lambda: len(seen := node.sql(log).dicts()) >= 2 and seen, "both are in the log")
     slow, quick = logged[0], logged[1]
-    assert slow["state"] == "failed" and slow["duration_ms"] >= 500 and "Join" in slow["plan"]
+    assert slow["state"] == "failed" and slow["duration_ms"] >= 1500 and "Join" in slow["plan"]
     assert quick["state"] == "done" and quick["plan"] is None and quick["rows_returned"] == 1
     assert {entry["user_name"] for entry in logged} == {"anonymous"} and {entry["client"] for entry in logged} == {"http"}
     assert node.log_text().count("slow query") == 1

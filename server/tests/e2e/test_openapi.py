@@ -98,7 +98,8 @@ def test_every_operation_has_a_good_answer(filled, document, kafka, topic):
     eventually(lambda: requests.get(running, timeout=5).status_code == 200, "it runs")
     ask("GET", "/queries/endless?plan=true")
     ask("DELETE", "/queries/endless", 204)
-    asking.join(10)
+    asking.join(20)
+    assert not asking.is_alive()
 
     for path in ("/query", "/query/sql"):
         ask("POST", path, json={"sql": "SELECT * FROM orders LIMIT 5"})

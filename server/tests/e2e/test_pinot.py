@@ -10,51 +10,13 @@ import requests
 import sqlalchemy as sa
 import yaml
 
-from harness import spec_of, unique
-
-COLUMNS = {
-    "id": {"type": "LONG", "nullable": False},
-    "small": "INT",
-    "city": "STRING",
-    "price": "DECIMAL(12,2)",
-    "score": "DOUBLE",
-    "ratio": "FLOAT",
-    "paid": "BOOLEAN",
-    "at": "TIMESTAMP(3)",
-    "day": "DATE",
-    "raw": "BYTES",
-    "doc": "JSON",
-    "uid": "UUID",
-    "tags": "ARRAY<STRING>",
-    "nums": "ARRAY<LONG>",
-}
-
-
-def ride(number):
-    return {
-        "id": number,
-        "small": number % 100,
-        "city": ["Berlin", "Rome"][number % 2],
-        "price": f"{number}.25",
-        "score": number / 2,
-        "ratio": 0.5,
-        "paid": number % 2 == 0,
-        "at": 1_767_225_600_000 + number * 1000 + 250,
-        "day": "2026-01-02",
-        "raw": "AP8=",
-        "doc": {"a": [1, None]},
-        "uid": "6F9619FF-8B86-D011-B42D-00C04FC964FF",
-        "tags": ["x", "y"],
-        "nums": [1, 2],
-    }
+from harness import unique
+from rides import COLUMNS, fill, ride
 
 
 @pytest.fixture(scope="module")
 def table(node, kafka):
-    topic = kafka.create(unique("rides"))
-    node.apply(spec_of("rides", kafka, topic, COLUMNS, time_column="at"))
-    kafka.produce(topic, [ride(number) for number in range(100)] + [{"id": 100}])
-    node.wait_count("rides", 101)
+    fill(node, kafka, [ride(number) for number in range(100)] + [{"id": 100}])
     return "rides"
 
 

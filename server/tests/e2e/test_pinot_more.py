@@ -4,19 +4,9 @@ import pinotdb
 import pytest
 import requests
 
-from harness import spec_of, unique
+from rides import columns, fill
 
-COLUMNS = {
-    "id": {"type": "LONG", "nullable": False},
-    "city": "STRING",
-    "score": "DOUBLE",
-    "paid": "BOOLEAN",
-    "at": "TIMESTAMP(3)",
-    "exact": "TIMESTAMP(6)",
-    "tags": "ARRAY<STRING>",
-    "doc": "JSON",
-}
-
+COLUMNS = {**columns("id", "city", "score", "paid", "at"), "exact": "TIMESTAMP(6)", **columns("tags", "doc")}
 START_MS = 1_767_226_200_000
 
 
@@ -36,10 +26,7 @@ def ride(number):
 
 @pytest.fixture(scope="module")
 def table(node, kafka):
-    topic = kafka.create(unique("more"))
-    node.apply(spec_of("more", kafka, topic, COLUMNS, time_column="at"))
-    kafka.produce(topic, [ride(number) for number in range(200)] + [{"id": 200}])
-    node.wait_count("more", 201)
+    fill(node, kafka, [ride(number) for number in range(200)] + [{"id": 200}], "more", COLUMNS)
     return "more"
 
 

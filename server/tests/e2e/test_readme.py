@@ -63,8 +63,8 @@ ELSEWHERE = {
     "s3://bucket/prefix": "file://$PWD/other",
     "localhost:9092": "$BROKERS",
     "localhost:8099": "127.0.0.1:$PORT",
-    # It would go on.
-    "curl -sN ": "curl -sN --max-time 2 ",
+    # It would go on. Until then a slow machine has sent the first event.
+    "curl -sN ": "curl -sN --max-time 6 ",
     "headwater access hash-password": "echo secret | headwater access hash-password",
 }
 

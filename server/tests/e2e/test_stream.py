@@ -6,9 +6,9 @@ import time
 
 import pytest
 import requests
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from harness import eventually, spec_of, unique
+from harness import WAIT_S, eventually, spec_of, unique
 
 
 def read_topic(kafka, topic, partition=0, isolation="read_committed"):
@@ -25,16 +25,20 @@ def read_topic(kafka, topic, partition=0, isolation="read_committed"):
     )
     consumer.assign([TopicPartition(topic, partition, 0)])
     messages = []
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
-        message = consumer.poll(1)
-        if message is None:
-            continue
-        if message.error():
-            break
-        messages.append((message.offset(), message.key(), message.value(), message.headers()))
-    consumer.close()
-    return messages
+    give_up = time.monotonic() + WAIT_S
+    try:
+        while time.monotonic() < give_up:
+            message = consumer.poll(1)
+            if message is None:
+                continue
+            if not message.error():
+                messages.append((message.offset(), message.key(), message.value(), message.headers()))
+            # Any other error, such as a connection that breaks off, is none of the topic's end.
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                return messages
+    finally:
+        consumer.close()
+    raise AssertionError(f"not within {WAIT_S} s: the end of {topic}, after {len(messages)} messages")
 
 
 def test_key_headers_and_timestamp_are_columns(node, kafka):
@@ -116,8 +120,8 @@ def test_tombstones_are_counted_and_are_no_rows(node, kafka):
     node.apply(spec_of("tombstones", kafka, topic, {"id": "LONG"}))
     kafka.produce(topic, [{"id": 1}, None, {"id": 2}, None, None], key=b"k")
     node.wait_count("tombstones", 2)
-    partition = eventually(lambda: (p := node.partitions("tombstones")[0]) and p["tombstones"] == 3 and p, "tombstones")
-    assert (partition["visible_offset"], partition["dead_letters"]) == (5, 0)
+    partition = eventually(lambda: (p := node.partitions("tombstones")[0]) and p["visible_offset"] == 5 and p, "all is read")
+    assert (partition["tombstones"], partition["dead_letters"]) == (3, 0)
     assert node.sql("SELECT count(*) FROM tombstones", min_offsets={"tombstones": {"0": 5}}).value == 2
     # A range of nothing but tombstones is committed as well.
     node.seal("tombstones")
@@ -139,7 +143,8 @@ def test_a_compacted_topic_with_holes(node, kafka):
     # A new segment lets the old one be compacted.
     kafka.produce(topic, [{"id": 300}], key=b"last")
     give_up = time.monotonic() + 30
-    while len(kept := read_topic(kafka, topic)) > 100:
+    # As long as a key is there twice, Kafka may take one of them away while the table is read.
+    while len(kept := read_topic(kafka, topic)) > len({key for _, key, _, _ in kept}):
         if time.monotonic() > give_up:
             pytest.skip("Kafka did not compact the topic within 30 s")
         time.sleep(0.5)
@@ -166,8 +171,7 @@ def test_partitions_added_while_running_are_read_from_earliest(node, kafka):
 
 
 def test_start_latest_and_at_a_time(node, kafka):
-    # Kafka would take messages of last year away while the test runs.
-    topic = kafka.create(unique("starts"), partitions=2, retention_ms=-1)
+    topic = kafka.create(unique("starts"), partitions=2)
     noon = 1_767_268_800_000
     kafka.produce(topic, [{"id": 1}], timestamp=noon - 1000)
     kafka.produce(topic, [{"id": 2}], timestamp=noon)

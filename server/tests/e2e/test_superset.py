@@ -9,20 +9,10 @@ import pinotdb
 import psycopg
 import pytest
 
-from harness import Headwater, eventually, free_port, spec_of, unique
+from harness import eventually
+from rides import columns, fill, with_door
 
-COLUMNS = {
-    "id": {"type": "LONG", "nullable": False},
-    "city": "STRING",
-    "score": "DOUBLE",
-    "paid": "BOOLEAN",
-    "at": "TIMESTAMP(3)",
-    "day": "DATE",
-    "raw": "BYTES",
-    "uid": "UUID",
-    "tags": "ARRAY<STRING>",
-    "ats": "ARRAY<TIMESTAMP(3)>",
-}
+COLUMNS = {**columns("id", "city", "score", "paid", "at", "day", "raw", "uid", "tags"), "ats": "ARRAY<TIMESTAMP(3)>"}
 UID = "6f9619ff-8b86-d011-b42d-00c04fc964ff"
 DAY_MS = 86_400_000
 # 2024-01-01, a Monday.
@@ -145,16 +135,9 @@ def ride(number):
 
 @pytest.fixture(scope="module")
 def server(binary, kafka, tmp_path_factory):
-    port = free_port()
-    settings = [f"postgres.listen=127.0.0.1:{port}"]
-    started = Headwater(binary, tmp_path_factory.mktemp("superset"), settings=settings).start()
-    started.postgres_port = port
-    topic = kafka.create(unique("rides"))
-    started.apply(spec_of("rides", kafka, topic, COLUMNS, time_column="at"))
-    kafka.produce(topic, [ride(number) for number in range(10)])
-    started.wait_count("rides", 10)
-    yield started
-    started.kill()
+    with with_door(binary, tmp_path_factory.mktemp("superset"), "postgres") as started:
+        fill(started, kafka, [ride(number) for number in range(10)], columns=COLUMNS)
+        yield started
 
 
 def connect(server, user="alice"):
@@ -206,11 +189,16 @@ def test_stop_ends_the_query(server, connection, by):
 
         running = threading.Thread(target=run)
         running.start()
-        active = f"SELECT state, query_start IS NOT NULL FROM pg_stat_activity WHERE pid = {pid} AND query = '{ENDLESS}'"
-        eventually(lambda: connection.execute(active).fetchall() == [("active", True)], "the query runs")
-        # Superset writes the number as a text.
-        assert connection.execute(f"SELECT {by}(pid) FROM pg_stat_activity WHERE pid='{pid}'").fetchall() == [(True,)]
-        running.join(20)
+        try:
+            active = f"SELECT state, query_start IS NOT NULL FROM pg_stat_activity WHERE pid = {pid} AND query = '{ENDLESS}'"
+            eventually(lambda: connection.execute(active).fetchall() == [("active", True)], "the query runs")
+            # Superset writes the number as a text.
+            assert connection.execute(f"SELECT {by}(pid) FROM pg_stat_activity WHERE pid='{pid}'").fetchall() == [(True,)]
+            running.join(20)
+        finally:
+            # The connection is not closed before its query has ended, and that would not be soon.
+            if running.is_alive():
+                other.cancel()
         assert sqlstates == ["57014"]
     gone = f"SELECT count(*) FROM pg_stat_activity WHERE pid={pid}"
     eventually(lambda: connection.execute(gone).fetchone() == (0,), "the session is gone")

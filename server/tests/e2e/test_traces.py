@@ -62,7 +62,8 @@ def test_a_trace_goes_from_the_request_to_the_segments(binary, kafka, collector,
             kafka.produce(topic, [{"id": number} for number in range(100)], partition=partition)
         cluster.broker.wait_count("traced", 100 * PARTITIONS)
         # Whoever was there first has them all for a moment.
-        eventually(lambda: len({found.get("node") for found in cluster.partitions("traced")}) == 2, "two owners")
+        both = {node.directory.name for node in cluster.data}
+        eventually(lambda: {found.get("node") for found in cluster.partitions("traced")} == both, "two owners")
         answer = requests.post(
             f"{cluster.broker.url}/sql",
             json={"sql": "SELECT count(*), sum(id) FROM traced"},

@@ -16,7 +16,7 @@ const COLUMNS =
   "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns ORDER BY table_schema, table_name, ordinal_position";
 
 /** Arrow's names of types, which information_schema has, as SQL's. */
-export function sqlTypeName(arrow: string): string {
+function sqlTypeName(arrow: string): string {
   const decimal = /^Decimal\d+\((\d+), (\d+)\)/.exec(arrow);
   if (decimal) return `DECIMAL(${decimal[1]},${decimal[2]})`;
   if (/^Timestamp/.test(arrow)) return "TIMESTAMP";

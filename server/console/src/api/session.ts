@@ -1,9 +1,12 @@
 // Who is signed in. A server without users is open: everybody may do everything.
-import { createStore, useStore } from "../store";
+import { createStore, useStore, writeStored } from "../store";
 import { ApiError, request } from "./client";
 import type { Session } from "./types";
 
 export type SessionState = { state: "unknown" } | { state: "out" } | { state: "in"; session: Session };
+
+/** Tells other windows that somebody has signed in, and nothing more. */
+const SIGNED_IN_KEY = "headwater.signed-in";
 
 const session = createStore<SessionState>({ state: "unknown" });
 
@@ -22,6 +25,13 @@ function enter(next: Session): void {
 export function csrfToken(): string | undefined {
   const current = session.get();
   return current.state === "in" ? current.session.csrf : undefined;
+}
+
+/** The name in the browser's storage for what is of the one who is in: whoever signs in next does not go on with it. */
+export function ownKey(key: string): string {
+  const current = session.get();
+  const user = current.state === "in" ? current.session.user : null;
+  return user === null ? key : `${key}@${user}`;
 }
 
 /** The server took a request for one without a session: the sign-in view is shown. */
@@ -53,6 +63,18 @@ export async function loadSession(): Promise<void> {
 export async function signIn(user: string, password: string): Promise<void> {
   await request("POST", "/session", { body: { user, password } });
   await loadSession();
+  if (session.get().state === "out") throw new Error("The browser did not keep the session: allow cookies of this page, and sign in again.");
+  writeStored(SIGNED_IN_KEY, Date.now());
+}
+
+/** Goes on by itself when another window has signed in, or has done so already. Returns what ends that. */
+export function followOtherWindows(): () => void {
+  const look = () => void loadSession().catch(() => undefined);
+  // Only other windows' changes are told.
+  const heard = ({ key }: StorageEvent) => key === SIGNED_IN_KEY && look();
+  addEventListener("storage", heard);
+  look();
+  return () => removeEventListener("storage", heard);
 }
 
 export async function signOut(): Promise<void> {

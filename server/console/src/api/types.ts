@@ -72,3 +72,23 @@ export interface Session {
   /** No users are configured: everybody may do everything. */
   open: boolean;
 }
+
+/** A number of a system table; a text where it would not be exact otherwise, null where it is not known. */
+export type Known = number | string | null;
+
+/** A row of system.partitions. */
+export interface Partition {
+  table_name: string;
+  partition: number;
+  state: string;
+  first_offset: Known;
+  committed_offset: Known;
+  visible_offset: Known;
+  latest_offset: Known;
+  lag: Known;
+  rows_per_second: Known;
+  freshness_ms: Known;
+  dead_letters: Known;
+  last_error: string | null;
+  node: string | null;
+}

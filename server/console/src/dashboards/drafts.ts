@@ -1,4 +1,5 @@
-// What was changed of dashboards and not saved, as long as the browser's tab is there.
+// What somebody has changed of dashboards and not saved, as long as the browser's tab is there.
+import { ownKey } from "../api/session";
 import type { Dashboard } from "./model";
 
 export interface Draft {
@@ -7,7 +8,7 @@ export interface Draft {
   base: string;
 }
 
-const keyOf = (id: string) => `headwater.dashboard.${id}`;
+const keyOf = (id: string) => ownKey(`headwater.dashboard.${id}`);
 
 /** What was left unsaved in this tab. */
 export function keptDraft(id: string): Draft | null {

@@ -8,7 +8,7 @@ export const PANEL_KINDS: Option<PanelKind>[] = [...CHART_KINDS, { value: "table
 
 export const GRID_COLUMNS = 12;
 export const PANELS_MAX = 50;
-export const PANEL_ROWS_MAX = 50;
+const PANEL_ROWS_MAX = 50;
 /** An answer with more rows is refused to a panel. */
 export const ANSWER_ROWS_MAX = 10_000;
 

@@ -64,7 +64,7 @@ function total(text: string, parse: (one: string) => number | null): number | nu
 }
 
 /** Splits at commas that are not inside of brackets. */
-export function splitList(text: string): string[] {
+function splitList(text: string): string[] {
   const parts: string[] = [];
   let depth = 0;
   let from = 0;

@@ -163,7 +163,7 @@ function TopBar({ path }: { path: string }) {
   );
 }
 
-export function Logo() {
+function Logo() {
   return (
     <svg viewBox="0 0 32 32" aria-hidden="true">
       <rect width="32" height="32" rx="8" fill="currentColor" />

@@ -1,9 +1,9 @@
 // Which node has which share of the partitions and of the sealed data.
+import type { Partition } from "../../api/types";
 import { EmptyState } from "../../components/EmptyState";
 import { Panel } from "../../components/Page";
 import { bytes, counted, whole } from "../../format";
 import { Link } from "../../router";
-import type { Partition } from "../Tables/data";
 import type { Node, Share } from "./data";
 
 export interface Holding {

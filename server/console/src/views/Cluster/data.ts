@@ -1,8 +1,7 @@
 // What the Cluster view asks the server for.
 import { OWN_MARK, progress, rowsOf } from "../../api/client";
 import { literal } from "../../api/names";
-import type { Progress } from "../../api/types";
-import type { Known, Partition } from "../Tables/data";
+import type { Known, Partition, Progress } from "../../api/types";
 
 export interface Node {
   node: string;

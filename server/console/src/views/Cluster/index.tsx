@@ -1,4 +1,5 @@
 // The nodes of the cluster, what each of them holds, and what they are doing.
+import type { Known } from "../../api/types";
 import { LoadFailure } from "../../components/ErrorBox";
 import { Badge } from "../../components/Figures";
 import { Page, Panel } from "../../components/Page";
@@ -6,7 +7,6 @@ import { Table, type TableColumn } from "../../components/Table";
 import { UNKNOWN, bytes, counted, perSecond, whole } from "../../format";
 import { useLoad } from "../../hooks";
 import { instantOf } from "../../sqlTypes";
-import type { Known } from "../Tables/data";
 import "./cluster.css";
 import { loadCluster, loadShares, type Node } from "./data";
 import { holdings, type Holding, Placement } from "./Placement";

@@ -101,14 +101,19 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
   const saved = useMemo(() => new Map(stored.dashboard.panels.map((panel) => [panel.id, panel.sql])), [stored]);
   const isTrial = (panel: Panel) => draft !== null && saved.get(panel.id) !== panel.sql;
   const storeOf = (panel: Panel): Store<PanelAnswer | null> => (isTrial(panel) ? trials : stores).of(panel.id);
+  const [asked] = useState(() => new Map<string, AbortController>());
   const tryPanel = useCallback(
     (panel: Panel) => {
-      preview(panel.sql, values, last).then(
-        (answer) => trials.of(panel.id).set(answer),
-        (error: unknown) => trials.of(panel.id).set({ columns: [], rows: [], cuts: {}, freshness_ms: null, error: errorDetails(error) }),
-      );
+      const controller = new AbortController();
+      asked.get(panel.id)?.abort();
+      asked.set(panel.id, controller);
+      const take = (answer: PanelAnswer) => {
+        // What was asked last counts, whichever answer comes last.
+        if (!controller.signal.aborted) trials.of(panel.id).set(answer);
+      };
+      preview(panel.sql, values, last, controller.signal).then(take, (error: unknown) => take({ columns: [], rows: [], cuts: {}, freshness_ms: null, error: errorDetails(error) }));
     },
-    [values, last, trials],
+    [values, last, asked, trials],
   );
   const choice = JSON.stringify([values, last]);
   useEffect(() => {
@@ -154,8 +159,10 @@ function Loaded({ id, readOnly, mayChange, editing, stored }: LoadedProps) {
     const { panels } = shown;
     const exists = panels.some((one) => one.id === panel.id);
     change({ panels: exists ? panels.map((one) => (one.id === panel.id ? panel : one)) : [...panels, panel] });
-    if (answer) trials.of(panel.id).set(answer);
-    else if (saved.get(panel.id) !== panel.sql) tryPanel(panel);
+    if (answer) {
+      asked.get(panel.id)?.abort();
+      trials.of(panel.id).set(answer);
+    } else if (saved.get(panel.id) !== panel.sql) tryPanel(panel);
     close();
     if (!exists) goTo(panel.id);
   };

@@ -1,13 +1,13 @@
 // All dashboards: open, make, import, delete.
-import { type FormEvent, useRef, useState } from "react";
+import { useState } from "react";
 import { errorDetails } from "../../api/client";
 import { isAdministrator, useSession } from "../../api/session";
 import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
 import { EmptyState } from "../../components/EmptyState";
 import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
 import { TextField } from "../../components/Field";
 import { Time } from "../../components/Figures";
+import { FormDialog } from "../../components/FormDialog";
 import { Icon } from "../../components/Icon";
 import { Menu } from "../../components/Menu";
 import { Page } from "../../components/Page";
@@ -97,15 +97,15 @@ export function List() {
       )}
       {making && <NewDialog onClose={() => setMaking(false)} onMake={(title) => make(idOf(title), emptyDashboard(title))} />}
       {removing && (
-      <DeleteDialog
-        {...removing}
-        onClose={() => setRemoving(null)}
-        onDeleted={() => {
-          toast(`“${removing.title}” is deleted`);
-          setRemoving(null);
-          reload();
-        }}
-      />
+        <DeleteDialog
+          {...removing}
+          onClose={() => setRemoving(null)}
+          onDeleted={() => {
+            toast(`“${removing.title}” is deleted`);
+            setRemoving(null);
+            reload();
+          }}
+        />
       )}
     </Page>
   );
@@ -121,30 +121,9 @@ async function exportOne(id: string, onFailure: (failure: unknown) => void): Pro
 
 function NewDialog({ onClose, onMake }: { onClose(): void; onMake(title: string): Promise<void> }) {
   const [title, setTitle] = useState("");
-  const [busy, setBusy] = useState(false);
-  const form = useRef<HTMLFormElement>(null);
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    if (busy) return;
-    setBusy(true);
-    void onMake(title.trim()).finally(onClose);
-  };
   return (
-    <Dialog
-      title="New dashboard"
-      onClose={onClose}
-      actions={
-        <>
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" busy={busy} disabled={title.trim() === ""} onClick={() => form.current?.requestSubmit()}>
-            Create
-          </Button>
-        </>
-      }
-    >
-      <form ref={form} onSubmit={submit}>
-        <TextField label="Title" value={title} maxLength={200} required onValue={setTitle} />
-      </form>
-    </Dialog>
+    <FormDialog title="New dashboard" action="Create" isReady={title.trim() !== ""} onClose={onClose} onSubmit={() => onMake(title.trim()).finally(onClose)}>
+      <TextField label="Title" value={title} maxLength={200} required onValue={setTitle} />
+    </FormDialog>
   );
 }

@@ -43,7 +43,7 @@ function paintAll(names: string[], paints: Paints): void {
 }
 
 /** The step of times that lie on a grid, as those of a GROUP BY date_trunc(…) do; null if they do not. */
-export function stepOf(times: number[]): number | null {
+function stepOf(times: number[]): number | null {
   const steps = times.slice(1).map((time, i) => time - (times[i] ?? time));
   const least = Math.min(...steps);
   const onGrid = steps.filter((step) => step === least).length;

@@ -1,12 +1,12 @@
 // The statement of the answer in sight becomes a panel of a dashboard, drawn as the answer is.
-import { type FormEvent, useEffect, useRef, useState } from "react";
-import { errorDetails } from "../../api/client";
+import { useEffect, useRef, useState } from "react";
 import type { Answer } from "../../api/types";
 import type { ChartChoice } from "../../charts/choice";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
-import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
+import { LoadFailure } from "../../components/ErrorBox";
 import { type Option, SelectField, TextField } from "../../components/Field";
+import { FormDialog } from "../../components/FormDialog";
 import { type Added, addTo, addToNew, lookOf, titleOf } from "../../dashboards/adding";
 import { listDashboards, type Summary } from "../../dashboards/api";
 import { ANSWER_ROWS_MAX, PANEL_KINDS } from "../../dashboards/model";
@@ -43,60 +43,41 @@ export function AddToDashboard({ wanted, onClose }: { wanted: Wanted; onClose():
   const [title, setTitle] = useState(name || (choice ? titleOf(choice) : ""));
   const look = lookOf(choice, answer.columns);
   const [kind, setKind] = useState(look.kind);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
   const [done, setDone] = useState<(Added & { title: string }) | null>(null);
-  const form = useRef<HTMLFormElement>(null);
   // One that is gone meanwhile cannot be chosen any more.
   const into = [picked, last].find((id) => options.some(({ value }) => value === id)) ?? NEW;
   const isReady = into !== NEW || boardTitle.trim() !== "";
+  const nameBoard = (name: string) => {
+    // Who writes a title wants a new one, whatever the list has when it comes.
+    setPicked(NEW);
+    setBoardTitle(name);
+  };
 
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    if (busy || !isReady) return;
-    setBusy(true);
-    setError(null);
+  const add = async () => {
     const panel = { ...look, kind, title: title.trim(), sql };
     try {
       const added = into === NEW ? await addToNew(boardTitle.trim(), panel) : await addTo(into, panel);
       last = added.dashboard;
       setDone({ ...added, title: into === NEW ? boardTitle.trim() : (dashboards.data?.find(({ id }) => id === into)?.title ?? into) });
     } catch (failure) {
-      setError(failure);
-      setBusy(false);
       dashboards.reload();
+      throw failure;
     }
   };
 
   if (done) return <Done panel={title.trim()} done={done} onClose={onClose} />;
   return (
-    <Dialog
-      title="Add to dashboard"
-      onClose={onClose}
-      actions={
-        <>
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" busy={busy} disabled={!isReady} onClick={() => form.current?.requestSubmit()}>
-            {busy ? "Adding…" : "Add the panel"}
-          </Button>
-        </>
-      }
-    >
-      <form ref={form} className="add-panel" onSubmit={(event) => void submit(event)}>
-        <LoadFailure error={dashboards.error} tone="warn" />
-        <SelectField label="Dashboard" value={into} options={options} onValue={(id) => setPicked(id)} />
-        {into === NEW && <TextField label="Title of the dashboard" value={boardTitle} maxLength={200} required onValue={setBoardTitle} />}
-        <TextField label="Title of the panel" value={title} maxLength={200} onValue={setTitle} />
-        <SelectField label="Shown as" value={kind} options={PANEL_KINDS} onValue={(value) => setKind(value)} />
-        <pre className="add-panel-sql" tabIndex={0} aria-label="Statement of the panel">
-          {sql}
-        </pre>
-        {answer.rows.length > ANSWER_ROWS_MAX && <p className="small add-panel-many">The answer has {whole(answer.rows.length)} rows, and a panel shows none with more than {whole(ANSWER_ROWS_MAX)}: add a LIMIT, or group it.</p>}
-        {error !== null && <ErrorBox error={errorDetails(error)} />}
-        {/* Enter in a field submits only with a button of the form's own. */}
-        <button type="submit" hidden />
-      </form>
-    </Dialog>
+    <FormDialog title="Add to dashboard" action="Add the panel" busyAction="Adding…" isReady={isReady} onClose={onClose} onSubmit={add}>
+      <LoadFailure error={dashboards.error} tone="warn" />
+      <SelectField label="Dashboard" value={into} options={options} onValue={(id) => setPicked(id)} />
+      {into === NEW && <TextField label="Title of the dashboard" value={boardTitle} maxLength={200} required onValue={nameBoard} />}
+      <TextField label="Title of the panel" value={title} maxLength={200} onValue={setTitle} />
+      <SelectField label="Shown as" value={kind} options={PANEL_KINDS} onValue={(value) => setKind(value)} />
+      <pre className="add-panel-sql" tabIndex={0} aria-label="Statement of the panel">
+        {sql}
+      </pre>
+      {answer.rows.length > ANSWER_ROWS_MAX && <p className="small add-panel-many">The answer has {whole(answer.rows.length)} rows, and a panel shows none with more than {whole(ANSWER_ROWS_MAX)}: add a LIMIT, or group it.</p>}
+    </FormDialog>
   );
 }
 

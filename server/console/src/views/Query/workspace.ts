@@ -1,4 +1,5 @@
 // The tabs and the history: what is kept in the browser, for all of its windows.
+import { ownKey } from "../../api/session";
 import { toast } from "../../components/Toast";
 import { createStore, readStored, useStore, writeStored } from "../../store";
 import { merged, newTab, type Stored, type Tab, TABS_MAX, tabsIn, type Workspace } from "./tabs";
@@ -11,8 +12,9 @@ export interface Past {
   rows: number;
 }
 
-const TABS_KEY = "headwater.query.tabs";
-const HISTORY_KEY = "headwater.query.history";
+// This is loaded when somebody is in, and anew for the next one.
+const TABS_KEY = ownKey("headwater.query.tabs");
+const HISTORY_KEY = ownKey("headwater.query.history");
 const HISTORY_MAX = 200;
 const SAVE_AFTER_MS = 300;
 

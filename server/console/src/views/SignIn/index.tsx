@@ -1,25 +1,15 @@
-import { type FormEvent, useState } from "react";
+import { useEffect, useState } from "react";
 import { errorDetails } from "../../api/client";
-import { signIn } from "../../api/session";
-import type { ErrorDetails } from "../../api/types";
+import { followOtherWindows, signIn } from "../../api/session";
 import { Button } from "../../components/Button";
 import { ErrorBox } from "../../components/ErrorBox";
+import { useSending } from "../../hooks";
 
 export default function SignIn() {
   const [user, setUser] = useState("");
   const [password, setPassword] = useState("");
-  const [error, setError] = useState<ErrorDetails | null>(null);
-  const [busy, setBusy] = useState(false);
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    setBusy(true);
-    try {
-      await signIn(user, password);
-    } catch (failure) {
-      setError(errorDetails(failure));
-      setBusy(false);
-    }
-  };
+  useEffect(followOtherWindows, []);
+  const { busy, error, submit } = useSending(true, () => signIn(user, password));
   return (
     <div className="sign-in">
       <form onSubmit={submit}>
@@ -32,8 +22,8 @@ export default function SignIn() {
           <span>Password</span>
           <input className="input" name="password" type="password" autoComplete="current-password" required value={password} onChange={(event) => setPassword(event.target.value)} />
         </label>
-        {error && <ErrorBox error={error} />}
-        <Button kind="primary" type="submit" disabled={busy}>
+        {error !== null && <ErrorBox error={errorDetails(error)} />}
+        <Button kind="primary" type="submit" busy={busy}>
           Sign in
         </Button>
       </form>

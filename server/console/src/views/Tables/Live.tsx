@@ -1,9 +1,10 @@
 // What the last minutes of a table looked like, one point a second.
 import { useMemo } from "react";
+import type { Known, Partition } from "../../api/types";
 import { Chart, type ChartOption } from "../../components/Chart";
 import { Panel } from "../../components/Page";
 import { compact, duration } from "../../format";
-import { type Known, type Partition, totals } from "./data";
+import { totals } from "./data";
 
 const KEPT_MS = 4 * 60_000;
 const SHOWN_MS = 3 * 60_000;

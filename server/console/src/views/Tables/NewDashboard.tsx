@@ -1,10 +1,8 @@
 // A dashboard over a table, proposed from what the table is and holds: one takes of it what one wants.
-import { type FormEvent, useRef, useState } from "react";
-import { errorDetails } from "../../api/client";
-import { Button } from "../../components/Button";
-import { Dialog } from "../../components/Dialog";
-import { ErrorBox, LoadFailure } from "../../components/ErrorBox";
+import { useRef, useState } from "react";
+import { LoadFailure } from "../../components/ErrorBox";
 import { TextField } from "../../components/Field";
+import { FormDialog } from "../../components/FormDialog";
 import { createDashboard } from "../../dashboards/api";
 import { idOf, PANEL_KINDS } from "../../dashboards/model";
 import { useLoad } from "../../hooks";
@@ -17,6 +15,9 @@ const LOOK_AGAIN_MS = 1_000;
 
 const kindName = ({ kind }: Proposed) => PANEL_KINDS.find(({ value }) => value === kind)?.label ?? kind;
 
+/** Which of the panels it is, after the next look too: that one may find other columns for bars, whose ids are numbers only. */
+const keyOf = ({ id, x }: Proposed) => (id.startsWith("top-") ? `top ${x}` : id);
+
 interface NewDashboardProps {
   document: TableDocument;
   /** What it has is not what its topic has now. */
@@ -28,69 +29,46 @@ export function NewDashboard({ document, catchingUp, onClose }: NewDashboardProp
   const { name } = document;
   const [title, setTitle] = useState(`${name}, live`);
   const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const form = useRef<HTMLFormElement>(null);
   const seen = useRef({ look: NO_LOOK, isLast: false });
   const load = async (signal: AbortSignal) => {
     if (!seen.current.isLast) {
       const now = await loadLook(document, signal);
-      seen.current = { look: now, isLast: now.rows >= LOOK_ROWS_MIN && !catchingUp };
+      // What took too long says nothing against what was seen before.
+      if (now) seen.current = { look: now, isLast: now.rows >= LOOK_ROWS_MIN && !catchingUp };
     }
     return seen.current.look;
   };
   const look = useLoad(`look ${name}`, load, LOOK_AGAIN_MS);
   const isLooking = look.data === undefined && look.error === null;
   const { panels, last } = proposalFor(document, look.data ?? NO_LOOK);
-  const taken = panels.filter(({ id }) => !left.has(id));
+  const taken = panels.filter((panel) => !left.has(keyOf(panel)));
   const isReady = !isLooking && taken.length > 0 && title.trim() !== "";
-  const toggle = (id: string) => setLeft((old) => (old.has(id) ? new Set([...old].filter((other) => other !== id)) : new Set([...old, id])));
-
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    if (busy || !isReady) return;
-    setBusy(true);
-    setError(null);
-    try {
-      navigate(`/dashboards/${await createDashboard(idOf(title), dashboardOf(title.trim(), last, taken))}`);
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  };
+  const toggle = (key: string) => setLeft((old) => (old.has(key) ? new Set([...old].filter((other) => other !== key)) : new Set([...old, key])));
 
   return (
-    <Dialog
+    <FormDialog
       title={`New dashboard over ${name}`}
+      action="Create"
+      busyAction="Creating…"
+      isReady={isReady}
       onClose={onClose}
-      actions={
-        <>
-          <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" busy={busy} disabled={!isReady} onClick={() => form.current?.requestSubmit()}>
-            {busy ? "Creating…" : "Create"}
-          </Button>
-        </>
-      }
+      onSubmit={async () => navigate(`/dashboards/${await createDashboard(idOf(title), dashboardOf(title.trim(), last, taken))}`)}
     >
-      <form ref={form} className="proposal" onSubmit={(event) => void submit(event)}>
-        <TextField label="Title" value={title} maxLength={200} required onValue={setTitle} />
-        <fieldset className="proposal-panels" aria-busy={isLooking}>
-          <legend>Panels</legend>
-          {panels.map((panel) => (
-            <label key={panel.id} className="check">
-              <input type="checkbox" checked={!left.has(panel.id)} onChange={() => toggle(panel.id)} />
-              <span>{panel.title}</span>
-              <span className="muted small">{kindName(panel)}</span>
-            </label>
-          ))}
-        </fieldset>
-        <p className="muted small" role="status">
-          {isLooking ? "Looking at the newest rows…" : "They run again each second in which new rows come. Each can be changed later, and more can be added."}
-        </p>
-        <LoadFailure error={look.error} tone="warn" />
-        {error !== null && <ErrorBox error={errorDetails(error)} />}
-        <button type="submit" hidden />
-      </form>
-    </Dialog>
+      <TextField label="Title" value={title} maxLength={200} required onValue={setTitle} />
+      <fieldset className="proposal-panels" aria-busy={isLooking}>
+        <legend>Panels</legend>
+        {panels.map((panel) => (
+          <label key={keyOf(panel)} className="check">
+            <input type="checkbox" checked={!left.has(keyOf(panel))} onChange={() => toggle(keyOf(panel))} />
+            <span>{panel.title}</span>
+            <span className="muted small">{kindName(panel)}</span>
+          </label>
+        ))}
+      </fieldset>
+      <p className="muted small" role="status">
+        {isLooking ? "Looking at the newest rows…" : "They run again each second in which new rows come. Each can be changed later, and more can be added."}
+      </p>
+      <LoadFailure error={look.error} tone="warn" />
+    </FormDialog>
   );
 }

@@ -1,5 +1,6 @@
 // The partitions of a table: how far each is, and what can be done to it.
 import { useState } from "react";
+import type { Partition } from "../../api/types";
 import { Confirm } from "../../components/Confirm";
 import { Duration, Whole } from "../../components/Figures";
 import { Menu } from "../../components/Menu";
@@ -7,7 +8,7 @@ import { Panel } from "../../components/Page";
 import { Table, type TableColumn } from "../../components/Table";
 import { toast } from "../../components/Toast";
 import { counted, perSecond } from "../../format";
-import { type Partition, pause, resume, seal } from "./data";
+import { pause, resume, seal } from "./data";
 import { State } from "./State";
 import { act } from "./TablePage";
 

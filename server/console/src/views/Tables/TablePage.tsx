@@ -112,7 +112,7 @@ export function TablePage({ table }: { table: string }) {
     >
       {document.data?.trouble && <ErrorBox error={{ kind: "trouble", message: document.data.trouble }} />}
       <LoadFailure error={document.error} />
-      {isMade && (
+      {isMade && mayChange && (
         <section className="panel made" aria-label="What now">
           <p role="status">
             <strong>{table} is there and reads its topic.</strong> A dashboard over it moves with the events.

@@ -1,5 +1,5 @@
 // From a topic to a table: name the topic, correct what its messages were taken for, look at the rows, apply.
-import { type FormEvent, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { ApiError, errorDetails, isAbort } from "../../api/client";
 import { Button } from "../../components/Button";
 import { DataGrid } from "../../components/DataGrid";
@@ -10,7 +10,7 @@ import { Page } from "../../components/Page";
 import { Table } from "../../components/Table";
 import { Tabs } from "../../components/Tabs";
 import { counted } from "../../format";
-import { useUnsaved } from "../../hooks";
+import { useSending, useUnsaved } from "../../hooks";
 import { navigate } from "../../router";
 import { CheckedSpec, useRefusal } from "./CheckedSpec";
 import { apply, dryRun, infer, type Preview, preview } from "./data";
@@ -47,28 +47,17 @@ interface SourceText {
 }
 
 function Source({ source, onChange, onSpec }: { source: SourceText; onChange(next: SourceText): void; onSpec(text: string, seen: string): void }) {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
   const brokers = source.brokers.split(",").map((one) => one.trim()).filter(Boolean);
   const topic = source.topic.trim();
   const isReady = brokers.length > 0 && topic !== "";
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    if (busy || !isReady) return;
-    setBusy(true);
-    setError(null);
-    try {
-      const found = await infer({ brokers, topic, properties: parseProperties(source.properties) });
-      const skipped = found.undecodable > 0 ? `; ${found.undecodable} of them ${found.undecodable === 1 ? "is" : "are"} no JSON object` : "";
-      onSpec(found.spec, `${counted(found.columns.length, "column")} from the newest ${counted(found.messages_read, "message")}${skipped}`);
-    } catch (failure) {
-      setError(failure);
-      setBusy(false);
-    }
-  };
+  const { busy, error, submit } = useSending(isReady, async () => {
+    const found = await infer({ brokers, topic, properties: parseProperties(source.properties) });
+    const skipped = found.undecodable > 0 ? `; ${found.undecodable} of them ${found.undecodable === 1 ? "is" : "are"} no JSON object` : "";
+    onSpec(found.spec, `${counted(found.columns.length, "column")} from the newest ${counted(found.messages_read, "message")}${skipped}`);
+  });
   const details = error === null ? null : errorDetails(error);
   return (
-    <form className="panel wizard-source" onSubmit={(event) => void submit(event)}>
+    <form className="panel wizard-source" onSubmit={submit}>
       <TextField label="Brokers" autoFocus value={source.brokers} placeholder="kafka-1:9092, kafka-2:9092" spellCheck={false} autoComplete="off" onValue={(brokers) => onChange({ ...source, brokers })} />
       <TextField label="Topic" value={source.topic} spellCheck={false} autoComplete="off" onValue={(topic) => onChange({ ...source, topic })} />
       <Field label="Properties of the connection, one key=value per line (if any are needed)">

@@ -1,26 +1,8 @@
 // What the views of tables ask the server for.
 import { ApiError, OWN_MARK, request, rowsOf, sql } from "../../api/client";
 import { literal, quoted } from "../../api/names";
-import type { Answer } from "../../api/types";
-import { type Look, lookIn, lookStatement, NO_LOOK } from "./proposal";
-
-export type Known = number | string | null;
-
-export interface Partition {
-  table_name: string;
-  partition: number;
-  state: string;
-  first_offset: Known;
-  committed_offset: Known;
-  visible_offset: Known;
-  latest_offset: Known;
-  lag: Known;
-  rows_per_second: Known;
-  freshness_ms: Known;
-  dead_letters: Known;
-  last_error: string | null;
-  node: string | null;
-}
+import type { Answer, Known, Partition } from "../../api/types";
+import { type Look, lookIn, lookStatement } from "./proposal";
 
 export interface Segment {
   table_name: string;
@@ -186,12 +168,13 @@ export function loadSample(document: TableDocument, signal: AbortSignal): Promis
 /** So long a look at the newest rows may take: a dashboard is proposed without it, too. */
 const LOOK_WAIT_MS = 5_000;
 
-export async function loadLook(document: TableDocument, signal: AbortSignal): Promise<Look> {
+/** Null: it took longer. */
+export async function loadLook(document: TableDocument, signal: AbortSignal): Promise<Look | null> {
   try {
     const [row] = await rowsOf<Record<string, Known>>(lookStatement(document), AbortSignal.any([signal, AbortSignal.timeout(LOOK_WAIT_MS)]));
     return lookIn(document, row);
   } catch (error) {
-    if (error instanceof DOMException && error.name === "TimeoutError") return NO_LOOK;
+    if (error instanceof DOMException && error.name === "TimeoutError") return null;
     throw error;
   }
 }

@@ -1,8 +1,9 @@
 // The dashboard that is proposed for a table, from its schema and a look at its newest rows. Pure: what is asked, and what follows.
 import { literal, quoted } from "../../api/names";
+import type { Known } from "../../api/types";
 import { type Dashboard, emptyDashboard, GRID_COLUMNS, type Panel, type Place } from "../../dashboards/model";
 import { kindOf } from "../../sqlTypes";
-import type { Known, TableDocument } from "./data";
+import type { TableDocument } from "./data";
 
 type Described = Pick<TableDocument, "name" | "columns" | "spec">;
 
