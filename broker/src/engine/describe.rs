@@ -3,11 +3,13 @@
 //! Describing plans on the engine's threads and takes a place among the running queries, as planning is work too. It asks no
 //! other node: columns and their types are known from the tables' logs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
@@ -26,8 +28,9 @@ use crate::catalog::{QueryCatalog, known_names, table_names};
 use crate::request::QueryRequest;
 use crate::{QueryError, QueryErrorKind, sql};
 
-/// What DataFusion says of columns that have the same name.
-const TWINS: &str = "Projections require unique expression names";
+/// What DataFusion says of expressions that have the same name.
+const TWINS: [&str; 2] =
+    ["Projections require unique expression names", "Schema contains duplicate unqualified field name"];
 
 /// What a statement wants and answers with.
 #[derive(Clone, Debug)]
@@ -114,12 +117,31 @@ pub(super) async fn plan_of(
     statement: &Statement,
 ) -> Result<LogicalPlan, DataFusionError> {
     match state.statement_to_plan(statement.clone()).await {
-        Err(error) if error.to_string().contains(TWINS) => match sql::told_apart(statement) {
-            Some(statement) => state.statement_to_plan(statement).await.map_err(|_| error),
-            None => Err(error),
+        Ok(plan) if has_twins(&plan)? => match sql::told_apart(statement) {
+            Some(statement) => state.statement_to_plan(statement).await,
+            None => Ok(plan),
         },
+        Err(error) if TWINS.iter().any(|twins| error.to_string().contains(twins)) => {
+            match sql::told_apart(statement) {
+                Some(statement) => state.statement_to_plan(statement.clone()).await.map_err(|e| {
+                    eprintln!("SECOND {e} {statement}");
+                    error
+                }),
+                None => Err(error),
+            }
+        }
         planned => planned,
     }
+}
+
+/// Whether an aggregate groups by, or computes, two expressions of one name: it is planned, and cannot be optimized.
+fn has_twins(plan: &LogicalPlan) -> Result<bool, DataFusionError> {
+    plan.exists(|node| {
+        let LogicalPlan::Aggregate(aggregate) = node else { return Ok(false) };
+        let mut names = BTreeSet::new();
+        let mut exprs = aggregate.group_expr.iter().chain(&aggregate.aggr_expr);
+        Ok(!exprs.all(|expr| names.insert(expr.schema_name().to_string())))
+    })
 }
 
 fn described(

@@ -60,17 +60,15 @@ use std::sync::LazyLock;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Ident, SelectItem, SetExpr, Statement as SqlStatement, VisitMut, visit_expressions,
-    visit_expressions_mut,
+    Expr, Function, Ident, Select, SelectItem, Statement as SqlStatement, VisitMut, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::budget::{Budget, check_repeated};
 use super::template::{arguments, fill, plain_name, renamed};
+use super::twins::first_select;
 use crate::functions::{TIME_FUNCTIONS, TO_TIMESTAMP};
 use crate::{QueryError, QueryErrorKind};
-
-/// Largest expression that a template may repeat: what is nested in itself would grow beyond all bounds.
-const REPEATED_NODES_MAX: usize = 1_000;
 
 /// What becomes of a call.
 #[derive(Clone, Copy)]
@@ -131,12 +129,13 @@ pub(super) fn rewrite(statement: &mut Statement, tokens: &[TokenWithSpan]) -> Re
         return Ok(());
     }
     let Some(statement) = super::statement_of(statement) else { return Ok(()) };
+    let mut budget = Budget::default();
     let visited = match statement {
-        SqlStatement::Query(query) => name_columns(&mut query.body),
+        SqlStatement::Query(query) => name_columns(first_select(&mut query.body), &mut budget),
         _ => ControlFlow::Continue(()),
     };
     let visited = match visited {
-        ControlFlow::Continue(()) => rewrite_all(statement),
+        ControlFlow::Continue(()) => rewrite_all(statement, &mut budget),
         stopped => stopped,
     };
     match visited {
@@ -161,36 +160,32 @@ fn mentions_ours(tokens: &[TokenWithSpan]) -> bool {
     false
 }
 
-fn rewrite_all(within: &mut impl VisitMut) -> ControlFlow<QueryError> {
-    visit_expressions_mut(within, |expr| match rewritten(expr) {
-        Ok(Some(other)) => {
+fn rewrite_all(within: &mut impl VisitMut, budget: &mut Budget) -> ControlFlow<QueryError> {
+    let mut rewrite = |expr: &mut Expr| {
+        if let Some(other) = rewritten(expr)? {
+            budget.take(&other)?;
             *expr = other;
-            ControlFlow::Continue(())
         }
-        Ok(None) => ControlFlow::Continue(()),
+        Ok(())
+    };
+    visit_expressions_mut(within, |expr| match rewrite(expr) {
+        Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
     })
 }
 
 /// Rewrites the columns of the answer, which keep the names that they are asked for by: two calls may be one of ours.
-fn name_columns(body: &mut SetExpr) -> ControlFlow<QueryError> {
-    match body {
-        SetExpr::Select(select) => {
-            for item in &mut select.projection {
-                let SelectItem::UnnamedExpr(expr) = item else { continue };
-                let written = expr.to_string();
-                rewrite_all(expr)?;
-                if expr.to_string() != written {
-                    let alias = Ident::with_quote('"', written);
-                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-                }
-            }
-            ControlFlow::Continue(())
+fn name_columns(select: Option<&mut Select>, budget: &mut Budget) -> ControlFlow<QueryError> {
+    for item in select.into_iter().flat_map(|select| &mut select.projection) {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let written = expr.to_string();
+        rewrite_all(expr, budget)?;
+        if expr.to_string() != written {
+            let alias = Ident::with_quote('"', written);
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
-        SetExpr::Query(query) => name_columns(&mut query.body),
-        SetExpr::SetOperation { left, .. } => name_columns(left),
-        _ => ControlFlow::Continue(()),
     }
+    ControlFlow::Continue(())
 }
 
 /// Pinot's functions are known with and without underscores, in any case.
@@ -233,23 +228,17 @@ fn call(function: &Function) -> Rewritten {
 /// `Plan` if it repeats an argument that is too large for that.
 fn filled(template: &str, arguments: &[&Expr], original: Option<&Function>) -> Rewritten {
     for (index, argument) in arguments.iter().enumerate() {
-        if template.matches(&format!("${}", index + 1)).count() > 1 && !is_repeatable(argument) {
-            return Err(fault(format!(
-                "the argument {} is too large to be repeated; name it in a subquery first",
-                index + 1
-            )));
-        }
+        let place = index + 1;
+        check_repeated(argument, times(template, place), &format!("the argument {place}"))?;
     }
     Ok(Some(fill(template, arguments, original)))
 }
 
-fn is_repeatable(expr: &Expr) -> bool {
-    let mut nodes = 0_usize;
-    let counted = visit_expressions(expr, |_| {
-        nodes += 1;
-        if nodes > REPEATED_NODES_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    counted.is_continue()
+/// How often the template has a place; `$1` is none of `$10`.
+fn times(template: &str, place: usize) -> usize {
+    let written = format!("${place}");
+    let behind = template.split(&written).skip(1);
+    behind.filter(|behind| !behind.starts_with(|letter: char| letter.is_ascii_digit())).count()
 }
 
 fn fault(message: impl Into<String>) -> QueryError {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// Steps of one path at most.
-const STEPS_MAX: usize = 64;
+pub(super) const STEPS_MAX: usize = 64;
 
 /// One step into a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,15 @@
 //!
 //! Nothing here knows a table's contents: planning and name errors are the engine's.
 
+mod arrows;
+mod budget;
 mod casts;
 mod dialect;
+mod distinct;
+mod exists;
 mod json_path;
 mod like;
+mod multisets;
 mod names;
 mod placeholders;
 mod postgres;
@@ -75,6 +80,7 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
     names.quote_mixed_case(&mut tokens);
 
     let mut parser = DFParserBuilder::new(tokens.clone())
+        .with_dialect(&arrows::HeadwaterDialect)
         .with_recursion_limit(NESTING_MAX)
         .build()
         .map_err(|error| parse_error_of(&error))?;
@@ -98,6 +104,9 @@ pub fn prepare(sql: &str, names: &KnownNames) -> Result<Prepared, QueryError> {
     {
         rewrite_escapes(statement);
     }
+    multisets::number_rows(&mut statement, &tokens)?;
+    exists::count_rows(&mut statement, &tokens);
+    distinct::number_order(&mut statement, &tokens);
     Ok(Prepared {
         statement,
         stream_columns: mentions.stream_columns,
@@ -122,6 +131,9 @@ pub(crate) fn check_bounds(sql: &str, dialect: &dyn Dialect) -> Result<(), Query
     let tokens = Tokenizer::new(dialect, sql).tokenize_with_location();
     let tokens = tokens.map_err(|error| parse_error(&error.into()))?;
     tokens::check_operators(&tokens)?;
+    if dialect.supports_named_fn_args_with_expr_name() {
+        tokens::check_calls(&tokens)?;
+    }
     tokens::check_nesting(&tokens, NESTING_MAX)
 }
 
@@ -299,17 +311,26 @@ mod tests {
         // Backticks are quotes to our own tokenizer only.
         let hidden = format!("SELECT `{}`", "(".repeat(5000));
         assert!(tokens::check_nesting(&tokens::tokenize(&hidden).unwrap(), NESTING_MAX).is_ok());
+        // Only that one reads arguments twice.
+        let calls = |depth| format!("SELECT {}1{}", "abs(".repeat(depth), ")".repeat(depth));
+        assert!(prepare(&calls(40), &names()).is_ok());
+        assert!(check_bounds(&calls(12), &PostgreSqlDialect {}).is_ok());
+        assert_eq!(check_bounds(&calls(13), &PostgreSqlDialect {}).unwrap_err().kind, QueryErrorKind::Parse);
         let error = check_bounds(&hidden, &PostgreSqlDialect {}).unwrap_err();
         assert_eq!((error.kind, error.position), (QueryErrorKind::Parse, Some((1, 109))));
     }
 
     /// On a thread with the stack of a query thread, each of these is refused, or read, and nothing overflows: neither while it
-    /// is parsed, by our parser or by that of the catalog, nor when it is dropped.
+    /// is parsed, by our parser or by that of the catalog, nor while it is rewritten, copied or dropped; and nothing grows beyond
+    /// all bounds.
     #[test]
     fn no_text_overflows_the_stack() {
         let many = |text: &str| text.repeat(SQL_BYTES_MAX / 2 / text.len());
         let between = |open: &str, middle: &str, close: &str| {
             let times = SQL_BYTES_MAX / 2 / (open.len() + close.len());
+            format!("{}{middle}{}", open.repeat(times), close.repeat(times))
+        };
+        let nested = |open: &str, middle: &str, close: &str, times: usize| {
             format!("{}{middle}{}", open.repeat(times), close.repeat(times))
         };
         let texts = [
@@ -349,6 +370,7 @@ mod tests {
             format!("SELECT a{}", many(" AT TIME ZONE 'x'")),
             format!("SELECT a{}", many(" OR a")),
             format!("SELECT 1{}", many(" UNION SELECT 1")),
+            format!("SELECT 1{}", many(" EXCEPT ALL SELECT 1")),
             format!("SELECT * FROM t{}", many(" JOIN t")),
             format!("SELECT * FROM t{}", many(", t")),
             format!("SELECT * FROM t{}", many(" CROSS APPLY t")),
@@ -361,6 +383,16 @@ mod tests {
             format!("{}SELECT 1", many("ANALYZE ")),
             format!("SELECT {}1", between("/*", "", "*/")),
             format!("SELECT pg_backend_pid() FROM JSON_TABLE('','' COLUMNS({}", many("NESTED''COLUMNS(")),
+            format!("SELECT a LIKE ANY ('{{{}a}}')", many("a,")),
+            format!("SELECT a #> '{{{}a}}'", many("a,")),
+            format!("SELECT ADD(1{})", many(",1")),
+            format!("SELECT TEXT_MATCH(a, '{}')", many("a ")),
+            format!("SELECT TEXT_MATCH(a, '{}a{}')", many("("), ")"),
+            format!("SELECT {}", nested("percentile_disc(0.5) WITHIN GROUP (ORDER BY ", "a", ")", 60)),
+            format!("SELECT {}", nested("TEXT_MATCH(", "a", &format!(", '{}')", "a ".repeat(100)), 40)),
+            format!("SELECT {}", nested("JSON_MATCH(", "a", ", '\"$.a\" = 1 AND \"$.b\" = 2')", 90)),
+            format!("SELECT {} LIKE ANY ('{{a,b,c}}')", nested("(", "a", " LIKE ANY ('{a,b,c}'))", 90)),
+            format!("SELECT {}", nested("INDEX_OF(", "a", ", 1)", 90)),
             many(";"),
             many("SELECT 1;"),
             many("\""),
@@ -369,7 +401,8 @@ mod tests {
         let checked = std::thread::Builder::new().stack_size(64 << 20).spawn(move || {
             for text in texts {
                 let start = std::time::Instant::now();
-                let _ = prepare(&text, &names());
+                // The engine copies it.
+                drop(prepare(&text, &names()).map(|prepared| prepared.statement.clone()));
                 if check_bounds(&text, &PostgreSqlDialect {}).is_ok() {
                     let _ = Parser::parse_sql(&PostgreSqlDialect {}, &text);
                 }

@@ -3,7 +3,7 @@
 //! | written | becomes |
 //! |---|---|
 //! | `x SIMILAR TO 'a%\|b_'` | `x ~ '^(?s:a.*\|b.)$'`; the planner would take the pattern for a regular expression |
-//! | `x = ANY('{a,b}')`, `x <> ALL('{a,b}')` | `x IN ('a', 'b')`, `x NOT IN ('a', 'b')` |
+//! | `x = ANY('{a,b}')`, `x <> ALL(ARRAY['a', 'b'])` | `x IN ('a', 'b')`, `x NOT IN ('a', 'b')` |
 //! | `x LIKE ANY (ARRAY['a%', 'b%'])` | `x LIKE 'a%' OR x LIKE 'b%'` |
 //! | `doc #> '{a,0}'`, `doc #>> '{a,0}'` | `doc -> 'a' -> 0`, `doc -> 'a' ->> 0` |
 //! | `x::UUID` | `to_uuid(x)` |
@@ -25,6 +25,8 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::budget::Budget;
+use super::json_path::STEPS_MAX;
 use super::template::{text, text_of};
 use crate::postgres::array_items;
 use crate::{QueryError, QueryErrorKind};
@@ -55,7 +57,7 @@ pub(super) fn rewrite(statement: &mut Statement, tokens: &[TokenWithSpan]) -> Re
         Token::Word(word) => word.value.eq_ignore_ascii_case(tables::VALUE),
         _ => false,
     });
-    match statement.visit(&mut Rewrites { names_value }) {
+    match statement.visit(&mut Rewrites { budget: Budget::default(), names_value }) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
@@ -80,6 +82,7 @@ fn fault(message: impl Into<String>) -> QueryError {
 }
 
 struct Rewrites {
+    budget: Budget,
     /// Whether the statement asks for the name that such columns have otherwise.
     names_value: bool,
 }
@@ -103,6 +106,7 @@ impl VisitorMut for Rewrites {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<QueryError> {
         match rewritten(expr) {
             Ok(Some(other)) => {
+                stop_at(self.budget.take(&other))?;
                 *expr = other;
                 ControlFlow::Continue(())
             }
@@ -123,41 +127,50 @@ fn rewritten(expr: &Expr) -> Result<Option<Expr>, QueryError> {
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             Some(patterns::similar(expr, pattern, escape_char.as_ref(), *negated)?)
         }
-        Expr::Like { any: true, .. } | Expr::ILike { any: true, .. } => patterns::like_any(expr),
+        Expr::Like { any: true, .. } | Expr::ILike { any: true, .. } => patterns::like_any(expr)?,
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => among(left, right, false),
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => among(left, right, true),
         Expr::BinaryOp { left, op: BinaryOperator::HashArrow, right } => {
-            at_path(left, right, BinaryOperator::Arrow)
+            at_path(left, right, BinaryOperator::Arrow)?
         }
         Expr::BinaryOp { left, op: BinaryOperator::HashLongArrow, right } => {
-            at_path(left, right, BinaryOperator::LongArrow)
+            at_path(left, right, BinaryOperator::LongArrow)?
         }
         Expr::Cast {
             kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type: DataType::Uuid, ..
         } => Some(calls::of("to_uuid", vec![*expr.clone()])),
-        Expr::Function(function) => calls::rewritten(function),
+        Expr::Function(function) => calls::rewritten(function)?,
         _ => None,
     })
 }
 
-/// Whether the value is one of those of an array that is written as a text; `None` if it is not.
+/// Whether the value is one of those of an array that is written out, as a text or by itself; `None` if it is not.
 fn among(value: &Expr, array: &Expr, negated: bool) -> Option<Expr> {
-    let items = array_items(text_of(array)?)?;
     let item = |item: Option<String>| item.map_or(Expr::value(Value::Null), |item| text(&item));
-    Some(match items.is_empty() {
+    let list = match array {
+        Expr::Nested(inner) => return among(value, inner, negated),
+        Expr::Array(array) => array.elem.clone(),
+        other => array_items(text_of(other)?)?.into_iter().map(item).collect(),
+    };
+    Some(match list.is_empty() {
         true => Expr::value(Value::Boolean(negated)),
-        false => Expr::InList {
-            expr: Box::new(value.clone()),
-            list: items.into_iter().map(item).collect(),
-            negated,
-        },
+        false => Expr::InList { expr: Box::new(value.clone()), list, negated },
     })
 }
 
 /// What stands at a path that is written as the text of an array: numbers count the elements of a list. `None` if it is not.
-fn at_path(document: &Expr, path: &Expr, last: BinaryOperator) -> Option<Expr> {
-    let mut steps = array_items(text_of(path)?)?.into_iter().collect::<Option<Vec<_>>>()?;
-    let end = steps.pop()?;
+///
+/// # Errors
+/// `Plan` if the path is longer than any other may be.
+fn at_path(document: &Expr, path: &Expr, last: BinaryOperator) -> Result<Option<Expr>, QueryError> {
+    let steps = text_of(path).and_then(array_items);
+    let Some(mut steps) = steps.and_then(|steps| steps.into_iter().collect::<Option<Vec<_>>>()) else {
+        return Ok(None);
+    };
+    if steps.len() > STEPS_MAX {
+        return Err(fault(format!("a path has at most {STEPS_MAX} steps")));
+    }
+    let Some(end) = steps.pop() else { return Ok(None) };
     let step = |left: Expr, op: BinaryOperator, step: &str| {
         let digits = step.strip_prefix('-').unwrap_or(step);
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -170,7 +183,7 @@ fn at_path(document: &Expr, path: &Expr, last: BinaryOperator) -> Option<Expr> {
         Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
     };
     let inner = steps.iter().fold(document.clone(), |left, name| step(left, BinaryOperator::Arrow, name));
-    Some(Expr::Nested(Box::new(step(inner, last, &end))))
+    Ok(Some(Expr::Nested(Box::new(step(inner, last, &end)))))
 }
 
 #[cfg(test)]

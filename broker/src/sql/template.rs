@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    Value, visit_expressions_mut,
+    Query, SetExpr, TableFactor, TableWithJoins, Value, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -88,6 +88,19 @@ pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
         }
     }
     list.args.iter().map(plain).collect()
+}
+
+/// `(SELECT column FROM (query) AS counted)`
+pub(super) fn subquery_of(column: Expr, query: Query) -> Expr {
+    let mut outer = fill("(SELECT $1 FROM (SELECT 1) AS counted)", &[&column], None);
+    if let Expr::Subquery(outer) = &mut outer
+        && let SetExpr::Select(select) = &mut *outer.body
+        && let [TableWithJoins { relation: TableFactor::Derived { subquery, .. }, .. }] =
+            select.from.as_mut_slice()
+    {
+        **subquery = query;
+    }
+    outer
 }
 
 /// The text, if the expression is one in quotes.

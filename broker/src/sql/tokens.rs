@@ -94,6 +94,35 @@ pub(super) fn check_operators(tokens: &[TokenWithSpan]) -> Result<(), QueryError
     ))
 }
 
+/// Deepest nesting of calls where the parser reads each argument twice, first as the name of one: each further call doubles the time.
+const CALLS_MAX: usize = 12;
+
+/// Refuses calls that are nested so deep in each other that a parser which reads arguments twice would not come to an end.
+pub(super) fn check_calls(tokens: &[TokenWithSpan]) -> Result<(), QueryError> {
+    let (mut open, mut depth, mut before) = (Vec::new(), 0_usize, false);
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::LParen => {
+                open.push(before);
+                depth += usize::from(before);
+            }
+            Token::RParen => depth -= usize::from(open.pop().unwrap_or_default()),
+            _ => {}
+        }
+        if depth > CALLS_MAX {
+            return Err(QueryError {
+                kind: QueryErrorKind::Parse,
+                message: format!("calls are nested deeper than {CALLS_MAX}; use WITH to take them apart"),
+                position: position(token.span.start),
+                suggestion: None,
+            });
+        }
+        before = matches!(token.token, Token::Word(_));
+    }
+    Ok(())
+}
+
 /// Refuses texts that are nested deeper than `nesting_max`, whatever stands between the brackets: not every rule of the parser
 /// counts for its own limit, such as types within types.
 pub(super) fn check_nesting(tokens: &[TokenWithSpan], nesting_max: usize) -> Result<(), QueryError> {

@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, SelectItem, SetExpr};
 
-use super::statement_of;
+use super::{casts, statement_of};
 
-/// The statement whose answer's columns all have names of their own: the second `city` is `city_2`. `None` if it is no query.
+/// The statement whose answer's columns all have names of their own: the second `city` is `city_2`. What differs by a cast has
+/// another name to the planner, too. `None` if it is no query.
 pub(crate) fn told_apart(statement: &Statement) -> Option<Statement> {
     let mut statement = statement.clone();
     let datafusion::sql::sqlparser::ast::Statement::Query(query) = statement_of(&mut statement)? else {
         return None;
     };
+    casts::name_all(first_select(&mut query.body)?);
+    casts::tell_apart(query);
     let select = first_select(&mut query.body)?;
     let has_wildcard = select
         .projection
@@ -88,7 +91,11 @@ mod tests {
             ("SELECT a AS x, b AS x, c AS x_2 FROM t", r#"SELECT a AS x, b AS "x_3", c AS x_2 FROM t"#),
             (
                 "SELECT CAST(n AS INT), n, CAST(n AS INT) FROM t",
-                r#"SELECT CAST(n AS INT) AS "CAST(n AS INT)", n, CAST(n AS INT) AS "CAST(n AS INT)_2" FROM t"#,
+                r#"SELECT coalesce(CAST(n AS INT)) AS "CAST(n AS INT)", n, coalesce(CAST(n AS INT)) AS "CAST(n AS INT)_2" FROM t"#,
+            ),
+            (
+                "SELECT sum(n), sum(n::INT), n::TEXT FROM t GROUP BY n::TEXT",
+                r#"SELECT sum(n), sum(coalesce(n::INT)) AS "sum(n::INT)", coalesce(coalesce(n::TEXT)) AS "n::TEXT" FROM t GROUP BY coalesce(coalesce(n::TEXT))"#,
             ),
             ("SELECT *, city FROM t", r#"SELECT *, city AS "city_2" FROM t"#),
             (

@@ -92,6 +92,9 @@ const INDEX_OF: Rewrite = Rewrite::Templates(&[(
     "CASE WHEN $1 IS NOT NULL THEN CAST(coalesce(CAST(array_position($1, $2) AS BIGINT), 0) - 1 AS INT) END",
 )]);
 
+/// Arguments of ADD and the like at most: a tree of operators is as deep as it is long.
+const CHAINED_MAX: usize = 100;
+
 const QUOTIENT: Rewrite = Rewrite::Templates(&[
     (2, "(CAST($1 AS DOUBLE) / $2)"),
     (3, "CASE WHEN $2 = 0 THEN CAST($3 AS DOUBLE) ELSE CAST($1 AS DOUBLE) / $2 END"),
@@ -101,6 +104,9 @@ const QUOTIENT: Rewrite = Rewrite::Templates(&[
 fn chained(call: &Call<'_>, operator: char) -> Rewritten {
     if call.arguments.len() < 2 {
         return Ok(None);
+    }
+    if call.arguments.len() > CHAINED_MAX {
+        return Err(fault(format!("{} takes at most {CHAINED_MAX} arguments", call.written)));
     }
     let places = (1..=call.arguments.len()).map(|place| format!("${place}"));
     call.filled(&format!("({})", places.collect::<Vec<_>>().join(&format!(" {operator} "))))

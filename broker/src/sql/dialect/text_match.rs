@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 
 use super::{Call, Rewritten, fault};
 use crate::QueryError;
+use crate::sql::budget::check_repeated;
 use crate::sql::template::{fill, text, text_of};
 
 /// Words and phrases at most.
@@ -26,9 +27,13 @@ pub(super) fn text_match(call: &Call<'_>) -> Rewritten {
     };
     let search = text_of(search).ok_or_else(|| fault("TEXT_MATCH wants its search in quotes"))?;
     let tokens = tokens(search).map_err(|reason| unreadable(search, &reason))?;
-    if tokens.len() > 2 * OPERANDS_MAX {
-        return Err(fault(format!("TEXT_MATCH searches for at most {OPERANDS_MAX} words")));
+    let operands = tokens.iter().filter(|token| matches!(token, Token::Pattern(_))).count();
+    if operands > OPERANDS_MAX || tokens.len() > 2 * OPERANDS_MAX {
+        return Err(fault(format!(
+            "TEXT_MATCH searches for at most {OPERANDS_MAX} words, with as many AND, OR and brackets"
+        )));
     }
+    check_repeated(value, operands, "the text of TEXT_MATCH")?;
     let mut rest = tokens.as_slice();
     let found = clauses(value, &mut rest).map_err(|reason| unreadable(search, &reason))?;
     match rest {
@@ -87,8 +92,9 @@ fn token(term: &str) -> Result<Token, String> {
     })
 }
 
+/// As `\w` and `\b` of the patterns have it: `²` is none, and the accent behind a letter is one.
 fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    regex_syntax::is_word_character(c)
 }
 
 /// `stream*` as a pattern. Punctuation at its ends is no part of a word: `c++` is the word `c`.
@@ -191,6 +197,7 @@ mod tests {
             ("(a OR b) AND NOT \"c d\"", r"(<a> OR <b>) AND NOT <c\W+d>"),
             ("a AND NOT (b c)", "<a> AND NOT (<b> OR <c>)"),
             ("Ålesund, and", "<Ålesund> OR <and>"),
+            ("\"50 m² cafe\u{301}\"", "<50\\W+m\\W+cafe\u{301}>"),
         ];
         for (search, expected) in cases {
             let found = rewritten(search).unwrap_or_else(|error| panic!("{search}: {error}"));
@@ -200,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_refused() {
-        let long = "a ".repeat(201);
+        let long = "a ".repeat(101);
         let nested = format!("{}a{}", "(".repeat(150), ")".repeat(150));
         for search in [
             "",

@@ -1,13 +1,19 @@
 //! Functions of PostgreSQL that are other names, or other shapes, of ours.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName,
 };
 
+use super::fault;
+use crate::QueryError;
+use crate::sql::budget::check_repeated;
 use crate::sql::template::{arguments, fill, plain_name, renamed};
 
 /// Other names. The times of a statement and of a transaction are those of its query.
-const NAMES: [(&str, &str); 8] = [
+const NAMES: [(&str, &str); 9] = [
+    // Every one that is like the value, not the first of them.
+    ("array_remove", "array_remove_all"),
     ("array_to_json", "to_json"),
     ("clock_timestamp", "now"),
     ("every", "bool_and"),
@@ -17,6 +23,9 @@ const NAMES: [(&str, &str); 8] = [
     ("transaction_timestamp", "now"),
     ("variance", "var_samp"),
 ];
+
+/// Looked at, and left as it is.
+const COUNT: &str = "count";
 
 /// Those with another shape.
 const SHAPES: [&str; 8] = [
@@ -30,13 +39,52 @@ const SHAPES: [&str; 8] = [
     "percentile_disc",
 ];
 
+/// How often a percentile's order is written in the place of one fraction.
+const REPEATED: usize = 4;
+
 pub(super) fn is_known(name: &str) -> bool {
     let is = |known: &str| known.eq_ignore_ascii_case(name);
-    NAMES.iter().any(|(known, _)| is(known)) || SHAPES.iter().any(|known| is(known))
+    is(COUNT) || NAMES.iter().any(|(known, _)| is(known)) || SHAPES.iter().any(|known| is(known))
 }
 
 /// What becomes of a call; `None` if it is none of these.
-pub(super) fn rewritten(function: &Function) -> Option<Expr> {
+///
+/// # Errors
+/// `Plan` if that becomes too large.
+pub(super) fn rewritten(function: &Function) -> Result<Option<Expr>, QueryError> {
+    if counts_all_distinct(function) {
+        let message =
+            "not supported: count(DISTINCT *); write SELECT count(*) FROM (SELECT DISTINCT * FROM …)";
+        return Err(fault(message));
+    }
+    if let [order] = function.within_group.as_slice() {
+        check_repeated(&order.expr, REPEATED * fractions(function), "what WITHIN GROUP orders by")?;
+    }
+    Ok(shaped(function))
+}
+
+/// The planner would count the DISTINCT ones of a constant.
+fn counts_all_distinct(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else { return false };
+    plain_name(function).is_some_and(|name| name.value.eq_ignore_ascii_case(COUNT))
+        && list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+        && list.args.iter().any(|arg| {
+            matches!(
+                arg,
+                FunctionArg::Unnamed(FunctionArgExpr::Wildcard | FunctionArgExpr::QualifiedWildcard(_))
+            )
+        })
+}
+
+/// How many fractions a percentile is asked for.
+fn fractions(function: &Function) -> usize {
+    match arguments(function).as_deref() {
+        Some([Expr::Array(fractions)]) => fractions.elem.len(),
+        _ => 1,
+    }
+}
+
+fn shaped(function: &Function) -> Option<Expr> {
     let name = plain_name(function)?.value.to_lowercase();
     if let Some((_, ours)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Some(renamed(function, ours));

@@ -5,6 +5,10 @@ use datafusion::sql::sqlparser::ast::{Array, BinaryOperator, Expr, Value, ValueW
 use super::{fault, text, text_of};
 use crate::QueryError;
 use crate::postgres::array_items;
+use crate::sql::budget::check_repeated;
+
+/// Patterns of LIKE ANY at most: the OR between them is as deep as they are many.
+const PATTERNS_MAX: usize = 1_000;
 
 /// `value SIMILAR TO 'pattern' ESCAPE 'c'`
 pub(super) fn similar(
@@ -79,29 +83,44 @@ fn push_literal(regex: &mut String, letter: char) {
 }
 
 /// `value LIKE ANY (ARRAY['a%', 'b%'])`; `None` if the patterns are not written out.
-pub(super) fn like_any(like: &Expr) -> Option<Expr> {
-    let (Expr::Like { pattern, .. } | Expr::ILike { pattern, .. }) = like else { return None };
-    let patterns = match unnested(pattern) {
-        Expr::Array(Array { elem, .. }) => elem.clone(),
-        Expr::Tuple(patterns) => patterns.clone(),
-        other => array_items(text_of(other)?)?
-            .iter()
-            .map(|item| item.as_deref().map(text))
-            .collect::<Option<_>>()?,
+///
+/// # Errors
+/// `Plan` if that becomes too large.
+pub(super) fn like_any(like: &Expr) -> Result<Option<Expr>, QueryError> {
+    let (Expr::Like { expr: value, pattern, .. } | Expr::ILike { expr: value, pattern, .. }) = like else {
+        return Ok(None);
     };
+    let Some(patterns) = written_out(pattern) else { return Ok(None) };
+    if patterns.len() > PATTERNS_MAX {
+        return Err(fault(format!("LIKE ANY takes at most {PATTERNS_MAX} patterns")));
+    }
+    check_repeated(value, patterns.len(), "the text of LIKE ANY")?;
+    // Without its list: that is not to be copied with each of its patterns.
+    let mut bare = like.clone();
+    if let Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } = &mut bare {
+        **pattern = Expr::value(Value::Null);
+    }
     let one = |own: Expr| {
-        let mut like = like.clone();
-        if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
+        let mut one = bare.clone();
+        if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut one {
             (*any, **pattern) = (false, own);
         }
-        like
+        one
     };
     let either = |left: Expr, right: Expr| Expr::BinaryOp {
         left: Box::new(left),
         op: BinaryOperator::Or,
         right: Box::new(right),
     };
-    patterns.into_iter().map(one).reduce(either).map(|either| Expr::Nested(Box::new(either)))
+    Ok(patterns.into_iter().map(one).reduce(either).map(|either| Expr::Nested(Box::new(either))))
+}
+
+fn written_out(patterns: &Expr) -> Option<Vec<Expr>> {
+    match unnested(patterns) {
+        Expr::Array(Array { elem, .. }) => Some(elem.clone()),
+        Expr::Tuple(patterns) => Some(patterns.clone()),
+        other => array_items(text_of(other)?)?.iter().map(|item| item.as_deref().map(text)).collect(),
+    }
 }
 
 fn unnested(expr: &Expr) -> &Expr {
