@@ -73,6 +73,9 @@ pub struct Admitted {
     pub grant: Grant,
 }
 
+/// What API tokens begin with.
+pub const TOKEN_PREFIX: &str = "hw_";
+
 /// What a client shows to be let in. Its debug form holds no secret.
 #[derive(Clone)]
 pub enum Credentials {
@@ -87,6 +90,17 @@ pub enum Credentials {
     },
     /// An API token.
     Token(String),
+}
+
+impl Credentials {
+    /// What a user and a password mean. A token may stand in the place of the password, for clients that know nothing else: the
+    /// user is overlooked then.
+    pub fn shown(user: String, password: String) -> Self {
+        match password.starts_with(TOKEN_PREFIX) {
+            true => Self::Token(password),
+            false => Self::Password { user, password },
+        }
+    }
 }
 
 impl std::fmt::Debug for Credentials {

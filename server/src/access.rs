@@ -15,7 +15,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use headwater_broker::access::{
-    AccessControl, AccessError, Admitted, Credentials, Grant, KnownUser, OpenAccess, Principal,
+    AccessControl, AccessError, Admitted, Credentials, Grant, KnownUser, OpenAccess, Principal, TOKEN_PREFIX,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -34,8 +34,6 @@ mod token;
 pub use password::hash_password;
 pub use token::{NewToken, expiry, new_token};
 
-/// What a password begins with that is a token in truth.
-const TOKEN_PREFIX: &str = "hw_";
 /// Longer names and passwords are wrong without being looked at.
 const NAME_BYTES_MAX: usize = 128;
 const PASSWORD_BYTES_MAX: usize = 1024;
@@ -164,10 +162,8 @@ impl AccessControl for ConfiguredAccess {
     async fn admit(&self, credentials: Credentials, from: Option<IpAddr>) -> Result<Admitted, AccessError> {
         match credentials {
             Credentials::None => Err(AccessError::Missing),
-            Credentials::Password { user, password } if !password.starts_with(TOKEN_PREFIX) => {
-                self.password(&user, password, from).await
-            }
-            Credentials::Password { password: token, .. } | Credentials::Token(token) => {
+            Credentials::Password { user, password } => self.password(&user, password, from).await,
+            Credentials::Token(token) => {
                 self.directory.load().token(&token, chrono::Utc::now()).ok_or(AccessError::Wrong)
             }
         }

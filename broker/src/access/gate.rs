@@ -33,8 +33,6 @@ use crate::http::error::ApiError;
 
 /// Carries the proof that a page of ours sends the request.
 const CSRF: &str = "x-headwater-csrf";
-/// Passwords that begin like this are tokens, for clients that know users and passwords only.
-pub(crate) const TOKEN_PREFIX: &str = "hw_";
 /// What Pinot's clients know a refusal by.
 const PINOT_CODE: i32 = 180;
 
@@ -285,10 +283,7 @@ pub(crate) fn credentials_of(headers: &HeaderMap) -> Result<Credentials, AccessE
     let decoded = BASIC.decode(shown.trim()).map_err(|_| AccessError::Wrong)?;
     let decoded = String::from_utf8(decoded).map_err(|_| AccessError::Wrong)?;
     let (user, password) = decoded.split_once(':').ok_or(AccessError::Wrong)?;
-    Ok(match password.starts_with(TOKEN_PREFIX) {
-        true => Credentials::Token(password.to_string()),
-        false => Credentials::Password { user: user.to_string(), password: password.to_string() },
-    })
+    Ok(Credentials::shown(user.to_string(), password.to_string()))
 }
 
 /// A refusal as an answer. Pinot's clients look for their own fields.

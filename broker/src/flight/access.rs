@@ -13,7 +13,7 @@ use tonic::Status;
 use super::Shared;
 use super::status::refused;
 use crate::access::gate::credentials_of;
-use crate::access::{AccessError, Admitted, Credentials, Grant, Peer, Principal};
+use crate::access::{AccessError, Credentials, Peer, Principal};
 
 /// What the tokens of sessions begin with, so that they are not taken for API tokens.
 const SESSION_PREFIX: &str = "flight-session-";
@@ -56,26 +56,24 @@ async fn principal_of(
     }
 }
 
-/// The bearer token for whoever `credentials` let in. An API token may come as a password, from clients that know nothing else.
+/// The bearer token for whoever `credentials` let in.
 pub(super) async fn open_session(
     shared: &Shared,
     credentials: Credentials,
     from: Option<IpAddr>,
 ) -> Result<String, Status> {
-    let secret = match &credentials {
-        Credentials::Token(secret) | Credentials::Password { password: secret, .. } => secret.clone(),
-        Credentials::None => String::new(),
+    let own = match &credentials {
+        Credentials::Token(token) => Some(token.clone()),
+        Credentials::Password { .. } | Credentials::None => None,
     };
-    let admitted = shared.doors.access().admit(credentials, from).await;
-    let Admitted { principal, grant } = admitted.map_err(|error| refused(&error))?;
+    let principal = shared.doors.access().authenticate_from(credentials, from).await;
+    let principal = principal.map_err(|error| refused(&error))?;
     if shared.doors.is_open() {
         return Ok(format!("{SESSION_PREFIX}open"));
     }
-    match grant {
-        Grant::Token { .. } => Ok(secret),
-        Grant::User { .. } | Grant::Open => {
-            let session = shared.doors.begin_session(&principal.name).map_err(|error| refused(&error))?;
-            Ok(format!("{SESSION_PREFIX}{session}"))
-        }
+    if let Some(token) = own {
+        return Ok(token);
     }
+    let session = shared.doors.begin_session(&principal.name).map_err(|error| refused(&error))?;
+    Ok(format!("{SESSION_PREFIX}{session}"))
 }

@@ -140,7 +140,7 @@ impl FlightService for Service {
             let payload = message.map(|message| message.payload).filter(|payload| !payload.is_empty());
             if let Some(payload) = payload {
                 let basic = BasicAuth::decode(payload).map_err(|_| malformed())?;
-                shown = Credentials::Password { user: basic.username, password: basic.password };
+                shown = Credentials::shown(basic.username, basic.password);
             }
         }
         let token = open_session(&self.shared, shown, address_of(&extensions)).await?;

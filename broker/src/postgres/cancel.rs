@@ -30,7 +30,7 @@ struct Seat {
     began_ms: i64,
     /// Ends the work of the moment.
     current: Mutex<CancellationToken>,
-    /// Ends the session.
+    /// Ends the session, before it looks at anything more that its client has sent.
     end: CancellationToken,
     activity: Mutex<Activity>,
 }
@@ -92,24 +92,25 @@ pub(super) struct Cancellable {
 }
 
 impl Cancels {
-    /// A new session of `user`; `end` ends it.
+    /// A new session of `user`.
     pub(super) fn register(
         self: &Arc<Self>,
         user: &str,
         from: IpAddr,
-        end: CancellationToken,
+        application_name: String,
     ) -> Cancellable {
         // Random bits of a ULID come from the system's generator.
         let secret = Ulid::new().random() as u32;
         let began_ms = now_ms();
-        let activity = Activity { state: "idle", state_since_ms: began_ms, ..Activity::default() };
+        let activity =
+            Activity { state: "idle", state_since_ms: began_ms, application_name, ..Activity::default() };
         let seat = Arc::new(Seat {
             secret,
             user: user.to_owned(),
             from,
             began_ms,
             current: Mutex::default(),
-            end,
+            end: CancellationToken::new(),
             activity: Mutex::new(activity),
         });
         let mut sessions = self.sessions.lock();
@@ -167,9 +168,10 @@ impl Cancels {
 }
 
 impl Cancellable {
-    /// What cancels the work that begins now. A cancel that came before does not count.
+    /// What cancels the work that begins now. A cancel that came before does not count, but nothing more begins in a session that
+    /// was ended.
     pub(super) fn begin(&self) -> CancellationToken {
-        let token = CancellationToken::new();
+        let token = self.seat.end.child_token();
         *self.seat.current.lock() = token.clone();
         token
     }
@@ -213,7 +215,7 @@ mod tests {
     use super::*;
 
     fn session(cancels: &Arc<Cancels>, user: &str) -> Cancellable {
-        cancels.register(user, Ipv4Addr::LOCALHOST.into(), CancellationToken::new())
+        cancels.register(user, Ipv4Addr::LOCALHOST.into(), String::new())
     }
 
     #[test]
@@ -246,6 +248,8 @@ mod tests {
         let work = seat.begin();
         assert_eq!(cancels.end(seat.process, &asker("bob", true), true), Ended::Done);
         assert!(work.is_cancelled() && seat.ending().is_cancelled());
+        // Nor does the next statement of the same message run.
+        assert!(seat.begin().is_cancelled());
     }
 
     #[test]

@@ -26,8 +26,6 @@ use super::settings::Settings;
 use crate::access::{Admitted, Credentials};
 use crate::catalog::CATALOG;
 
-/// A password that begins so is an API token.
-const TOKEN_PREFIX: &str = "hw_";
 /// Version 3.0, as clients read it.
 const VERSION_3_0: i32 = 3 << 16;
 /// Longest password message.
@@ -196,10 +194,7 @@ async fn start(
             output.put(&PgWireBackendMessage::Authentication(Authentication::CleartextPassword))?;
             output.flush().await?;
             let password = read_password(input).await?;
-            match password.starts_with(TOKEN_PREFIX) {
-                true => Credentials::Token(password),
-                false => Credentials::Password { user: user.clone(), password },
-            }
+            Credentials::shown(user.clone(), password)
         }
     };
     let admitted = server.state.access.admit(credentials, Some(peer.from)).await;
@@ -280,7 +275,8 @@ async fn run(
     from: IpAddr,
     who: (String, Admitted, Settings),
 ) {
-    let cancel = server.cancels.register(&who.0, from, server.stop.child_token());
+    let application_name = who.2.get("application_name").unwrap_or_default().to_owned();
+    let cancel = server.cancels.register(&who.0, from, application_name);
     let (process, secret) = (cancel.process.cast_signed(), SecretKey::I32(cancel.secret.cast_signed()));
     let ready = ReadyForQuery::new(TransactionStatus::Idle);
     let told = output

@@ -10,7 +10,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::errors::{Failure, NOT_SUPPORTED};
-use super::outgoing::{TooLong, message};
+use super::outgoing::{TooLong, check_row, message};
 use super::values::{Format, Values};
 use crate::QueryError;
 
@@ -20,6 +20,8 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const COPY_DATA: u8 = b'd';
 /// Bytes that say how long a value is.
 const LENGTH_BYTES: usize = 4;
+/// Longest text for NULL: it is written once for each of them.
+const NULL_BYTES_MAX: usize = 1024;
 
 /// Which of the three it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +96,23 @@ impl CopyForm {
             ("null", _) if value.contains(['\r', '\n']) => {
                 Err(wrong("COPY null representation cannot use newline or carriage return".into()))
             }
-            ("null" | "delimiter", _) if self.null.bytes().any(|byte| byte == self.delimiter) => {
+            ("null", _) if value.len() > NULL_BYTES_MAX => {
+                Err(wrong(format!("COPY null representation must have at most {NULL_BYTES_MAX} bytes")))
+            }
+            ("null" | "delimiter", _) if self.null.as_bytes().contains(&self.delimiter) => {
                 Err(wrong("COPY delimiter must not appear in the NULL specification".into()))
+            }
+            ("null" | "quote", Kind::Csv) if self.null.as_bytes().contains(&self.quote) => {
+                Err(wrong("CSV quote character must not appear in the NULL specification".into()))
             }
             ("header" | "delimiter" | "null" | "quote" | "escape" | "force_quote", _) => Ok(()),
             _ => Err(syntax(format!("option \"{name}\" not recognized"))),
         }
+    }
+
+    /// Bytes that it holds beside itself.
+    pub(super) fn size(&self) -> usize {
+        self.null.len()
     }
 
     /// How its values are written.
@@ -179,7 +192,12 @@ impl CopyWriter {
             Kind::Binary => {
                 out.put_slice(std::mem::take(&mut self.before));
                 out.put_u16(u16::try_from(values.len()).map_err(|_| TooLong)?);
-                values.iter().try_for_each(|values| values.write(row, Format::Binary, out))
+                let start = out.len();
+                for column in values {
+                    column.write(row, Format::Binary, out)?;
+                    check_row(out, start)?;
+                }
+                Ok(())
             }
             Kind::Text | Kind::Csv => self.line(values, row, out),
         })
@@ -198,6 +216,7 @@ impl CopyWriter {
     }
 
     fn line(&mut self, values: &[Values], row: usize, out: &mut BytesMut) -> Result<(), QueryError> {
+        let start = out.len();
         let mut value = std::mem::take(&mut self.value);
         for (at, column) in values.iter().enumerate() {
             self.put_delimiter(at, out);
@@ -209,6 +228,7 @@ impl CopyWriter {
                 }
                 _ => out.put_slice(self.form.null.as_bytes()),
             }
+            check_row(out, start)?;
         }
         out.put_u8(b'\n');
         self.value = value;

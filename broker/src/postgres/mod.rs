@@ -63,7 +63,8 @@ pub struct PostgresLimits {
     pub message_bytes_max: usize,
     /// Prepared statements of one connection. Default 1,000; their texts and types together: twice `message_bytes_max`.
     pub statements_max: usize,
-    /// Portals and cursors of one connection. Default 100; their values together: twice `message_bytes_max`.
+    /// Portals and cursors of one connection. Default 100; their statements and values together: four times
+    /// `message_bytes_max`.
     pub portals_max: usize,
     /// Time to get in: TLS, the first message, the password. Default 10 s.
     pub startup_ms_max: u64,

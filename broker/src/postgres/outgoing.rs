@@ -9,6 +9,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 /// So much gathers before it is written.
 const WRITE_BYTES: usize = 64 << 10;
+/// Longest row: it gathers as a whole, and the same long value may stand in each of 32,767 columns.
+pub(super) const ROW_BYTES_MAX: usize = 256 << 20;
 
 /// The sending side of a connection.
 pub(super) struct Outgoing<W> {
@@ -96,6 +98,14 @@ pub(super) fn with_length<E: From<TooLong>>(
     Ok(())
 }
 
-/// More than 2 GiB in one value or row.
+/// Refuses a row that has grown too long. Asked after each value: behind the last one it would be too late.
+///
+/// # Errors
+/// If it has more than [`ROW_BYTES_MAX`] bytes from `start` on.
+pub(super) fn check_row(out: &BytesMut, start: usize) -> Result<(), TooLong> {
+    if out.len() - start > ROW_BYTES_MAX { Err(TooLong) } else { Ok(()) }
+}
+
+/// More than [`ROW_BYTES_MAX`] in one row, or more than 2 GiB in one value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TooLong;

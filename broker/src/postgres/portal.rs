@@ -18,7 +18,7 @@ use super::arguments::format_of;
 use super::catalog::of_answer;
 use super::copy::CopyWriter;
 use super::errors::{Failure, NOT_SUPPORTED};
-use super::outgoing::{TooLong, message};
+use super::outgoing::{TooLong, check_row, message};
 use super::statements::{Command, Kind};
 use super::types::{WireType, of_field};
 use super::values::{Format, Values};
@@ -65,7 +65,13 @@ impl Statement {
     /// Bytes that it holds.
     pub(super) fn size(&self) -> usize {
         let described = self.described.lock().as_deref().map_or(0, Described::size);
-        self.sql.len() + 4 * self.declared.len() + size_of::<Self>() + described
+        let kind = match &self.kind {
+            Kind::Command(Command::Copy(copy)) => copy.size(),
+            // Its names and values are parts of the text.
+            Kind::Command(_) => self.sql.len(),
+            Kind::Empty | Kind::Catalog | Kind::Query => 0,
+        };
+        self.sql.len() + 4 * self.declared.len() + size_of::<Self>() + described + kind
     }
 
     /// The text of its query: all of it, or what a cursor is declared for.
@@ -271,8 +277,12 @@ impl Rows {
     fn write_row(&self, formats: &[Format], out: &mut BytesMut) -> Result<(), QueryError> {
         message(out, b'D', |out| {
             out.put_u16(u16::try_from(self.values.len()).map_err(|_| TooLong)?);
-            let mut columns = self.values.iter().zip(formats);
-            columns.try_for_each(|(values, format)| values.write(self.next, *format, out))
+            let start = out.len();
+            for (values, format) in self.values.iter().zip(formats) {
+                values.write(self.next, *format, out)?;
+                check_row(out, start)?;
+            }
+            Ok(())
         })
     }
 

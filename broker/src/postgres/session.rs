@@ -111,14 +111,17 @@ impl<W: AsyncWrite + Unpin> Session<W> {
         let idle = Duration::from_millis(self.server.limits().idle_ms_max);
         loop {
             let ending = self.cancel.ending();
+            // What has arrived is still answered when the server stops, and not when the session is ended: a client that always
+            // has sent the next message already would never be rid of.
             let incoming = tokio::select! {
                 biased;
-                incoming = tokio::time::timeout(idle, self.frames.recv()) => incoming,
                 () = ending.cancelled() => {
-                    let reason = match self.server.stop.is_cancelled() {
-                        true => "terminating connection because the server is shutting down",
-                        false => "terminating connection due to administrator command",
-                    };
+                    let reason = "terminating connection due to administrator command";
+                    return self.end(Failure::new("57P01", reason)).await;
+                }
+                incoming = tokio::time::timeout(idle, self.frames.recv()) => incoming,
+                () = self.server.stop.cancelled() => {
+                    let reason = "terminating connection because the server is shutting down";
                     return self.end(Failure::new("57P01", reason)).await;
                 }
             };

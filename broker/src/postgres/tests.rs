@@ -26,29 +26,16 @@ mod fuzzing;
 mod messages;
 mod sessions;
 mod tools;
+mod visibility;
 
 /// Some minutes of work that no optimizer takes away.
 const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b \
                        WHERE (a.value * 31 + b.value * 17) % 7919 = 3";
 
-const SPEC: &str = "
-name: orders
-stream: {topic: orders, brokers: [localhost:9092]}
-columns:
-  - {name: orderId, type: LONG, nullable: false}
-  - {name: city, type: STRING}
-  - {name: price, type: 'DECIMAL(10,2)'}
-  - {name: at, type: TIMESTAMP(3)}
-  - {name: tags, type: ARRAY<STRING>}
-  - {name: ref, type: UUID}
-  - {name: body, type: JSON}
-  - {name: items, type: INT}
-";
-
-async fn tables(spec: &str) -> Arc<Tables> {
+async fn tables() -> Arc<Tables> {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let root = Path::from("tables/orders");
-    let spec = parse_spec(spec).unwrap();
+    let spec = parse_spec(fuzzing::SPEC).unwrap();
     let log = TableLog::create(Arc::clone(&store), root.clone(), &spec).await.unwrap();
     let change = Change::FirstStart { epoch: 0, starts: [(0, 0)].into(), topic_id: None };
     log.commit(&Commit { id: Ulid::new(), at_ms: 1_700_000_000_000, change }).await.unwrap();
@@ -57,7 +44,7 @@ async fn tables(spec: &str) -> Arc<Tables> {
     tables
 }
 
-/// Lets in who has the password `right`, or the token `hw_right`.
+/// Lets in who has the password `right`, or the token `hw_right`. Everybody is a reader, and `ada` an administrator.
 struct Guarded;
 
 #[async_trait]
@@ -73,17 +60,14 @@ impl AccessControl for Guarded {
             Credentials::None => return Err(AccessError::Missing),
             _ => return Err(AccessError::Wrong),
         };
-        Ok(Principal { name, role: Role::Reader })
+        let role = if name == "ada" { Role::Administrator } else { Role::Reader };
+        Ok(Principal { name, role })
     }
 }
 
 async fn server_with(access: Arc<dyn AccessControl>, limits: PostgresLimits) -> Arc<Server> {
-    server_over(SPEC, access, limits).await
-}
-
-async fn server_over(spec: &str, access: Arc<dyn AccessControl>, limits: PostgresLimits) -> Arc<Server> {
     let config = EngineConfig { threads: 2, ..EngineConfig::default() };
-    let engine = QueryEngine::new(config, tables(spec).await).unwrap();
+    let engine = QueryEngine::new(config, tables().await).unwrap();
     let state = PostgresState { engine, access, tls: None, limits };
     Arc::new(Server::new(state, CancellationToken::new()))
 }
@@ -123,11 +107,25 @@ impl Client {
     }
 
     async fn start(server: &Arc<Server>) -> Self {
+        Self::start_as(server, "alice").await
+    }
+
+    /// With a password that is right, if one is asked for.
+    async fn start_as(server: &Arc<Server>, user: &str) -> Self {
         let mut client = Self::connect(server, true);
-        client.raw(&startup(&[("user", "alice")])).await;
+        client.raw(&startup(&[("user", user)])).await;
+        if !server.state.access.is_open() {
+            assert_eq!(client.receive().await.unwrap(), (b'R', vec![0, 0, 0, 3]));
+            client.send(b'p', &text("right")).await;
+        }
         let replies = client.until_ready().await;
         client.key = replies.iter().find(|(kind, _)| *kind == b'K').unwrap().1.clone();
         client
+    }
+
+    /// The number of its session.
+    fn process(&self) -> u32 {
+        u32::from_be_bytes(self.key[..4].try_into().unwrap())
     }
 
     async fn raw(&mut self, bytes: &[u8]) {

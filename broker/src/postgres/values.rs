@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::calendar::{self, MICROS_OF_DAY};
 use super::numeric;
-use super::outgoing::{TooLong, with_length};
+use super::outgoing::{ROW_BYTES_MAX, TooLong, with_length};
 use super::types::{element_of, of_field};
 use crate::render::value::{Dialect, encode_value, encoder_of};
 use crate::{QueryError, QueryErrorKind};
@@ -90,7 +90,10 @@ enum Shape {
 
 impl From<TooLong> for QueryError {
     fn from(_: TooLong) -> Self {
-        QueryError::new(QueryErrorKind::Execution, "a value or a row is longer than 2 GiB")
+        let mib_max = ROW_BYTES_MAX >> 20;
+        let message =
+            format!("a row is longer than {mib_max} MiB; select fewer columns, or parts of their values");
+        QueryError::new(QueryErrorKind::Execution, message)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the fuzzers of listeners have in common: seeds, mutations, and a watch over panics.
 //!
+//! Its own tests stand with the first of its users, `broker/src/postgres/tests/fuzz.rs`: every user has a copy of this module.
+//!
 //! A seed decides every byte that is sent. `HEADWATER_FUZZ_SEEDS` asks for more of them than a test runs by itself, or for one
 //! alone: `2000`, `17..18`.
 
@@ -18,9 +20,9 @@ use rand::seq::IndexedRandom;
 
 const SEEDS_VARIABLE: &str = "HEADWATER_FUZZ_SEEDS";
 /// Name of the threads that a fuzzer runs on.
-const THREAD: &str = "fuzz";
+pub(crate) const THREAD: &str = "fuzz";
 /// Name of those that tests without a runtime of their own run on.
-const THREAD_OF_OTHERS: &str = "tokio-rt-worker";
+pub(crate) const THREAD_OF_OTHERS: &str = "tokio-rt-worker";
 
 /// Statements over the table of [`SPEC`] that mean something, each of another kind.
 pub(crate) const STATEMENTS: [&str; 22] = [
@@ -59,6 +61,7 @@ columns:
   - {name: tags, type: ARRAY<STRING>}
   - {name: ref, type: UUID}
   - {name: body, type: JSON}
+  - {name: itemCount, type: INT}
 time_column: at
 ";
 
@@ -81,7 +84,7 @@ pub(crate) fn seeds(by_itself: u64) -> Range<u64> {
     }
 }
 
-fn seeds_of(text: &str) -> Option<Range<u64>> {
+pub(crate) fn seeds_of(text: &str) -> Option<Range<u64>> {
     match text.split_once("..") {
         Some((first, end)) => Some(first.parse().ok()?..end.parse().ok()?),
         None => Some(0..text.parse().ok()?),
@@ -136,7 +139,7 @@ pub(crate) fn mutate_text(random: &mut StdRng, text: &str) -> String {
 }
 
 /// Names and numbers, white space, and every other character by itself.
-fn words_of(text: &str) -> Vec<&str> {
+pub(crate) fn words_of(text: &str) -> Vec<&str> {
     let kind = |c: char| match c {
         _ if c.is_alphanumeric() || c == '_' => 1,
         _ if c.is_whitespace() => 2,
@@ -188,7 +191,7 @@ fn watch_panics() -> Arc<Mutex<Vec<String>>> {
 /// Whether a panic is the fuzzer's. Tests that run in the same process panic, too, some on purpose: on their own threads, which
 /// have their names, or on those of a runtime that has no name of its own. A library that panics on threads of the engine is not
 /// counted: the engine catches it, and answers with a failure.
-fn counts(file: &str, thread: Option<&str>, own: Option<&str>) -> bool {
+pub(crate) fn counts(file: &str, thread: Option<&str>, own: Option<&str>) -> bool {
     match thread {
         Some(THREAD) => true,
         thread if thread == own => true,
@@ -196,38 +199,4 @@ fn counts(file: &str, thread: Option<&str>, own: Option<&str>) -> bool {
         // Cargo names files of the workspace by their path in it, and those of libraries by where they are.
         _ => Path::new(file).is_relative(),
     }
-}
-
-#[test]
-fn panics_that_count() {
-    let (own, library) = (Some("http::fuzz::none"), "/root/.cargo/registry/src/x/src/lib.rs");
-    for (file, thread, expected) in [
-        (file!(), Some("headwater-query"), true),
-        ("segment/src/index/bloom.rs", Some("headwater-query"), true),
-        ("segment/src/index/bloom.rs", None, true),
-        (library, Some("headwater-query"), false),
-        (library, Some(THREAD), true),
-        (library, own, true),
-        (file!(), own, true),
-        (file!(), Some("http::tests::another"), false),
-        (file!(), Some(THREAD_OF_OTHERS), false),
-    ] {
-        assert_eq!(counts(file, thread, own), expected, "{file} {thread:?}");
-    }
-}
-
-#[test]
-fn a_seed_decides_what_is_sent() {
-    use rand::SeedableRng;
-    assert_eq!((seeds_of("2000"), seeds_of("17..18"), seeds_of("x")), (Some(0..2000), Some(17..18), None));
-    assert_eq!(words_of("a_1 >= 'é'").concat(), "a_1 >= 'é'");
-    let made = |seed| {
-        let mut random = StdRng::seed_from_u64(seed);
-        let mut bytes = STATEMENTS[1].as_bytes().to_vec();
-        mutate(&mut random, &mut bytes);
-        (bytes, mutate_text(&mut random, STATEMENTS[1]))
-    };
-    assert_eq!(made(7), made(7));
-    let different = (0..100).filter(|seed| made(*seed).1 != STATEMENTS[1]).count();
-    assert!(different > 90, "{different}");
 }

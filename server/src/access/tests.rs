@@ -27,7 +27,7 @@ fn token(name: &str, expires: &str) -> (NewToken, TokenConfig) {
 }
 
 fn shown(user: &str, password: &str) -> Credentials {
-    Credentials::Password { user: user.into(), password: password.into() }
+    Credentials::shown(user.into(), password.into())
 }
 
 fn closed(users: &[UserConfig], tokens: &[TokenConfig]) -> ConfiguredAccess {

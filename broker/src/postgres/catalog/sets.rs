@@ -19,8 +19,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, Ident, Query, SetExpr, Statement,
+    TableAlias, TableAliasColumnDef, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use super::dialect::{call, last_of};
@@ -74,9 +74,8 @@ impl VisitorMut for Sets {
         {
             name_column(alias.as_mut());
             if is_of_no_row(array) {
-                let nothing = Expr::Value(Value::Number("0".into(), false).into());
                 let name = alias.as_ref().map(|alias| alias.name.clone());
-                let (subquery, alias) = (Box::new(select_of(nothing, name)), alias.clone());
+                let (subquery, alias) = (Box::new(no_row(name)), alias.clone());
                 *table = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
             }
         }
@@ -97,8 +96,17 @@ impl VisitorMut for Sets {
     }
 }
 
-/// Whether the array is a column of a table that has no rows here. Beside those any other table has none either, and DataFusion
-/// cannot take apart what another table has.
+/// `SELECT 0 AS name WHERE false`.
+fn no_row(name: Option<Ident>) -> Query {
+    let mut query = select_of(Expr::Value(Value::Number("0".into(), false).into()), name);
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        select.selection = Some(Expr::Value(Value::Boolean(false).into()));
+    }
+    query
+}
+
+/// Whether the array is a column of a table that has no rows here. DataFusion cannot take apart what another table of the same
+/// FROM has; of this one it need not: there are no elements, also where an outer join puts a row of NULLs in its place.
 fn is_of_no_row(array: &Expr) -> bool {
     let name = match array {
         Expr::Identifier(name) => Some(name),
@@ -250,7 +258,10 @@ mod tests {
             ("SELECT i FROM generate_series(1, 2) AS i", "SELECT i FROM generate_series(1, 2) AS i (i)"),
             ("SELECT s FROM f(x) s", "SELECT s FROM (SELECT f(x) AS s) s (s)"),
             ("SELECT u FROM unnest(x) AS u", "SELECT u FROM UNNEST(x) AS u (u)"),
-            ("SELECT k FROM c, unnest(c.conkey) AS k", "SELECT k FROM c, (SELECT 0 AS k) AS k (k)"),
+            (
+                "SELECT k FROM c, unnest(c.conkey) AS k",
+                "SELECT k FROM c, (SELECT 0 AS k WHERE false) AS k (k)",
+            ),
             ("SELECT word FROM pg_get_keywords()", "SELECT word FROM pg_get_keywords()"),
         ] {
             let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, given).unwrap();

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int32Array, StringArray};
+use arrow::array::{ArrayRef, Int32Array, NullArray, StringArray};
 use arrow::datatypes::{DataType, Field};
 use pgwire::api::Type;
 
 use super::*;
+use crate::postgres::outgoing::ROW_BYTES_MAX;
 
 fn options(options: &[(&str, &str)]) -> CopyForm {
     let owned: Vec<_> =
@@ -68,4 +69,20 @@ fn rows_in_binary_are_those_of_postgres() {
     assert_eq!(messages[0], first);
     assert_eq!(messages[2], b"\0\x02\0\0\0\x04\0\0\0\x02\xff\xff\xff\xff");
     assert_eq!(messages[3], [0xff, 0xff]);
+}
+
+#[test]
+fn a_line_ends_where_it_grows_too_long() {
+    let nothing: ArrayRef = Arc::new(NullArray::new(1));
+    let field = Arc::new(Field::new("x", DataType::Null, true));
+    let null = "x".repeat(NULL_BYTES_MAX);
+    let columns = ROW_BYTES_MAX / NULL_BYTES_MAX;
+    let values: Vec<Values> =
+        (0..2 * columns).map(|_| Values::new(&field, &nothing, &Type::TEXT).unwrap()).collect();
+    for form in [options(&[("null", &null)]), options(&[("format", "csv"), ("null", &null)])] {
+        let mut out = BytesMut::new();
+        let written = CopyWriter::new(&form).row(&values, 0, &mut out);
+        assert!(written.unwrap_err().message.contains("256 MiB"));
+        assert!(out.len() < ROW_BYTES_MAX + 10 * NULL_BYTES_MAX, "{}", out.len());
+    }
 }

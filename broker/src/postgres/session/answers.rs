@@ -19,12 +19,13 @@ use crate::postgres::values::Format;
 impl<W: AsyncWrite + Unpin> Session<W> {
     /// Starts what a portal stands for, up to its columns.
     pub(super) async fn open(&mut self, portal: &mut Portal) -> Result<(), Fault> {
+        let statement = Arc::clone(&portal.statement);
+        // Also with the rows that follow those that were fetched before.
+        self.cancel.runs(&statement.sql, self.application_name());
         if !matches!(portal.state, State::New) {
             return Ok(());
         }
-        let statement = Arc::clone(&portal.statement);
         self.check_transaction(&statement.kind)?;
-        self.cancel.runs(&statement.sql, self.application_name());
         match &statement.kind {
             Kind::Query => self.open_query(portal, &statement.sql, false).await,
             Kind::Catalog => self.open_query(portal, &statement.sql, true).await,

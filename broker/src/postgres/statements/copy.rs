@@ -15,6 +15,13 @@ pub(in crate::postgres) struct Copy {
     pub(in crate::postgres) form: CopyForm,
 }
 
+impl Copy {
+    /// Bytes that it holds.
+    pub(in crate::postgres) fn size(&self) -> usize {
+        size_of::<Self>() + self.query.len() + self.form.size()
+    }
+}
+
 impl Words<'_> {
     pub(super) fn copy(&self) -> Result<Copy, Failure> {
         let is_query = self.is_token(1, &Token::LParen);
@@ -111,7 +118,10 @@ impl Words<'_> {
             options.push((name, value));
             at += usize::from(has_brackets && self.is_token(at, &Token::Comma));
         }
-        let is_whole = !has_brackets || (self.is_token(at, &Token::RParen) && at + 1 == self.tokens.len());
+        let is_whole = match has_brackets {
+            true => self.is_token(at, &Token::RParen) && at + 1 == self.tokens.len(),
+            false => at == self.tokens.len(),
+        };
         match is_whole {
             true => Ok(options),
             false => Err(self.no_copy("the options of COPY are not understood")),
@@ -193,6 +203,8 @@ mod tests {
             ("COPY t TO STDOUT (FORMAT xml)", "22023"),
             ("COPY t TO STDOUT (FORMAT csv", "42601"),
             ("COPY t TO STDOUT (FORMAT csv) x", "42601"),
+            ("COPY t TO STDOUT CSV) HEADER", "42601"),
+            ("COPY t TO STDOUT )", "42601"),
             ("COPY t TO STDOUT (NOPE 1)", "42601"),
             ("COPY t TO STDOUT ('x')", "42601"),
             ("COPY t TO STDOUT (DELIMITER 'ab')", "22023"),
@@ -201,6 +213,8 @@ mod tests {
             ("COPY t TO STDOUT (FORMAT csv, QUOTE ',')", "22023"),
             ("COPY t TO STDOUT (FORMAT binary, HEADER)", "42601"),
             ("COPY t TO STDOUT (NULL ' \t')", "22023"),
+            ("COPY t TO STDOUT (FORMAT csv, NULL '\"\"')", "22023"),
+            ("COPY t TO STDOUT (FORMAT csv, NULL '--', QUOTE '-')", "22023"),
             ("COPY t TO STDOUT (ENCODING 'latin1')", NOT_SUPPORTED),
             ("COPY t TO STDOUT (FORMAT csv, FORCE_QUOTE (a))", "42601"),
         ] {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::access::Admitted;
 
-async fn cancel(server: &Arc<Server>, key: &[u8]) {
+pub(super) async fn cancel(server: &Arc<Server>, key: &[u8]) {
     let mut other = Client::connect(server, true);
     other.raw(&[&16_u32.to_be_bytes()[..], &80_877_102_u32.to_be_bytes(), key].concat()).await;
     assert!(other.receive().await.is_none());
@@ -102,11 +102,7 @@ impl AccessControl for Revocable {
 async fn a_session_ends_when_its_password_counts_no_more() {
     let access = Arc::new(Revocable(AtomicBool::new(false)));
     let server = server_with(access.clone(), PostgresLimits::default()).await;
-    let mut client = Client::connect(&server, true);
-    client.raw(&startup(&[("user", "alice")])).await;
-    assert_eq!(client.receive().await.unwrap(), (b'R', vec![0, 0, 0, 3]));
-    client.send(b'p', &text("right")).await;
-    assert_eq!(code_of(&client.until_ready().await), "");
+    let mut client = Client::start(&server).await;
     client.parse("kept", "SELECT 1", &[]).await;
     assert_eq!(kinds(&client.sync().await), "1Z");
     access.0.store(true, Ordering::Relaxed);
@@ -186,7 +182,7 @@ async fn a_failed_transaction_only_ends() {
 async fn statements_are_described_with_the_types_of_their_places() {
     let server = server().await;
     let mut client = Client::start(&server).await;
-    let sql = "SELECT \"orderId\", price, at, tags, ref, body, city FROM orders WHERE at > $1 AND city = $2 AND items < $3";
+    let sql = "SELECT id, price, at, tags, ref, body, city FROM orders WHERE at > $1 AND city = $2 AND \"itemCount\" < $3";
     client.parse("s", sql, &[0, 0, 20]).await;
     client.send(b'D', b"Ss\0").await;
     let replies = client.sync().await;
@@ -204,7 +200,7 @@ async fn statements_are_described_with_the_types_of_their_places() {
         rest = &rest[end + 19..];
     }
     let expected = [
-        ("orderId", 20),
+        ("id", 20),
         ("price", 1700),
         ("at", 1184),
         ("tags", 1009),

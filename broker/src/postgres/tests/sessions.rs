@@ -152,7 +152,7 @@ async fn texts_take_the_type_of_their_place() {
         ("SELECT 'Rome' = ANY($1::text[])", &[b"{Berlin,Rome}"], Ok("t")),
         ("SELECT 'Rome' = ANY($1)", &[b"{Berlin,\"New York\"}"], Ok("f")),
         (
-            "SELECT count(*) FROM orders WHERE city = ANY($1) AND items = ANY($2)",
+            "SELECT count(*) FROM orders WHERE city = ANY($1) AND \"itemCount\" = ANY($2)",
             &[b"{a}", b"{1,2}"],
             Ok("0"),
         ),
@@ -166,8 +166,8 @@ async fn texts_take_the_type_of_their_place() {
         ("SELECT $1::DATE", &[b"2026-01-02 +00"], Ok("2026-01-02")),
         ("SELECT value FROM generate_series(1, 9) LIMIT $1 OFFSET $2", &[b"1", b"4"], Ok("5")),
         ("SELECT $1::DATE", &[b"soon"], Err("22P02")),
-        ("SELECT count(*) FROM orders WHERE items = $1", &[b"x"], Err("22P02")),
-        ("SELECT count(*) FROM orders WHERE items = ANY($1)", &[b"1,2"], Err("22P02")),
+        ("SELECT count(*) FROM orders WHERE \"itemCount\" = $1", &[b"x"], Err("22P02")),
+        ("SELECT count(*) FROM orders WHERE \"itemCount\" = ANY($1)", &[b"1,2"], Err("22P02")),
     ];
     for (sql, values, expected) in cases {
         client.parse("", sql, &[]).await;
@@ -225,4 +225,37 @@ async fn a_copy_is_one_stream_of_rows() {
     let replies = client.query(failing).await;
     assert_eq!((code_of(&replies).as_str(), kinds(&replies).contains('c')), ("22012", false));
     assert_eq!(kinds(&client.query("SELECT 1").await), "TDCZ");
+}
+
+#[tokio::test]
+async fn a_row_that_would_take_all_memory_is_refused() {
+    let server = server().await;
+    let mut client = Client::start(&server).await;
+    let columns: Vec<String> = (0..270).map(|at| format!("body AS a{at}")).collect();
+    let sql = format!("SELECT {} FROM (SELECT repeat('x', 1000000) AS body)", columns.join(", "));
+    for sql in [sql.clone(), format!("COPY ({sql}) TO STDOUT BINARY")] {
+        let replies = client.query(&sql).await;
+        let fields = error_of(&replies).unwrap_or_else(|| panic!("{sql}: {}", kinds(&replies)));
+        assert!(fields[&'M'].contains("longer than 256 MiB"), "{sql}: {fields:?}");
+        assert!(!kinds(&replies).contains(['D', 'd']), "{sql}");
+    }
+    assert_eq!(client.rows("SELECT 1").await, [[Some("1".into())]]);
+    for (bytes, expected) in [(1024, ""), (1025, "22023")] {
+        let sql = format!("COPY (SELECT NULL) TO STDOUT (NULL '{}')", "x".repeat(bytes));
+        assert_eq!(code_of(&client.query(&sql).await), expected, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn the_query_of_a_copy_counts_for_what_a_client_may_hold() {
+    let limits = PostgresLimits { message_bytes_max: 10_000, ..PostgresLimits::default() };
+    let server = server_with(Arc::new(OpenAccess), limits).await;
+    let mut client = Client::start(&server).await;
+    let of = |bytes| format!("SELECT '{}'", "x".repeat(bytes));
+    for (name, sql, expected) in
+        [("a", format!("COPY ({}) TO STDOUT", of(8000)), ""), ("b", of(4000), "54000"), ("c", of(2000), "")]
+    {
+        client.parse(name, &sql, &[]).await;
+        assert_eq!(code_of(&client.sync().await), expected, "{name}");
+    }
 }

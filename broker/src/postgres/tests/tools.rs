@@ -238,14 +238,14 @@ async fn columns_have_their_types_in_both_catalogs() {
                WHERE c.relname = 'orders' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let cell = |text: &str| Some(text.to_owned());
     let expected = [
-        ("orderId", "bigint", "t"),
+        ("id", "bigint", "t"),
         ("city", "text", "f"),
         ("price", "numeric(10,2)", "f"),
         ("at", "timestamp with time zone", "f"),
         ("tags", "text[]", "f"),
         ("ref", "uuid", "f"),
         ("body", "json", "f"),
-        ("items", "integer", "f"),
+        ("itemCount", "integer", "f"),
     ];
     assert_eq!(
         client.rows(sql).await,
