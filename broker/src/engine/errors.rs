@@ -1,10 +1,13 @@
 //! DataFusion's errors as ours: a kind, a message without DataFusion's dressing, a position, a nearest name.
 
+mod calls;
+
 use std::error::Error;
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
+use datafusion::functions_window::all_default_window_functions;
 use datafusion::parquet::errors::ParquetError;
 use headwater_segment::SegmentError;
 
@@ -74,6 +77,10 @@ fn of_arrow(error: &ArrowError) -> QueryError {
     match error {
         ArrowError::ExternalError(source) => of_source(source.as_ref()),
         ArrowError::ParquetError(text) => unavailable(text.clone()),
+        ArrowError::CastError(text) => {
+            let message = calls::refused_cast(text).unwrap_or_else(|| error.to_string());
+            QueryError::new(QueryErrorKind::Execution, message)
+        }
         other => QueryError::new(QueryErrorKind::Execution, other.to_string()),
     }
 }
@@ -93,7 +100,10 @@ fn of_plan(text: &str) -> QueryError {
             let name = name.strip_prefix("public.").unwrap_or(name);
             QueryError::new(QueryErrorKind::UnknownTable, format!("there is no table {name}"))
         }
-        None => QueryError::new(QueryErrorKind::Plan, first_line(text)),
+        None => {
+            let message = calls::refused_call(text).unwrap_or_else(|| first_line(text));
+            QueryError::new(QueryErrorKind::Plan, message)
+        }
     }
 }
 
@@ -132,6 +142,9 @@ pub(super) fn plan_error(
     functions: &[String],
 ) -> QueryError {
     let mut found = error_of(error);
+    if let Some(message) = calls::as_sql(&found.message, &prepared.statement) {
+        found.message = message;
+    }
     let missing = match found.kind {
         QueryErrorKind::UnknownTable => found.message.strip_prefix("there is no table "),
         QueryErrorKind::Plan => found
@@ -143,7 +156,11 @@ pub(super) fn plan_error(
     };
     let Some(missing) = missing.map(str::to_owned) else { return found };
     let is_function = found.message.contains("function '");
-    if is_function {
+    if is_function && is_window_function(&missing) {
+        found.message = format!(
+            "{missing} is a window function: write OVER and its window behind it, such as {missing}(…) OVER (ORDER BY x)"
+        );
+    } else if is_function {
         found.message = format!("there is no function {missing}");
         found.suggestion = nearest(&missing, functions.iter().map(String::as_str));
     } else if found.kind == QueryErrorKind::UnknownTable {
@@ -152,6 +169,11 @@ pub(super) fn plan_error(
     let last = missing.rsplit('.').next().unwrap_or(&missing);
     found.position = found.position.or_else(|| prepared.position_of(last));
     found
+}
+
+fn is_window_function(name: &str) -> bool {
+    let functions = all_default_window_functions();
+    functions.iter().any(|one| one.name() == name || one.aliases().iter().any(|alias| alias == name))
 }
 
 fn quoted<'a>(message: &'a str, before: &str) -> Option<&'a str> {

@@ -1,6 +1,7 @@
 //! `$1`, `$2`, … from JSON scalars.
 //!
-//! A number becomes BIGINT, else DOUBLE; a string takes the type that the statement expects at its [place](Places) (a timestamp,
+//! A number becomes BIGINT, else DOUBLE, and beside what it is compared with means what it would if it were written there: of a
+//! DECIMAL its digits, of an instant its milliseconds. A string takes the type that the statement expects at its [place](Places) (a timestamp,
 //! a date, a decimal), so that it fails here, with its number, and not somewhere in the plan. What comes with a type keeps it.
 //! A text without a type is one of PostgreSQL's clients, and means what it means there; so does the text of a list.
 
@@ -8,15 +9,20 @@ mod places;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use serde_json::Value;
 
 use super::errors::error_of;
+use crate::functions::compared;
 use crate::postgres::read_untyped;
 use crate::render::types::list_element;
-use crate::request::{Argument, QueryRequest};
+use crate::request::{Argument, Meaning, QueryRequest};
 use crate::{QueryError, QueryErrorKind};
 
 pub(super) use self::places::Places;
@@ -35,7 +41,7 @@ pub(super) fn bind(
         return Ok(plan);
     }
     let places = Places::of(&plan).map_err(|error| error_of(&error))?;
-    let mut values = Vec::with_capacity(given);
+    let mut values: Vec<ScalarAndMetadata> = Vec::with_capacity(given);
     for index in 0..given {
         let expected = places.wanted(index + 1).map(|field| field.data_type());
         let scalar = match request.arguments.get(index) {
@@ -45,7 +51,40 @@ pub(super) fn bind(
         let scalar = scalar.map_err(|reason| bad(format!("parameter ${}: {reason}", index + 1)))?;
         values.push(ScalarAndMetadata::from(scalar));
     }
-    plan.with_param_values(ParamValues::List(values)).map_err(|error| error_of(&error))
+    let values = ParamValues::List(values);
+    let plan = match request.planner {
+        None => with_values(plan, &values, request.client.meaning()),
+        Some(_) => Ok(plan),
+    };
+    plan.and_then(|plan| plan.with_param_values(values)).map_err(|error| error_of(&error))
+}
+
+/// The values in their places, and what is compared with them read as it would be if they were written there. The analyzer reads
+/// all comparisons, but comes too late for those of a SELECT list: their types are asked for as soon as a value has one.
+fn with_values(plan: LogicalPlan, values: &ParamValues, meaning: Meaning) -> Result<LogicalPlan> {
+    let put = |part: Expr, schema: &DFSchema| match part {
+        Expr::Placeholder(Placeholder { id, .. }) => {
+            let (value, metadata) = values.get_placeholders_with_values(&id)?.into_inner();
+            Ok(Transformed::yes(Expr::Literal(value, metadata)))
+        }
+        other => Ok(match compared(&other, schema, meaning)? {
+            Some(said) => Transformed::yes(said),
+            None => Transformed::no(other),
+        }),
+    };
+    let plan = plan.transform_up_with_subqueries(|plan| {
+        let schema = merge_schema(&plan.inputs());
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let is_parameter = |part: &Expr| Ok(matches!(part, Expr::Placeholder(_)));
+            if !expr.exists(is_parameter)? {
+                return Ok(Transformed::no(expr));
+            }
+            let name = names.save(&expr);
+            Ok(expr.transform_up(|part| put(part, &schema))?.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(plan.data)
 }
 
 fn typed(argument: &Argument, expected: Option<&DataType>) -> Result<ScalarValue, String> {
@@ -67,6 +106,8 @@ fn scalar_of(value: &Value, expected: Option<&DataType>) -> Result<ScalarValue, 
         Value::String(text) => {
             let scalar = ScalarValue::Utf8View(Some(text.clone()));
             match expected {
+                // Read as one that is written there: a cast would take the letters of its hex.
+                Some(DataType::Binary | DataType::BinaryView | DataType::LargeBinary) => Ok(scalar),
                 // A cast would make a list of one text of it.
                 Some(data_type) if list_element(data_type).is_some() => read_untyped(text, data_type),
                 Some(data_type) => scalar.cast_to(data_type).map_err(text_of),

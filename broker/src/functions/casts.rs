@@ -1,25 +1,37 @@
-//! Casts between whole numbers and timestamps, and names of types.
+//! Casts between whole numbers and timestamps, names of types, and of time zones.
 //!
 //! A number that is cast to a TIMESTAMP, whatever its precision, counts milliseconds since the epoch, and a TIMESTAMP that is cast
 //! to a number gives them. Without this the unit would be that of the type: seconds for `TIMESTAMP`, milliseconds for
 //! `TIMESTAMP(3)`, microseconds for a column, nanoseconds for `now()`. `to_timestamp(x)` and `extract(epoch FROM x)` are SQL's ways
 //! to say seconds, and stay.
 
+use arrow::array::timezone::Tz;
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::datatype::DataTypeExt;
 use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, plan_err};
 use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, TryCast};
 use datafusion::sql::sqlparser::ast;
 use headwater_segment::schema::ColumnType;
 
+use super::compare::Side;
+use super::millis::is_finer;
+use super::millis_of::millis_of;
 use super::postgres::declared_as;
 
 /// The cast by way of milliseconds, if `expr` is one between a whole number and a timestamp.
 pub(super) fn in_millis(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
+        Expr::Cast(Cast { expr, field }) if is_cut(&expr, field.data_type(), schema) => {
+            Transformed::yes(Expr::Cast(Cast { expr: Box::new(millis_of(*expr)), field }))
+        }
+        Expr::TryCast(TryCast { expr, field }) if is_cut(&expr, field.data_type(), schema) => {
+            Transformed::yes(Expr::TryCast(TryCast { expr: Box::new(millis_of(*expr)), field }))
+        }
         Expr::Cast(Cast { expr, field }) => {
             let way = way_between(&expr, field.data_type(), schema);
             let to_nanos = matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _));
@@ -43,6 +55,11 @@ pub(super) fn in_millis(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// Whether a timestamp is cast to a number and has parts of a millisecond, which are cut off downwards.
+fn is_cut(expr: &Expr, target: &DataType, schema: &DFSchema) -> bool {
+    target.is_integer() && Side::of(expr, schema).is_some_and(|at| is_finer(&at))
 }
 
 /// Whether a number of milliseconds is cut to seconds: the planner puts this into a cast of a number to a TIMESTAMP.
@@ -74,6 +91,31 @@ fn way_between(expr: &Expr, target: &DataType, schema: &DFSchema) -> Option<Vec<
             Some(vec![DataType::Timestamp(TimeUnit::Millisecond, zone.clone()), DataType::Int64])
         }
         _ => None,
+    }
+}
+
+/// Refuses time zones that there are not: `x AT TIME ZONE 'Mars/Phobos'` is a cast, and nothing would read the zone before the
+/// answer is written.
+#[derive(Debug)]
+pub(super) struct KnownZones;
+
+impl FunctionRewrite for KnownZones {
+    fn name(&self) -> &str {
+        "known_zones"
+    }
+
+    fn rewrite(&self, expr: Expr, _: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+        match &expr {
+            Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => {
+                match field.data_type() {
+                    DataType::Timestamp(_, Some(zone)) if zone.parse::<Tz>().is_err() => {
+                        plan_err!("there is no time zone {zone}")
+                    }
+                    _ => Ok(Transformed::no(expr)),
+                }
+            }
+            _ => Ok(Transformed::no(expr)),
+        }
     }
 }
 

@@ -11,62 +11,23 @@
 //! Where it can be, what is compared stays a date, so that segments are pruned by it.
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Between, BinaryExpr};
-use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, lit};
+use datafusion::logical_expr::{Expr, Operator, lit};
 
-use super::among;
+use super::compare::{Said, Side};
 use super::mixed::text_of;
 use crate::postgres::read_untyped;
 
 const MICROS_OF_DAY: i64 = 86_400_000_000;
 
-/// See the module. It comes before all other rewrites: those would read the text as a date.
-#[derive(Debug)]
-pub(super) struct DaysAreMidnights;
-
-impl FunctionRewrite for DaysAreMidnights {
-    fn name(&self) -> &str {
-        "read_days_as_midnights"
+/// See the module. It comes before what would read the text as a date.
+pub(super) fn midnights(day: &Side<'_>, operator: Operator, text: &Side<'_>) -> Result<Option<Said>> {
+    if *day.data_type() != DataType::Date32 {
+        return Ok(None);
     }
-
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let is_day = |expr: &Expr| expr.get_type(schema).is_ok_and(|kind| kind == DataType::Date32);
-        Ok(match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_day(&left) || is_day(&right) => {
-                let compared = match (Instant::of(&left), Instant::of(&right)) {
-                    (_, Some(instant)) => instant.beside(op).map(|(op, other)| (left.as_ref(), op, other)),
-                    (Some(instant), None) => {
-                        let swapped = op.swap().and_then(|op| instant.beside(op));
-                        swapped.map(|(op, other)| (right.as_ref(), op, other))
-                    }
-                    (None, None) => None,
-                };
-                match compared {
-                    Some((day, op, other)) => {
-                        let (left, right) = (Box::new(day.clone()), Box::new(lit(other)));
-                        Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
-                    }
-                    None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
-                }
-            }
-            Expr::Between(Between { expr, negated, mut low, mut high }) if is_day(&expr) => {
-                let (first, last) = (Instant::of(&low), Instant::of(&high));
-                let is_new = first.is_some() || last.is_some();
-                low = first.map_or(low, |instant| Box::new(lit(instant.first_day())));
-                high = last.map_or(high, |instant| Box::new(lit(instant.last_day())));
-                Transformed::new_transformed(Expr::Between(Between { expr, negated, low, high }), is_new)
-            }
-            other => among::replaced(other, &|item, subject| {
-                let instant = is_day(subject).then(|| Instant::of(item)).flatten()?;
-                Some(lit(instant.itself()))
-            }),
-        })
-    }
+    let compared = Instant::of(text.expr).and_then(|instant| instant.beside(operator));
+    Ok(compared.map(|(operator, other)| Said::Beside(operator, lit(other))))
 }
 
 /// The instant that a text says, in microseconds since the epoch.
@@ -93,12 +54,6 @@ impl Instant {
         ScalarValue::Date32(i32::try_from(self.0.div_euclid(MICROS_OF_DAY)).ok())
     }
 
-    /// The first day that begins no earlier.
-    fn first_day(self) -> ScalarValue {
-        let begun = self.0.div_euclid(MICROS_OF_DAY);
-        ScalarValue::Date32(i32::try_from(if self.is_midnight() { begun } else { begun + 1 }).ok())
-    }
-
     /// The day that begins then, or else the instant, which no day begins at.
     fn itself(self) -> ScalarValue {
         match self.is_midnight() {
@@ -113,7 +68,9 @@ impl Instant {
             Operator::Lt if !self.is_midnight() => (Operator::LtEq, self.last_day()),
             Operator::GtEq if !self.is_midnight() => (Operator::Gt, self.last_day()),
             Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq => (operator, self.last_day()),
-            Operator::Eq | Operator::NotEq => (operator, self.itself()),
+            Operator::Eq | Operator::NotEq | Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
+                (operator, self.itself())
+            }
             _ => return None,
         })
     }
@@ -143,8 +100,6 @@ mod tests {
             assert_eq!(instant.beside(written), Some((operator, other)), "{written} {}", instant.0);
         }
         assert_eq!(noon.beside(Operator::Plus), None);
-        assert_eq!((noon.first_day(), noon.last_day()), (day(11), day(10)));
-        assert_eq!((midnight.first_day(), midnight.last_day()), (day(-1), day(-1)));
     }
 
     #[test]

@@ -1,164 +1,139 @@
-//! Comparisons of a timestamp that is finer than a millisecond with a whole number: they are of milliseconds, as a cast of the
-//! timestamp to a number is.
+//! A timestamp and a whole number, compared or calculated with: the number counts milliseconds since the epoch.
 //!
-//! What a client has read as 1767226200124 is found by `at = 1767226200124` though the instant is ….124001: it lies within that
-//! millisecond. Each comparison is one with the bounds of the millisecond, so that it prunes segments like any other. A column of
-//! TIMESTAMP(3) has nothing between milliseconds, and is compared by [`compare`](super::compare).
+//! Tools write the bounds of a time range as numbers. What a client has read as 1767226200124 is found by `at = 1767226200124`
+//! though the instant is ….124001: what is compared is the millisecond in which it lies, as a cast of the timestamp to a number
+//! says it. A TIMESTAMP(3) has nothing between milliseconds, so the number becomes an instant beside it; one that is finer becomes
+//! a number, of which the optimizer makes a [range](super::millis_of). Either way, and with a column of numbers between
+//! instants, the column stays alone on its side, and prunes segments.
+//!
+//! What is calculated is a whole number again, so `now() - 3600000` is a bound, and `now() - ms` an age.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::{Between, InList};
-use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast, lit};
+use datafusion::logical_expr::{Expr, Operator, binary_expr, cast};
 use headwater_segment::schema::ColumnType;
 
-use super::compare::{instant, operator};
-use crate::render::types::declared;
+use super::compare::{Said, Side, operator, swapped};
+use super::millis_of::millis_of;
 
-/// See the module. It comes before what reads numbers as instants.
+/// What `at operator number` says.
+pub(super) fn instants(at: &Side<'_>, operator: Operator, number: &Side<'_>) -> Result<Option<Said>> {
+    let DataType::Timestamp(_, zone) = at.data_type() else { return Ok(None) };
+    if !number.data_type().is_integer() {
+        return Ok(None);
+    }
+    let is_bound = at.is_constant() && !number.is_constant();
+    Ok(Some(match is_bound {
+        true => Said::Whole(binary_expr(number.expr.clone(), swapped(operator), in_millis(at))),
+        false if is_finer(at) => Said::Whole(binary_expr(in_millis(at), operator, whole(number))),
+        false => Said::Beside(operator, instant(number.expr.clone(), zone.as_ref())),
+    }))
+}
+
+/// Whether it is a timestamp that may have a fraction of a millisecond.
+pub(super) fn is_finer(at: &Side<'_>) -> bool {
+    matches!(at.data_type(), DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, _))
+        && at.declared() != Some(ColumnType::TimestampMillis)
+}
+
+/// A timestamp, or a date, in milliseconds since the epoch.
+pub(super) fn in_millis(at: &Side<'_>) -> Expr {
+    let zone = match at.data_type() {
+        _ if is_finer(at) => return millis_of(at.expr.clone()),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => return cast(at.expr.clone(), DataType::Int64),
+        DataType::Timestamp(_, zone) => zone.clone(),
+        _ => None,
+    };
+    cast(cast(at.expr.clone(), DataType::Timestamp(TimeUnit::Millisecond, zone)), DataType::Int64)
+}
+
+/// The instant that a whole number of milliseconds stands for.
+pub(super) fn instant(number: Expr, zone: Option<&Arc<str>>) -> Expr {
+    match number {
+        Expr::Literal(ScalarValue::Int64(ms), metadata) => {
+            Expr::Literal(ScalarValue::TimestampMillisecond(ms, zone.cloned()), metadata)
+        }
+        other => {
+            let whole = cast(other, DataType::Int64);
+            cast(whole, DataType::Timestamp(TimeUnit::Millisecond, zone.cloned()))
+        }
+    }
+}
+
+/// The number as one of 64 bits.
+fn whole(number: &Side<'_>) -> Expr {
+    match number.data_type() {
+        DataType::Int64 => number.expr.clone(),
+        _ => cast(number.expr.clone(), DataType::Int64),
+    }
+}
+
+/// `at + number` and so on; see the module.
 #[derive(Debug)]
-pub(super) struct CompareMillis;
+pub(super) struct CalculateInMillis;
 
-impl ExprPlanner for CompareMillis {
+impl ExprPlanner for CalculateInMillis {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let Some(operator) = operator(&expr.op).filter(|operator| !operator.is_numerical_operators()) else {
+        let Some(operator) = operator(&expr.op).filter(Operator::is_numerical_operators) else {
             return Ok(PlannerResult::Original(expr));
         };
-        let compared = if is_whole(&expr.right, schema) {
-            finer_zone(&expr.left, schema).map(|zone| compared(&expr.left, operator, &expr.right, &zone))
-        } else if is_whole(&expr.left, schema) {
-            let operator = operator.swap().unwrap_or(operator);
-            finer_zone(&expr.right, schema).map(|zone| compared(&expr.right, operator, &expr.left, &zone))
-        } else {
-            None
+        let (Some(left), Some(right)) = (Side::of(&expr.left, schema), Side::of(&expr.right, schema)) else {
+            return Ok(PlannerResult::Original(expr));
         };
-        Ok(compared.map_or(PlannerResult::Original(expr), PlannerResult::Planned))
-    }
-}
-
-impl FunctionRewrite for CompareMillis {
-    fn name(&self) -> &str {
-        "compare_millis"
-    }
-
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let (said, negated) = match &expr {
-            Expr::Between(Between { expr: at, negated, low, high })
-                if is_whole(low, schema) || is_whole(high, schema) =>
-            {
-                let Some(zone) = finer_zone(at, schema) else { return Ok(Transformed::no(expr)) };
-                let side = |operator, bound: &Expr| match is_whole(bound, schema) {
-                    true => compared(at, operator, bound, &zone),
-                    false => binary_expr(at.as_ref().clone(), operator, bound.clone()),
-                };
-                (side(Operator::GtEq, low).and(side(Operator::LtEq, high)), *negated)
+        let (left, right) = match (left.data_type(), right.data_type()) {
+            (DataType::Timestamp(..), number) if number.is_integer() => {
+                (in_millis(&left), right.expr.clone())
             }
-            Expr::InList(InList { expr: at, list, negated })
-                if !list.is_empty() && list.iter().all(|item| is_whole(item, schema)) =>
-            {
-                let Some(zone) = finer_zone(at, schema) else { return Ok(Transformed::no(expr)) };
-                (any_of(at, list, &zone), *negated)
+            (number, DataType::Timestamp(..)) if number.is_integer() => {
+                (left.expr.clone(), in_millis(&right))
             }
-            _ => return Ok(Transformed::no(expr)),
+            _ => return Ok(PlannerResult::Original(expr)),
         };
-        Ok(Transformed::yes(if negated { !said } else { said }))
-    }
-}
-
-fn is_whole(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.get_type(schema).is_ok_and(|kind| kind.is_integer())
-}
-
-type Zone = Option<Arc<str>>;
-
-/// The zone of a timestamp that may have a fraction of a millisecond; `None` if it is none.
-fn finer_zone(expr: &Expr, schema: &DFSchema) -> Option<Zone> {
-    let (_, field) = expr.to_field(schema).ok()?;
-    match field.data_type() {
-        _ if declared(&field) == Some(ColumnType::TimestampMillis) => None,
-        DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, zone) => Some(zone.clone()),
-        _ => None,
-    }
-}
-
-/// `at operator number`
-fn compared(at: &Expr, operator: Operator, number: &Expr, zone: &Zone) -> Expr {
-    let this = || instant(number.clone(), zone.as_ref());
-    let Some(next) = after(number).map(|number| instant(number, zone.as_ref())) else {
-        return binary_expr(at.clone(), operator, this());
-    };
-    match operator {
-        Operator::Eq => at.clone().gt_eq(this()).and(at.clone().lt(next)),
-        Operator::NotEq => at.clone().lt(this()).or(at.clone().gt_eq(next)),
-        Operator::Gt => at.clone().gt_eq(next),
-        Operator::LtEq => at.clone().lt(next),
-        other => binary_expr(at.clone(), other, this()),
-    }
-}
-
-/// The number after; `None` if there is none.
-fn after(number: &Expr) -> Option<Expr> {
-    match number {
-        Expr::Literal(ScalarValue::Int64(Some(ms)), _) => ms.checked_add(1).map(lit),
-        Expr::Literal(ScalarValue::Int64(None), _) => Some(number.clone()),
-        other => Some(cast(other.clone(), DataType::Int64) + lit(1_i64)),
-    }
-}
-
-/// Whether it equals any of them. Halved again and again: one behind the other, a long list would be nested as deeply as it is long.
-fn any_of(at: &Expr, list: &[Expr], zone: &Zone) -> Expr {
-    match list {
-        [one] => compared(at, Operator::Eq, one, zone),
-        several => {
-            let (first, second) = several.split_at(several.len() / 2);
-            any_of(at, first, zone).or(any_of(at, second, zone))
-        }
+        Ok(PlannerResult::Planned(binary_expr(left, operator, right)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use datafusion::logical_expr::col;
+    use std::collections::HashMap;
+
+    use arrow::datatypes::Field;
+    use datafusion::logical_expr::{col, lit};
 
     use super::*;
 
     #[test]
-    fn a_number_is_all_of_its_millisecond() {
-        let zone = None;
-        let said = |operator, number: Expr| compared(&col("at"), operator, &number, &zone).to_string();
-        let this = "TimestampMillisecond(5, None)";
-        let next = "TimestampMillisecond(6, None)";
-        for (operator, expected) in [
-            (Operator::Eq, format!("at >= {this} AND at < {next}")),
-            (Operator::NotEq, format!("at < {this} OR at >= {next}")),
-            (Operator::Lt, format!("at < {this}")),
-            (Operator::LtEq, format!("at < {next}")),
-            (Operator::Gt, format!("at >= {next}")),
-            (Operator::GtEq, format!("at >= {this}")),
+    fn a_column_stays_alone_on_its_side() {
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let of_millis = ColumnType::TimestampMillis.arrow();
+        let DataType::Timestamp(_, zone) = &of_millis else { panic!("{of_millis}") };
+        let zone = format!("{zone:?}");
+        let millis = HashMap::from([("headwater.type".to_owned(), ColumnType::TimestampMillis.to_string())]);
+        let fields = [
+            Field::new("fine", micros, true),
+            Field::new("at", of_millis.clone(), true).with_metadata(millis),
+            Field::new("n", DataType::Int64, true),
+        ];
+        let schema = DFSchema::from_unqualified_fields(fields.to_vec().into(), HashMap::new()).unwrap();
+        let now = || lit(ScalarValue::TimestampNanosecond(Some(5_999_999), None));
+        for (at, number, expected) in [
+            (col("at"), lit(5_i64), &*format!("at < TimestampMillisecond(5, {zone})")),
+            (col("fine"), lit(5_i64), "millis_of(fine) < Int64(5)"),
+            (col("fine"), lit(5_i32), "millis_of(fine) < CAST(Int32(5) AS Int64)"),
+            (col("fine"), col("n"), "millis_of(fine) < n"),
+            (now(), col("n"), "n > millis_of(TimestampNanosecond(5999999, None))"),
         ] {
-            assert_eq!(said(operator, lit(5_i64)), expected);
+            let sides = (Side::of(&at, &schema).unwrap(), Side::of(&number, &schema).unwrap());
+            let said = match instants(&sides.0, Operator::Lt, &sides.1).unwrap() {
+                Some(Said::Beside(operator, item)) => binary_expr(at.clone(), operator, item),
+                Some(Said::Whole(said)) => said,
+                None => panic!("{at} beside {number} says nothing"),
+            };
+            assert_eq!(said.to_string(), expected);
         }
-        // Nothing comes after the last one.
-        assert_eq!(
-            said(Operator::Gt, lit(i64::MAX)),
-            format!("at > TimestampMillisecond({}, None)", i64::MAX)
-        );
-    }
-
-    #[test]
-    fn long_lists_are_not_nested_deeply() {
-        let numbers: Vec<Expr> = (0..100_000_i64).map(lit).collect();
-        let mut any = &any_of(&col("at"), &numbers, &None);
-        let mut depth = 0;
-        while let Expr::BinaryExpr(binary) = any {
-            (any, depth) = (&binary.left, depth + 1);
-        }
-        assert!(depth < 30, "{depth}");
     }
 }

@@ -1,4 +1,5 @@
-//! What tools write over types that SQL does not mix, in the meaning that PostgreSQL or Pinot has for it.
+//! What tools write over types that SQL does not mix, in the meaning that PostgreSQL or Pinot has for it. What is compared
+//! is so in lists and bounds as well ([`compare`](super::compare)).
 //!
 //! | written | means |
 //! |---|---|
@@ -8,12 +9,11 @@
 //! | `interval * n`, `n * interval`, `interval / n` | that many times as long |
 //! | `'epoch'::timestamp` | 1970 |
 //! | `price = 70000.01` | DECIMALs compared ([`decimals`](super::decimals)) |
-//! | `flag IN ('t', 0)`, `raw IN ('\x00ff')`, also `BETWEEN` | each item as above ([`among`](super::among)) |
 //! | `to_char(x, 'YYYY-MM-DD')`, `to_timestamp`, `to_date` | PostgreSQL's [patterns](super::pg_pattern); those with `%` are ours |
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -24,33 +24,49 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, ScalarUDF, binary_expr, cast, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::compare::{Said, Side, swapped};
 use super::interval::INTERVAL;
-use super::{among, decimals, pg_pattern};
+use super::millis::{in_millis, instant};
+use super::{decimals, pg_pattern};
 
 /// The functions whose second argument is a pattern.
 const WITH_PATTERNS: [&str; 3] = ["to_char", "to_timestamp", "to_date"];
 
-/// The operators of the table above.
+/// The comparisons of the table above.
+pub(super) fn mixed(subject: &Side<'_>, operator: Operator, item: &Side<'_>) -> Result<Option<Said>> {
+    let beside = |item: Expr| Some(Said::Beside(operator, item));
+    Ok(match (subject.data_type(), item.data_type()) {
+        (DataType::Boolean, kind) if kind.is_integer() || kind.is_string() => {
+            beside(cast(item.expr.clone(), DataType::Boolean))
+        }
+        // A column of numbers stays alone on its side, to prune segments.
+        (DataType::Date32, number) if number.is_integer() && subject.is_constant() && !item.is_constant() => {
+            let midnight = in_millis(subject);
+            Some(Said::Whole(binary_expr(item.expr.clone(), swapped(operator), midnight)))
+        }
+        (DataType::Date32, number) if number.is_integer() => beside(instant(item.expr.clone(), None)),
+        (DataType::Decimal128(..), DataType::Float64 | DataType::Float32) => {
+            decimals::written(item.expr).and_then(beside)
+        }
+        (DataType::Binary | DataType::BinaryView, text) if text.is_string() => {
+            hex_of(item.expr).and_then(|bytes| beside(lit(ScalarValue::BinaryView(Some(bytes)))))
+        }
+        _ => None,
+    })
+}
+
+/// The arithmetic of the table above.
 #[derive(Debug)]
-pub(super) struct MixedTypes {
+pub(super) struct MultiplyIntervals {
     pub(super) interval_times: Arc<ScalarUDF>,
 }
 
-impl ExprPlanner for MixedTypes {
+impl ExprPlanner for MultiplyIntervals {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         // What has no type here will be told so elsewhere.
         let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema)) else {
             return Ok(PlannerResult::Original(expr));
         };
-        if let Some(operator) = comparison(&expr.op) {
-            let RawBinaryExpr { left: of_left, right: of_right, op } = expr;
-            let (of_left, is_left_other) = compared(of_left, &left, &right);
-            let (of_right, is_right_other) = compared(of_right, &right, &left);
-            return Ok(match is_left_other || is_right_other {
-                true => PlannerResult::Planned(binary_expr(of_left, operator, of_right)),
-                false => PlannerResult::Original(RawBinaryExpr { op, left: of_left, right: of_right }),
-            });
-        }
         let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
         let (interval, number) = match expr.op {
             BinaryOperator::Multiply if is_interval(&left) && right.is_numeric() => (expr.left, expr.right),
@@ -62,52 +78,6 @@ impl ExprPlanner for MixedTypes {
         };
         let arguments = vec![cast(interval, INTERVAL), cast(number, DataType::Float64)];
         Ok(PlannerResult::Planned(self.interval_times.call(arguments)))
-    }
-}
-
-fn comparison(operator: &BinaryOperator) -> Option<Operator> {
-    Some(match operator {
-        BinaryOperator::Eq => Operator::Eq,
-        BinaryOperator::NotEq => Operator::NotEq,
-        BinaryOperator::Lt => Operator::Lt,
-        BinaryOperator::LtEq => Operator::LtEq,
-        BinaryOperator::Gt => Operator::Gt,
-        BinaryOperator::GtEq => Operator::GtEq,
-        _ => return None,
-    })
-}
-
-/// A side of a comparison, as it is to be compared with one of type `other`; and whether that is another expression.
-fn compared(expr: Expr, data_type: &DataType, other: &DataType) -> (Expr, bool) {
-    match (data_type, other) {
-        (number, DataType::Boolean) if number.is_integer() => (cast(expr, DataType::Boolean), true),
-        (text, DataType::Boolean) if text.is_string() => (cast(expr, DataType::Boolean), true),
-        (number, DataType::Date32) if number.is_integer() => (in_millis(expr), true),
-        (DataType::Float64, DataType::Decimal128(..)) => match decimals::written(&expr) {
-            Some(decimal) => (decimal, true),
-            None => (expr, false),
-        },
-        (DataType::Binary | DataType::BinaryView, _) | (_, DataType::Null) => (expr, false),
-        (text, DataType::Binary | DataType::BinaryView) if text.is_string() => match hex_of(&expr) {
-            Some(bytes) => (lit(ScalarValue::BinaryView(Some(bytes))), true),
-            None => (expr, false),
-        },
-        _ => (expr, false),
-    }
-}
-
-/// What an item of a list, or a bound, is compared as beside a value of type `other`; `None`: as what it is.
-pub(super) fn beside(item: &Expr, own: &DataType, other: &DataType) -> Option<Expr> {
-    let (item, is_other) = compared(item.clone(), own, other);
-    is_other.then_some(item)
-}
-
-fn in_millis(number: Expr) -> Expr {
-    match number {
-        Expr::Literal(ScalarValue::Int64(ms), metadata) => {
-            Expr::Literal(ScalarValue::TimestampMillisecond(ms, None), metadata)
-        }
-        other => cast(cast(other, DataType::Int64), DataType::Timestamp(TimeUnit::Millisecond, None)),
     }
 }
 
@@ -131,7 +101,7 @@ pub(super) fn bytes_of_hex(digits: &str) -> Option<Vec<u8>> {
     digits.as_bytes().chunks(2).map(pair).collect::<Option<Vec<u8>>>().filter(|_| is_hex)
 }
 
-/// The casts and calls of the table above.
+/// The casts of the table above, and the calls with patterns.
 #[derive(Debug)]
 pub(super) struct ReadAsPostgres;
 
@@ -140,14 +110,14 @@ impl FunctionRewrite for ReadAsPostgres {
         "read_as_postgres"
     }
 
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+    fn rewrite(&self, expr: Expr, _: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         Ok(match expr {
             Expr::Cast(Cast { expr, field }) => match read(&expr, field.data_type()) {
                 Some(value) => Transformed::yes(lit(value)),
                 None => Transformed::no(Expr::Cast(Cast { expr, field })),
             },
             Expr::ScalarFunction(call) => with_pattern(call)?,
-            other => among::read(other, schema),
+            other => Transformed::no(other),
         })
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! Those over time are never run. The analyzer replaces each call by functions that are there anyway (`date_bin`, `date_trunc`,
 //! `to_char`, arithmetic on milliseconds), before anything is optimized or sent to another node. What nothing else can say runs
-//! itself: [`mode`], [`moments`], [`truths`], [`value_in`] and [`months`]; every node has them. What only Pinot's clients mean, such as
-//! an array that equals a text, is for [their sessions](pinot) alone.
+//! itself: [`date_part`], [`float_bits`], [`interval`], [`json_texts`], [`millis_of`], [`mode`], [`moments`], [`months`], [`round`],
+//! [`truths`], [`value_in`] and those of [`postgres`]; every node has them. What only Pinot's clients mean, such as an array that
+//! equals a text, is for [their sessions](pinot) alone.
 //!
 //! An instant is a TIMESTAMP, a DATE, or a whole number of milliseconds since the epoch; what Pinot answers with milliseconds
-//! is a LONG here as well. So a TIMESTAMP and a whole number are compared ([`compare`]), calculated with, and cast to each other
-//! ([`casts`]) in milliseconds: SQL has no meaning for any of these, and Postgres refuses them.
+//! is a LONG here as well. So a TIMESTAMP and a whole number are compared, calculated with ([`millis`]), and cast to each other
+//! ([`casts`]) in milliseconds: SQL has no meaning for any of these, and Postgres refuses them. Whatever is compared in a way that
+//! SQL does not know goes through [`compare`].
 //!
 //! | function | answers with |
 //! |---|---|
@@ -26,7 +28,7 @@
 //!
 //! NULL in, NULL out. Instants before 1970 are cut downwards where they are TIMESTAMPs, towards 1970 where they are numbers.
 
-mod among;
+mod bounded;
 mod casts;
 mod compare;
 mod convert;
@@ -39,11 +41,13 @@ mod instant;
 mod interval;
 mod json_texts;
 mod millis;
+mod millis_of;
 mod mixed;
 mod mode;
 mod moments;
 mod months;
 mod pattern;
+mod percentile;
 mod pg_pattern;
 mod pinot;
 mod postgres;
@@ -68,12 +72,24 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+use compare::Compare;
 use convert::Calls;
 pub(crate) use format::period_ms;
 use format::{Format, TimeUnit};
+use postgres::literals::literals;
 pub(crate) use postgres::of_catalog;
 pub(crate) use round::ROUND_DIGITS;
 pub(crate) use truths::{Truth, with_truths};
+
+use crate::request::Meaning;
+
+/// How comparisons are read for everybody.
+const PLAIN: Compare = Compare(&[millis::instants, mixed::mixed, literals]);
+/// How they are read for Pinot's clients.
+const OF_PINOT: Compare =
+    Compare(&[days::midnights, pinot::bytes, pinot::arrays, millis::instants, mixed::mixed, literals]);
+/// How they are read over the catalog of PostgreSQL.
+const OF_CATALOG: Compare = Compare(&[mixed::mixed]);
 
 /// `dateTrunc`. The name that is written is an alias of SQL's own `date_trunc`, which a session may register after ours.
 pub(crate) const TIME_TRUNC: &str = "trunc_time";
@@ -184,16 +200,18 @@ pub(crate) const TIME_FUNCTIONS: [TimeFunction; 55] = [
 
 /// Registers the functions, what replaces them, what knows a number as an instant, and names of types.
 pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
+    bounded::register(state)?;
+    state.register_function_rewrite(Arc::new(casts::KnownZones))?;
     let calls = Calls::of(state)?;
     for TimeFunction { name, kind } in TIME_FUNCTIONS {
         let function = Unplanned { name, kind, signature: Signature::variadic_any(Volatility::Immutable) };
         state.register_udf(Arc::new(ScalarUDF::from(function)))?;
     }
-    state.register_function_rewrite(Arc::new(millis::CompareMillis))?;
+    compare(state, PLAIN)?;
+    read_as_postgres(state)?;
     state.register_function_rewrite(Arc::new(Replace { calls }))?;
-    state.register_expr_planner(Arc::new(millis::CompareMillis))?;
-    state.register_expr_planner(Arc::new(compare::CompareInstants))?;
-    compare_mixed_types(state)?;
+    state.register_expr_planner(Arc::new(millis::CalculateInMillis))?;
+    state.register_udf(millis_of::function())?;
     state.register_udf(Arc::new(value_in::function()))?;
     state.register_udf(Arc::new(months::function()))?;
     state.register_udf(Arc::new(json_texts::function()))?;
@@ -205,6 +223,7 @@ pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
     for aggregate in aggregates.chain([truths::average()]) {
         state.register_udaf(Arc::new(aggregate))?;
     }
+    percentile::register(state)?;
     postgres::register(state)?;
     state.register_function_rewrite(Arc::new(postgres::literals::ReadLiterals))?;
     let date_part = Arc::new(date_part::function());
@@ -217,25 +236,50 @@ pub(crate) fn register_all(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// Registers what compares values of types that SQL does not mix. Sessions that plan statements over the catalog of PostgreSQL
-/// compare so as well.
+/// Registers what reads values of types that SQL does not mix in sessions that plan statements over the catalog of PostgreSQL.
 pub(crate) fn compare_mixed_types(state: &mut SessionState) -> Result<()> {
+    compare(state, OF_CATALOG)?;
+    bounded::register(state)?;
+    read_as_postgres(state)
+}
+
+/// What a comparison says to clients who mean that by it; `None`: what it says in SQL, or it is none.
+pub(crate) fn compared(expr: &Expr, schema: &DFSchema, meaning: Meaning) -> Result<Option<Expr>> {
+    let readings = match meaning {
+        Meaning::Pinot => OF_PINOT,
+        Meaning::Plain | Meaning::Postgres => PLAIN,
+    };
+    readings.predicate(expr, schema)
+}
+
+/// Comparisons are asked for when they are planned, and again when they are analyzed.
+fn compare(state: &mut SessionState, readings: Compare) -> Result<()> {
+    state.register_function_rewrite(Arc::new(readings))?;
+    state.register_expr_planner(Arc::new(readings))
+}
+
+fn read_as_postgres(state: &mut SessionState) -> Result<()> {
     let interval_times = Arc::new(interval::function());
     state.register_udf(Arc::clone(&interval_times))?;
     state.register_function_rewrite(Arc::new(mixed::ReadAsPostgres))?;
-    state.register_expr_planner(Arc::new(mixed::MixedTypes { interval_times }))
+    state.register_expr_planner(Arc::new(mixed::MultiplyIntervals { interval_times }))
 }
 
 /// The state for statements of Pinot's clients: where SQL and Pinot differ, it has the meaning of [Pinot](pinot).
 pub(crate) fn with_meanings_of_pinot(state: &SessionState) -> Result<SessionState> {
     let mut planners = state.expr_planners().to_vec();
-    planners.insert(0, Arc::new(pinot::MeaningsOfPinot));
+    let first: [Arc<dyn ExprPlanner>; 2] = [Arc::new(OF_PINOT), Arc::new(pinot::MeaningsOfPinot)];
+    planners.splice(..0, first);
     let mut builder = SessionStateBuilder::new_from_existing(state.clone()).with_expr_planners(planners);
-    if let Some(analyzer) = builder.analyzer() {
-        analyzer.function_rewrites.insert(0, Arc::new(days::DaysAreMidnights));
-    }
+    let Some(analyzer) = builder.analyzer() else {
+        return internal_err!("a session without an analyzer cannot have the meanings of Pinot");
+    };
+    // What reads for everybody would leave of a list, or of bounds, what Pinot's readings no longer see.
+    analyzer.function_rewrites.retain(|rewrite| rewrite.name() != Compare::NAME);
+    let first: [Arc<dyn FunctionRewrite + Send + Sync>; 2] =
+        [Arc::new(pinot::MeaningsOfPinot), Arc::new(OF_PINOT)];
+    analyzer.function_rewrites.splice(..0, first);
     let mut state = builder.build();
-    state.register_function_rewrite(Arc::new(pinot::MeaningsOfPinot))?;
     state.register_function_rewrite(Arc::new(round::RoundToMultiples))?;
     Ok(state)
 }

@@ -1,8 +1,10 @@
-//! `mode(x)`: the most frequent number; of several the smallest, with `mode_max` the largest, with `mode_avg` their mean.
+//! `mode(x)`: the most frequent value; of several the smallest, with `mode_max` the largest, with `mode_avg`, of numbers, their
+//! mean.
 //!
 //! The states are the values and their counts, a list of each, so memory grows with the distinct values of a group.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::mem::{size_of, size_of_val};
 use std::sync::Arc;
 
@@ -54,17 +56,29 @@ impl AggregateUDFImpl for Mode {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         match types {
             [DataType::Null] => Ok(vec![DataType::Float64]),
-            [number] if number.is_numeric() => match self.of_several {
-                OfSeveral::Mean => Ok(vec![DataType::Float64]),
-                OfSeveral::Smallest | OfSeveral::Largest => Ok(vec![number.clone()]),
+            [value] => match self.of_several {
+                OfSeveral::Mean if value.is_numeric() => Ok(vec![DataType::Float64]),
+                OfSeveral::Smallest | OfSeveral::Largest if !value.is_nested() => Ok(vec![value.clone()]),
+                OfSeveral::Mean => plan_err!("{} wants one argument, a number", self.name),
+                OfSeveral::Smallest | OfSeveral::Largest => {
+                    plan_err!("{} wants one argument, which is no array", self.name)
+                }
             },
-            _ => plan_err!("{} wants one argument, a number", self.name),
+            _ => plan_err!("{} wants one argument", self.name),
         }
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
-            [number] => Ok(number.clone()),
+            [value] => Ok(value.clone()),
+            _ => plan_err!("{} wants one argument", self.name),
+        }
+    }
+
+    /// With what the field of the values says of them, such as that they are UUIDs.
+    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
+        match fields {
+            [value] => Ok(Arc::new(value.as_ref().clone().with_name(self.name).with_nullable(true))),
             _ => plan_err!("{} wants one argument", self.name),
         }
     }
@@ -75,6 +89,7 @@ impl AggregateUDFImpl for Mode {
         }
         Ok(Box::new(Counts {
             counts: HashMap::new(),
+            heap_bytes: 0,
             of_several: self.of_several,
             data_type: args.return_field.data_type().clone(),
         }))
@@ -100,11 +115,23 @@ impl AggregateUDFImpl for Mode {
 #[derive(Debug)]
 struct Counts {
     counts: HashMap<ScalarValue, i64>,
+    /// Of texts and other values that are not in the map itself.
+    heap_bytes: usize,
     of_several: OfSeveral,
     data_type: DataType,
 }
 
 impl Counts {
+    fn count(&mut self, value: ScalarValue, times: i64) {
+        match self.counts.entry(value) {
+            Entry::Occupied(mut counted) => *counted.get_mut() += times,
+            Entry::Vacant(new) => {
+                self.heap_bytes += new.key().size().saturating_sub(size_of::<ScalarValue>());
+                new.insert(times);
+            }
+        }
+    }
+
     /// The most frequent values; NULL is none.
     fn modes(&self) -> impl Iterator<Item = &ScalarValue> {
         let most = self.counts.values().copied().max().unwrap_or_default();
@@ -131,7 +158,7 @@ impl Accumulator for Counts {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [values] = values else { return exec_err!("mode wants one argument") };
         for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
-            *self.counts.entry(ScalarValue::try_from_array(values, row)?).or_default() += 1;
+            self.count(ScalarValue::try_from_array(values, row)?, 1);
         }
         Ok(())
     }
@@ -145,7 +172,7 @@ impl Accumulator for Counts {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.counts.capacity() * size_of::<(ScalarValue, i64)>()
+        size_of_val(self) + self.counts.capacity() * size_of::<(ScalarValue, i64)>() + self.heap_bytes
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -166,7 +193,7 @@ impl Accumulator for Counts {
             let (Some(values), Some(counts)) = (values, counts) else { continue };
             let counts = counts.as_primitive::<Int64Type>();
             for (row, count) in counts.values().iter().enumerate() {
-                *self.counts.entry(ScalarValue::try_from_array(&values, row)?).or_default() += count;
+                self.count(ScalarValue::try_from_array(&values, row)?, *count);
             }
         }
         Ok(())
@@ -180,7 +207,8 @@ mod tests {
     use super::*;
 
     fn counts(of_several: OfSeveral, values: &[Option<f64>]) -> Counts {
-        let mut counts = Counts { counts: HashMap::new(), of_several, data_type: DataType::Float64 };
+        let data_type = DataType::Float64;
+        let mut counts = Counts { counts: HashMap::new(), heap_bytes: 0, of_several, data_type };
         let values: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
         counts.update_batch(&[values]).unwrap();
         counts

@@ -58,6 +58,8 @@ const NAMES: [(&str, &str, Letters); 16] = [
 const UNSAYABLE: [&str; 2] = ["SSSS", "YYYYY"];
 /// Letters of the longest name of a month or a day; PostgreSQL fills the shorter ones up.
 const NAME_LETTERS: i64 = 9;
+/// Pieces of a pattern at most: each becomes a call.
+const PIECES_MAX: usize = 50;
 /// Numbers that `FM` writes without the zeros before them.
 const WITH_ZEROS: [&str; 7] = ["%H", "%I", "%M", "%S", "%m", "%d", "%j"];
 
@@ -98,6 +100,9 @@ pub(super) fn read(pattern: &str) -> Result<Option<Vec<Piece>>> {
     }
     let (mut pieces, mut rest, mut trims) = (Vec::new(), pattern, false);
     while let Some(first) = rest.chars().next() {
+        if pieces.len() > PIECES_MAX {
+            return plan_err!("a pattern for dates names at most {PIECES_MAX} months and days");
+        }
         if let Some(quoted) = rest.strip_prefix('"') {
             let Some((text, after)) = quoted.split_once('"') else {
                 return plan_err!("{pattern:?} is no pattern for dates: a quote is left open");

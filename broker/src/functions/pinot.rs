@@ -24,45 +24,66 @@ use datafusion::logical_expr::expr::{
     Between, HigherOrderFunction, InList, Lambda, LambdaVariable, Like, ScalarFunction,
 };
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, binary_expr, lit};
 use datafusion_functions_json::udfs::json_as_text_udf;
 use headwater_segment::schema::ColumnType;
 
-use super::compare::{instant, operator};
-use super::mixed::{bytes_of_hex, text_of};
+use super::compare::{Compare, Said, Side};
+use super::days::midnights;
+use super::millis::instants;
+use super::mixed::{bytes_of_hex, mixed, text_of};
+use super::postgres::literals::literals;
 use crate::render::types::declared;
 
-/// See the module. It comes before all other planners: those would compare bytes with the letters of a text.
+/// How elements of arrays are compared.
+const ELEMENTS: Compare = Compare(&[midnights, bytes, instants, mixed, literals]);
+
+/// A text beside bytes is their hex. It comes before what would read it as PostgreSQL's.
+pub(super) fn bytes(subject: &Side<'_>, operator: Operator, text: &Side<'_>) -> Result<Option<Said>> {
+    if !is_bytes(subject.data_type()) || !text.data_type().is_string() {
+        return Ok(None);
+    }
+    let hex = text_of(text.expr).map(|text| text.strip_prefix("\\x").unwrap_or(text));
+    match hex.and_then(bytes_of_hex) {
+        Some(bytes) => Ok(Some(Said::Beside(operator, lit(ScalarValue::BinaryView(Some(bytes)))))),
+        None => plan_err!(
+            "{} is no hex: BYTES are compared with two digits for each byte, such as '00ff'; for those of a text write \
+             toUtf8('text')",
+            text.expr
+        ),
+    }
+}
+
+/// Whether any element of the array compares so; with `!=`, whether none is equal.
+pub(super) fn arrays(array: &Side<'_>, operator: Operator, other: &Side<'_>) -> Result<Option<Said>> {
+    let Some(element) = element_of(array.data_type()) else { return Ok(None) };
+    if element_of(other.data_type()).is_some() || other.data_type().is_null() {
+        return Ok(None);
+    }
+    let (is_exclusive, operator) = match operator {
+        Operator::NotEq => (true, Operator::Eq),
+        Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => return Ok(None),
+        other => (false, other),
+    };
+    let any = any_element(array.expr.clone(), element, &|value| {
+        // An element has a type of its own, whatever columns there are.
+        let columns = DFSchema::empty();
+        let compared = match Side::of(&value, &columns) {
+            Some(element) => ELEMENTS.compared(&element, operator, other)?,
+            None => None,
+        };
+        Ok(compared.unwrap_or_else(|| binary_expr(value, operator, other.expr.clone())))
+    })?;
+    Ok(Some(Said::Whole(if is_exclusive { !any } else { any })))
+}
+
+/// Paths of documents when they are planned, and predicates of arrays when they are analyzed: before [`Compare`] reads their
+/// items and bounds.
 #[derive(Debug)]
 pub(super) struct MeaningsOfPinot;
 
 impl ExprPlanner for MeaningsOfPinot {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let compares = operator(&expr.op).filter(|operator| !operator.is_numerical_operators());
-        // What has no type here will be told so elsewhere.
-        let (Some(operator), Ok(left), Ok(right)) =
-            (compares, expr.left.get_type(schema), expr.right.get_type(schema))
-        else {
-            return Ok(PlannerResult::Original(expr));
-        };
-        Ok(PlannerResult::Planned(match (element_of(&left), element_of(&right)) {
-            (Some(element), None) if right != DataType::Null => {
-                compared(expr.left, element, operator, &expr.right, &right)?
-            }
-            (None, Some(element)) if left != DataType::Null => {
-                let swapped = operator.swap().unwrap_or(operator);
-                compared(expr.right, element, swapped, &expr.left, &left)?
-            }
-            (None, None) if is_bytes(&left) || is_bytes(&right) => {
-                let (of_left, of_right) =
-                    (beside(expr.left, &left, &right)?, beside(expr.right, &right, &left)?);
-                binary_expr(of_left, operator, of_right)
-            }
-            _ => return Ok(PlannerResult::Original(expr)),
-        }))
-    }
-
     fn plan_field_access(
         &self,
         expr: RawFieldAccessExpr,
@@ -105,58 +126,28 @@ impl FunctionRewrite for MeaningsOfPinot {
     }
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
-        let Some(data_type) = subject(&expr).and_then(|subject| subject.get_type(schema).ok()) else {
+        let Some(Ok(data_type)) = subject(&expr).map(|subject| subject.get_type(schema)) else {
             return Ok(Transformed::no(expr));
         };
-        let element = element_of(&data_type).cloned();
-        if element.is_none() && !is_bytes(&data_type) {
-            return Ok(Transformed::no(expr));
+        if is_bytes(&data_type) && matches!(expr, Expr::Like(_)) {
+            return plan_err!("BYTES have no letters for LIKE; write bytesToHex(x) LIKE '00%'");
         }
-        let said_of = |subject: Expr, predicate: &dyn Fn(Expr, &DataType) -> Result<Expr>| match &element {
-            Some(element) => any_element(subject, element, predicate),
-            None => predicate(subject, &data_type),
+        let (Some(element), Some(array)) = (element_of(&data_type), subject(&expr).cloned()) else {
+            return Ok(Transformed::no(expr));
         };
-        let (said, negated) = match expr {
-            Expr::InList(InList { expr, list, negated }) => {
-                if list.iter().any(|item| item.get_type(schema).is_ok_and(|kind| kind.is_nested())) {
-                    return Ok(Transformed::no(Expr::InList(InList { expr, list, negated })));
-                }
-                let among = |value: Expr, kind: &DataType| {
-                    let items = list.iter().map(|item| beside(item.clone(), &item.get_type(schema)?, kind));
-                    Ok(Expr::InList(InList::new(Box::new(value), items.collect::<Result<_>>()?, false)))
-                };
-                (said_of(*expr, &among)?, negated)
-            }
-            Expr::Between(Between { expr, negated, low, high }) => {
-                let between = |value: Expr, kind: &DataType| {
-                    let bound = |bound: &Expr| beside(bound.clone(), &bound.get_type(schema)?, kind);
-                    let (low, high) = (Box::new(bound(&low)?), Box::new(bound(&high)?));
-                    Ok(Expr::Between(Between { expr: Box::new(value), negated: false, low, high }))
-                };
-                (said_of(*expr, &between)?, negated)
-            }
-            Expr::Like(Like { negated, expr, pattern, escape_char, case_insensitive }) => {
-                let like = |value: Expr, kind: &DataType| match is_bytes(kind) {
-                    true => plan_err!("BYTES have no letters for LIKE; write bytesToHex(x) LIKE '00%'"),
-                    false => {
-                        let (value, pattern) = (Box::new(value), pattern.clone());
-                        Ok(Expr::Like(Like::new(false, value, pattern, escape_char, case_insensitive)))
-                    }
-                };
-                (said_of(*expr, &like)?, negated)
-            }
-            Expr::ScalarFunction(ScalarFunction { func, args }) => {
-                let matches = |value: Expr, _: &DataType| {
-                    Ok(func.call(std::iter::once(value).chain(args.iter().skip(1).cloned()).collect()))
-                };
-                let Some(subject) = args.first().filter(|_| element.is_some()) else {
-                    return Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })));
-                };
-                (said_of(subject.clone(), &matches)?, false)
-            }
-            other => return Ok(Transformed::no(other)),
+        let is_nested = |item: &Expr| item.get_type(schema).is_ok_and(|kind| kind.is_nested());
+        let is_negated = match &expr {
+            Expr::InList(among) if among.list.iter().any(is_nested) => return Ok(Transformed::no(expr)),
+            Expr::InList(InList { negated, .. })
+            | Expr::Between(Between { negated, .. })
+            | Expr::Like(Like { negated, .. }) => *negated,
+            _ => false,
         };
-        Ok(Transformed::yes(if negated { !said } else { said }))
+        let any = any_element(array, element, &|value| {
+            let of_value = of_value(&expr, value);
+            Ok(ELEMENTS.predicate(&of_value, schema)?.unwrap_or(of_value))
+        })?;
+        Ok(Transformed::yes(if is_negated { !any } else { any }))
     }
 }
 
@@ -168,6 +159,19 @@ fn subject(expr: &Expr) -> Option<&Expr> {
         | Expr::Like(Like { expr, .. }) => Some(expr),
         Expr::ScalarFunction(call) if call.name() == "regexp_like" => call.args.first(),
         _ => None,
+    }
+}
+
+/// What the predicate says, not negated, of another value.
+fn of_value(predicate: &Expr, value: Expr) -> Expr {
+    match predicate.clone() {
+        Expr::InList(InList { list, .. }) => value.in_list(list, false),
+        Expr::Between(Between { low, high, .. }) => value.between(*low, *high),
+        Expr::Like(like) => Expr::Like(Like { negated: false, expr: Box::new(value), ..like }),
+        Expr::ScalarFunction(ScalarFunction { func, args }) => {
+            func.call(std::iter::once(value).chain(args.into_iter().skip(1)).collect())
+        }
+        other => other,
     }
 }
 
@@ -186,85 +190,58 @@ fn is_json(field: &Field) -> bool {
     declared(field) == Some(ColumnType::Json)
 }
 
-/// Whether any element of the array compares so; with `!=`, whether none is equal.
-fn compared(
-    array: Expr,
-    element: &FieldRef,
-    operator: Operator,
-    other: &Expr,
-    kind: &DataType,
-) -> Result<Expr> {
-    let (is_exclusive, operator) = match operator {
-        Operator::NotEq => (true, Operator::Eq),
-        other => (false, other),
-    };
-    let any = any_element(array, element, &|value, own| {
-        Ok(binary_expr(value, operator, beside(other.clone(), kind, own)?))
-    })?;
-    Ok(if is_exclusive { !any } else { any })
-}
-
-fn any_element(
-    array: Expr,
-    element: &FieldRef,
-    predicate: &dyn Fn(Expr, &DataType) -> Result<Expr>,
-) -> Result<Expr> {
+fn any_element(array: Expr, element: &FieldRef, predicate: &dyn Fn(Expr) -> Result<Expr>) -> Result<Expr> {
     const ELEMENT: &str = "element";
     let field = Arc::new(element.as_ref().clone().with_name(ELEMENT));
     let value = Expr::LambdaVariable(LambdaVariable::new(ELEMENT.into(), Some(field)));
     // An element that is NULL must not make the whole NULL.
-    let holds = Expr::IsTrue(Box::new(predicate(value, element.data_type())?));
+    let holds = Expr::IsTrue(Box::new(predicate(value)?));
     let lambda = Expr::Lambda(Lambda::new(vec![ELEMENT.into()], holds));
     let any = HigherOrderFunction::new(array_any_match_higher_order_function(), vec![array, lambda]);
     Ok(Expr::HigherOrderFunction(any))
 }
 
-/// `expr`, of the type `own`, as it is compared with a value of the type `other`.
-fn beside(expr: Expr, own: &DataType, other: &DataType) -> Result<Expr> {
-    match other {
-        DataType::Timestamp(_, zone) if own.is_integer() => Ok(instant(expr, zone.as_ref())),
-        bytes if is_bytes(bytes) && own.is_string() => {
-            let hex = text_of(&expr).map(|text| text.strip_prefix("\\x").unwrap_or(text));
-            match hex.and_then(bytes_of_hex) {
-                Some(bytes) => Ok(lit(ScalarValue::BinaryView(Some(bytes)))),
-                None => plan_err!(
-                    "{expr} is no hex: BYTES are compared with two digits for each byte, such as '00ff'; for those of a \
-                     text write toUtf8('text')"
-                ),
-            }
-        }
-        _ => Ok(expr),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use datafusion::logical_expr::col;
+    use arrow::datatypes::TimeUnit;
+    use datafusion::common::DFSchema;
+    use datafusion::logical_expr::cast;
 
     use super::*;
 
+    fn read(subject: &DataType, item: &Expr) -> Result<Option<Expr>> {
+        let schema = DFSchema::empty();
+        let subject_expr = cast(lit(ScalarValue::Null), subject.clone());
+        let (subject, item) = (Side::of(&subject_expr, &schema).unwrap(), Side::of(item, &schema).unwrap());
+        Ok(bytes(&subject, Operator::Eq, &item)?.map(|said| match said {
+            Said::Beside(_, item) => item,
+            Said::Whole(said) => said,
+        }))
+    }
+
     #[test]
     fn a_text_beside_bytes_is_hex() {
-        let read = |expr| beside(expr, &DataType::Utf8, &DataType::BinaryView);
         for (hex, bytes) in [("", &b""[..]), ("00ff", b"\x00\xff"), ("\\x00FF", b"\x00\xff"), ("61", b"a")] {
             let expected = lit(ScalarValue::BinaryView(Some(bytes.to_vec())));
-            assert_eq!(read(lit(hex)).unwrap(), expected, "{hex}");
+            assert_eq!(read(&DataType::BinaryView, &lit(hex)).unwrap(), Some(expected), "{hex}");
         }
-        for bad in [lit("0"), lit("abc"), lit("0x00"), lit(" 00"), lit("é"), col("city")] {
-            assert!(read(bad.clone()).is_err(), "{bad}");
+        let no_literal = cast(lit("00"), DataType::Utf8View);
+        for bad in [lit("0"), lit("abc"), lit("0x00"), lit(" 00"), lit("é"), no_literal] {
+            assert!(read(&DataType::BinaryView, &bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn what_needs_no_reading_stays() {
-        let zone = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
-        for (own, other) in [
-            (DataType::Utf8, DataType::Utf8View),
-            (DataType::BinaryView, DataType::BinaryView),
-            (DataType::BinaryView, DataType::Utf8),
-            (DataType::Utf8, zone),
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let bytes = lit(ScalarValue::BinaryView(Some(Vec::new())));
+        for (subject, item) in [
+            (DataType::Utf8View, lit("x")),
+            (DataType::BinaryView, bytes.clone()),
+            (DataType::Utf8, bytes),
+            (micros, lit("x")),
         ] {
-            assert_eq!(beside(lit("x"), &own, &other).unwrap(), lit("x"));
+            assert_eq!(read(&subject, &item).unwrap(), None);
         }
     }
 }

@@ -134,7 +134,12 @@ fn object_of(columns: &[Column], rows: usize) -> Result<StringViewArray> {
         let mut members = Vec::new();
         for pair in texts.chunks_exact(2) {
             let Some(name) = &pair[0][row] else { return exec_err!("null value not allowed for object key") };
+            // A text stands in quotes already.
+            if name.trim_start().starts_with(['{', '[']) {
+                return exec_err!("key value must be scalar, not array, composite, or json");
+            }
             // Whatever is a name is a text: `1` is `"1"`.
+            let name = name.trim();
             let quote = if name.starts_with('"') { "" } else { "\"" };
             let value = pair[1][row].as_deref().unwrap_or("null");
             members.push(format!("{quote}{name}{quote}:{value}"));
@@ -169,6 +174,7 @@ mod tests {
         assert_eq!(answer("SELECT json_build_object()").await.unwrap(), ["{}"]);
         assert!(answer("SELECT json_build_object('a')").await.is_err());
         assert!(answer("SELECT json_build_object(NULL, 1)").await.is_err());
+        assert!(answer("SELECT json_build_object(make_array(1), 1)").await.is_err());
         assert_eq!(answer("SELECT to_json(make_array(1, NULL))").await.unwrap(), ["[1,null]"]);
         assert_eq!(answer("SELECT to_json(json_build_object('a', 1))").await.unwrap(), [r#"{"a":1}"#]);
         assert_eq!(answer("SELECT to_json(NULL)").await.unwrap(), ["NULL"]);

@@ -12,18 +12,16 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result;
-use datafusion::logical_expr::expr::BinaryExpr;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, Operator, lit};
+use datafusion::logical_expr::{Cast, Expr, Operator, lit};
 use headwater_segment::schema::ColumnType;
 
-use super::super::among;
+use super::super::compare::{Said, Side};
 use super::super::mixed::text_of;
 use super::uuid::stored;
 use crate::postgres::read_untyped;
-use crate::render::types::declared;
 
-/// See the module.
+/// The casts of the table above.
 #[derive(Debug)]
 pub(in crate::functions) struct ReadLiterals;
 
@@ -32,43 +30,35 @@ impl FunctionRewrite for ReadLiterals {
         "read_literals_of_postgres"
     }
 
-    fn rewrite(&self, expr: Expr, schema: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
+    fn rewrite(&self, expr: Expr, _: &DFSchema, _: &ConfigOptions) -> Result<Transformed<Expr>> {
         Ok(match expr {
             Expr::Cast(Cast { expr, field }) => match cast(&expr, field.data_type()) {
                 Some(value) => Transformed::yes(lit(value)),
                 None => Transformed::no(Expr::Cast(Cast { expr, field })),
             },
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(op) => {
-                let (new_left, new_right) = (beside(&left, &right, schema), beside(&right, &left, schema));
-                let is_new = new_left.is_some() || new_right.is_some();
-                let left = new_left.map_or(left, Box::new);
-                let right = new_right.map_or(right, Box::new);
-                Transformed::new_transformed(Expr::BinaryExpr(BinaryExpr { left, op, right }), is_new)
-            }
-            other => among::replaced(other, &|item, subject| beside(item, subject, schema)),
+            other => Transformed::no(other),
         })
     }
 }
 
-fn compares(operator: Operator) -> bool {
-    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
-    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+/// The comparisons of the table above.
+pub(in crate::functions) fn literals(
+    subject: &Side<'_>,
+    operator: Operator,
+    text: &Side<'_>,
+) -> Result<Option<Said>> {
+    let Some(written) = text_of(text.expr) else { return Ok(None) };
+    let value = match subject.declared() {
+        // What is no UUID equals none.
+        Some(ColumnType::Uuid) => stored(written).filter(|stored| stored != written).map(lit),
+        _ => unread(text.expr, subject.data_type()).map(lit),
+    };
+    Ok(value.map(|value| Said::Beside(operator, value)))
 }
 
 /// The value that a text is cast to.
 fn cast(text: &Expr, data_type: &DataType) -> Option<ScalarValue> {
     unread(text, data_type)?.cast_to(data_type).ok()
-}
-
-/// The value that a text stands for beside `other`, if it would be read as something else.
-fn beside(text: &Expr, other: &Expr, schema: &DFSchema) -> Option<Expr> {
-    let written = text_of(text)?;
-    let (_, field) = other.to_field(schema).ok()?;
-    if declared(&field) == Some(ColumnType::Uuid) {
-        // What is no UUID equals none.
-        return stored(written).filter(|stored| stored != written).map(lit);
-    }
-    unread(text, field.data_type()).map(lit)
 }
 
 /// The value of type `data_type` that a text has for PostgreSQL's clients and not for what runs.
