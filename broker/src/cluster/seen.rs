@@ -3,7 +3,7 @@
 //! Nobody tells a broker of new rows: it asks the nodes, as a query does for its cut, and once for all who wait for rows of a table.
 //! Nothing is given out by that, so no later cut has to reach what was seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use headwater_segment::live::LiveTable;
@@ -41,7 +41,7 @@ impl Nodes {
             return seen.clone();
         }
         let asked_at = Instant::now();
-        let (cut, _) = self.negotiate(table, &known, self.view(&Default::default()), None).await;
+        let (cut, _) = self.negotiate(table, &known, self.view(&BTreeSet::new()), None).await;
         let now = Seen {
             asked_at,
             log_version: cut.log.version,

@@ -1,8 +1,8 @@
 //! Joins that can be interrupted.
 //!
 //! DataFusion's operators give way between the batches that they fetch, but a join may work for minutes on one pair of
-//! batches: when its filter drops nearly every pair, or when its pairs are only counted. So every join yields per batch that
-//! it makes, and a join's filter first looks whether its query is over.
+//! batches: when its filter drops nearly every pair, or when its pairs are only counted. So every join gives way behind a
+//! batch that it makes, if it has had its turn, and a join's filter first looks whether its query is over.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,7 +15,6 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::utils::JoinFilter;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
@@ -24,6 +23,7 @@ use datafusion_distributed::NetworkBoundaryExt;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::cancelled;
+use super::turns::TurnsExec;
 
 /// The plan with joins that stop soon after `cancel`, as far as it runs on this node: guards do not go over the wire.
 pub(crate) fn interruptible(
@@ -61,7 +61,7 @@ pub(crate) fn interruptible(
 }
 
 fn yielding(join: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-    Arc::new(CooperativeExec::new(join))
+    Arc::new(TurnsExec::new(join))
 }
 
 fn guarded(filter: &JoinFilter, cancel: &CancellationToken) -> JoinFilter {

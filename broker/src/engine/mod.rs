@@ -19,6 +19,7 @@ mod filter_pushdown;
 mod fragment;
 pub(crate) mod hedge;
 pub(crate) mod interrupt;
+mod min_offsets;
 mod other_rows;
 pub(crate) mod overflow;
 mod parameters;
@@ -30,6 +31,7 @@ mod session;
 mod set_comparison;
 mod spill;
 mod stream;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +160,11 @@ impl QueryEngine {
         let entry = engine.registry.start(&request)?;
         let mut guard =
             QueryGuard { registry: Arc::clone(&engine.registry), entry: Arc::clone(&entry), task: None };
+        if limits.deadline.is_zero() {
+            return Err(guard.fail(stream::deadline_passed()));
+        }
         let deadline = Instant::now() + limits.deadline;
+        let min_offsets = request.min_offsets.clone();
         let cancel = entry.cancel.clone();
         let span = tracing::info_span!(
             target: TARGET,
@@ -172,7 +178,7 @@ impl QueryEngine {
             biased;
             started = Box::pin(starting) => started,
             () = cancel.cancelled() => Err(registry::cancelled("the query was cancelled")),
-            () = tokio::time::sleep_until(deadline) => Err(stream::deadline_passed()),
+            () = tokio::time::sleep_until(deadline) => Err(min_offsets::late(engine, &min_offsets)),
         };
         match started {
             Ok(started) => Ok(started.into_answer(deadline, guard)),

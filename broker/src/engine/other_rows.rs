@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures::future::select_all;
 use headwater_segment::live::LiveTable;
-
 use tokio::time::Instant;
 
 use super::QueryEngine;

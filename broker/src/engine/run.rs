@@ -29,6 +29,7 @@ use super::config::Limits;
 use super::describe::plan_of;
 use super::errors::{error_of, plan_error};
 use super::interrupt::interruptible;
+use super::min_offsets;
 use super::plan_cache::{KeptPlan, count_plan, is_repeatable};
 use super::registry::QueryEntry;
 use super::session::Sessions;
@@ -90,7 +91,7 @@ pub(super) async fn start(
     let admitted = engine.admission.admit(0).instrument(admitting).await;
     let slot = admitted.map_err(|why| QueryError::new(QueryErrorKind::Overloaded, why.to_string()))?;
     guard.entry.admit();
-    wait_for_offsets(engine, &request).await?;
+    min_offsets::wait(engine, &request.min_offsets).await?;
 
     let (planned, plan) = oneshot::channel();
     let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
@@ -118,19 +119,6 @@ pub(super) async fn start(
     });
     let (schema, cuts) = plan.await.map_err(|_| internal("the query's task ended early"))??;
     Ok(Started { schema, cuts, messages })
-}
-
-async fn wait_for_offsets(engine: &Engine, request: &QueryRequest) -> Result<(), QueryError> {
-    for (name, offsets) in &request.min_offsets {
-        let table = engine.tables.get(name).ok_or_else(|| {
-            QueryError::new(QueryErrorKind::UnknownTable, format!("min_offsets: there is no table {name}"))
-        })?;
-        // On other nodes it is the cut that waits.
-        if engine.sessions.nodes().is_none() {
-            table.wait_visible(offsets).await;
-        }
-    }
-    Ok(())
 }
 
 /// What runs on the engine's threads.

@@ -70,7 +70,7 @@ pub trait QueryRunner: Send + Sync + 'static {
     async fn kill(&self, id: &str, only_of: Option<&str>) -> bool;
     /// How far a query is, on whichever node it runs or has just ended; with its plan if that is wanted. `only_of` as above.
     async fn progress(&self, id: &str, only_of: Option<&str>, with_plan: bool) -> Option<QueryProgress>;
-    /// Waits until one of the tables has other rows than in these cuts; at once if that cannot be known, never without tables.
+    /// Waits until one of the tables has other rows than in these cuts, or one is gone; never returns without tables.
     async fn other_rows(&self, cuts: &BTreeMap<String, TableCut>);
     /// Names of the tables, sorted.
     fn table_names(&self) -> Vec<String>;

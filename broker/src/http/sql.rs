@@ -42,6 +42,7 @@ struct SqlBody {
     /// Without it the `Accept` header decides.
     format: Option<Format>,
     /// Give up after so many milliseconds.
+    #[schema(minimum = 1)]
     deadline_ms: Option<u64>,
     /// Memory budget, in bytes.
     memory_bytes_max: Option<u64>,
@@ -121,7 +122,7 @@ fn read_body(text: &str) -> Result<SqlBody, ApiError> {
         ("format" = Option<Format>, Query, description = "Without it the Accept header decides"),
         ("query_id" = Option<String>, Query, pattern = "^[A-Za-z0-9_-]{1,64}$", description = "Identity of the query"),
         ("parameters" = Option<String>, Query, description = "Values for $1, $2, … as a JSON list"),
-        ("deadline_ms" = Option<u64>, Query, description = "Give up after so many milliseconds"),
+        ("deadline_ms" = Option<u64>, Query, minimum = 1, description = "Give up after so many milliseconds"),
         ("memory_bytes_max" = Option<u64>, Query, description = "Memory budget"),
         ("rows_max" = Option<u64>, Query, description = "More rows than this are an error"),
         ("min_offsets" = Option<String>, Query, description = "Wait for these offsets: {\"table\": {\"0\": 123}}"),
@@ -193,6 +194,10 @@ async fn answer(
     started: Instant,
 ) -> Result<Response, ApiError> {
     check_sql(&body.sql, state.limits.sql_bytes_max)?;
+    if body.deadline_ms == Some(0) {
+        let message = "deadline_ms is 0: use a number of milliseconds above 0, or leave it out";
+        return Err(ApiError::bad_request(message));
+    }
     let accepted =
         parts.headers.get(header::ACCEPT).and_then(|accept| Format::from_accept(accept.to_str().ok()?));
     let format = body.format.or(accepted).unwrap_or_default();

@@ -210,6 +210,7 @@ async fn malformed_requests() {
             "expected one of `json`, `ndjson`, `csv`, `arrow`, `parquet`",
         ),
         ("{\"sql\": \"SELECT 1\", \"deadline_ms\": -1}", 400, "u64"),
+        ("{\"sql\": \"SELECT 1\", \"deadline_ms\": 0}", 400, "deadline_ms is 0"),
         (&long_sql, 400, "1001 bytes"),
         (&"x".repeat(2001), 413, "more than 2000 bytes"),
     ];
