@@ -29,6 +29,14 @@ pub enum IngestError {
         "topic {0} does not exist on these brokers; create it, or correct stream.topic in the table spec"
     )]
     NoSuchTopic(String),
+    /// Kafka answers, and does not take the topic.
+    #[error("Kafka does not take the topic name {topic:?}: {reason}")]
+    TopicRefused {
+        /// Topic.
+        topic: String,
+        /// Kafka's own word for it.
+        reason: String,
+    },
     /// A segment, or the table log.
     #[error(transparent)]
     Segment(#[from] SegmentError),

@@ -345,7 +345,7 @@ pub(crate) fn from_ingest(error: IngestError) -> AdminError {
     match error {
         IngestError::Segment(error) => from_segment(error),
         error @ IngestError::NoSuchPartition { .. } => AdminError::NotFound(error.to_string()),
-        error @ IngestError::Config { .. } => {
+        error @ (IngestError::Config { .. } | IngestError::TopicRefused { .. }) => {
             AdminError::Invalid { message: error.to_string(), faults: Vec::new() }
         }
         error => AdminError::Unavailable(error.to_string()),

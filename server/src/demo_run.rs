@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use headwater_broker::admin::AdminError;
 use headwater_broker::dashboards::{DashboardError, Expected, read_dashboard};
+use headwater_segment::clock::now_ms;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +139,9 @@ impl Demo {
         for _ in 0..SAMPLES_PER_LINE {
             tokio::time::sleep(SAMPLE_EVERY).await;
             if let Some(table) = self.node.tables().get(TABLE) {
-                ages.extend(table.progress().iter().filter_map(|partition| partition.freshness_ms).min());
+                let newest =
+                    table.progress().iter().filter_map(|partition| partition.newest_timestamp_ms).max();
+                ages.extend(newest.map(|newest| (now_ms() - newest).max(0)));
             }
         }
         ages.sort_unstable();

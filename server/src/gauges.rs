@@ -59,11 +59,11 @@ pub(crate) fn record(table: &LiveTable) {
         };
         set("headwater_partition_committed_offset", progress.committed.map(|offset| offset as f64));
         set("headwater_partition_visible_offset", progress.visible.map(|offset| offset as f64));
-        // What is consumed elsewhere is late there or nowhere: a gauge would otherwise keep its last value.
-        let elsewhere = (progress.stage == PartitionStage::Elsewhere).then_some(0.0);
-        set("headwater_partition_lag", progress.lag.map(|lag| lag as f64).or(elsewhere));
-        let age = progress.freshness_ms.map(|age| age as f64 / 1000.0);
-        set("headwater_partition_freshness_seconds", age.or(elsewhere));
+        // What is not known, or is late elsewhere or nowhere, is no number: a gauge would otherwise keep its last value, and 0
+        // here would hide from a `min` over the nodes what another one says.
+        set("headwater_partition_lag", Some(progress.lag.map_or(f64::NAN, |lag| lag as f64)));
+        let age = progress.freshness_ms.map_or(f64::NAN, |age| age as f64 / 1000.0);
+        set("headwater_partition_freshness_seconds", Some(age));
         set("headwater_partition_rows_per_second", Some(progress.rows_per_second));
         metrics::counter!("headwater_ingest_rows_total", &labels).absolute(progress.rows);
         metrics::counter!("headwater_ingest_dead_letters_total", &labels).absolute(progress.dead_letters);

@@ -57,6 +57,14 @@ pub enum NodeError {
     /// The store, or a table in it.
     #[error(transparent)]
     Segment(#[from] SegmentError),
+    /// The store, and what may be the reason.
+    #[error("{hint} ({source})")]
+    StoreRefuses {
+        /// What to do.
+        hint: &'static str,
+        /// What the store says.
+        source: SegmentError,
+    },
     /// A table's stream.
     #[error(transparent)]
     Ingest(#[from] IngestError),
@@ -142,7 +150,13 @@ impl Node {
     pub async fn start(config: &Config, metrics: Option<PrometheusHandle>) -> Result<Self, NodeError> {
         let front = Entrance::open(config)?;
         let store = store::open(&config.store)?;
-        log::self_test(store.objects.as_ref(), &store.root).await?;
+        let tested = log::self_test(store.objects.as_ref(), &store.root).await;
+        tested.map_err(|error| match store::hint(&config.store) {
+            Some(hint) if matches!(error, SegmentError::Store { .. }) => {
+                NodeError::StoreRefuses { hint, source: error }
+            }
+            _ => error.into(),
+        })?;
         let (listener, address) = bind(config.http.listen).await?;
         let postgres = bind_postgres(config).await?;
         let flight = match config.flight.listen {

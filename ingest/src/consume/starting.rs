@@ -71,6 +71,7 @@ impl Supervisor {
         self.ending = None;
         self.restart_after_new_epoch();
         self.restart_set_back();
+        self.follow_ends(&topic.client);
         let idle: Vec<i32> = state
             .partitions
             .iter()
@@ -85,6 +86,28 @@ impl Supervisor {
             self.start(partition, first_starts.get(&partition).copied())?;
         }
         Ok(())
+    }
+
+    /// Asks where the partitions end that are not fetched: no fetch says so, and what waits there is to be seen.
+    fn follow_ends(&self, topic: &TopicClient) {
+        let is_held_back = self.parts.budget.is_short();
+        let is_fetched = |running: &Running| *running == Running::Fetching && !is_held_back;
+        let unfetched = self.running.iter().filter(|(_, running)| !is_fetched(running));
+        let unfetched: Vec<i32> = unfetched.map(|(partition, _)| *partition).collect();
+        if unfetched.is_empty() {
+            return;
+        }
+        let ends = topic.ends(&unfetched).unwrap_or_else(|error| {
+            tracing::debug!(table = self.parts.live.name(), %error, "the ends of what is not fetched are not known");
+            BTreeMap::new()
+        });
+        for partition in unfetched {
+            let progress = self.parts.live.partition_progress(partition);
+            match ends.get(&partition) {
+                Some(end) => progress.latest(*end),
+                None => progress.forget_latest(),
+            }
+        }
     }
 
     /// Stops everything that reads the topic and seals what is known to be of the one that was deleted: Kafka does not have
@@ -116,7 +139,9 @@ impl Supervisor {
             tracing::error!(table = self.parts.live.name(), partition, "{message}");
             // The worker obeys later: what it is told must not take the failure back.
             self.command(*partition, Command::Pause { partition: *partition, stage: PartitionStage::Failed });
-            self.parts.live.partition_progress(*partition).failed(message);
+            let progress = self.parts.live.partition_progress(*partition);
+            progress.failed(message);
+            progress.forget_latest();
         }
     }
 
@@ -210,6 +235,7 @@ impl Supervisor {
             marks: topic.client.watermarks(partition)?,
             on_gap: snapshot.spec.stream.on_gap,
         };
+        self.parts.live.partition_progress(partition).latest(facts.marks.high);
         let offset = match decide_start(facts) {
             StartDecision::Resume(offset) | StartDecision::FirstStart(offset) => offset,
             StartDecision::RecordGap { from, to, reason } => {

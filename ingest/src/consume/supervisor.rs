@@ -346,9 +346,17 @@ impl Supervisor {
 
     fn trouble(&self, error: &IngestError) {
         tracing::warn!(table = self.parts.live.name(), %error, "the topic could not be looked at and will be tried again");
-        let progress = self.parts.live.progress();
-        for partition in progress.iter().map(|progress| progress.partition) {
-            self.parts.live.partition_progress(partition).trouble(error.to_string());
+        // That the table log cannot be written says nothing about Kafka.
+        let is_kafka = matches!(
+            error,
+            IngestError::Kafka { .. } | IngestError::NoSuchTopic(_) | IngestError::TopicRefused { .. }
+        );
+        for told in self.parts.live.progress() {
+            let progress = self.parts.live.partition_progress(told.partition);
+            progress.trouble(error.to_string());
+            if is_kafka {
+                progress.end_is_known(false);
+            }
         }
         self.parts.live.set_trouble(Some(error.to_string()));
     }
@@ -359,6 +367,9 @@ impl Supervisor {
         }
         tracing::info!(table = self.parts.live.name(), "the topic can be looked at again");
         self.parts.live.set_trouble(None);
+        for told in self.parts.live.progress() {
+            self.parts.live.partition_progress(told.partition).end_is_known(true);
+        }
         for partition in self.running.keys() {
             self.parts.live.partition_progress(*partition).trouble_over();
         }

@@ -146,7 +146,7 @@ impl Worker {
             self.slots.resize_with(index + 1, || None);
         }
         let ingest = PartitionIngest::open(partition, offset, self.schema.clone(), parts);
-        ingest.progress().stage(PartitionStage::CatchingUp);
+        ingest.progress().started();
         self.slots[index] = Some(Box::new(Slot { ingest, fetching: false }));
         self.fetch_from(partition);
     }
@@ -211,6 +211,7 @@ impl Worker {
                 tracing::warn!(partition, "fetch: {}", describe(code));
                 if let Some(slot) = slots.get_mut(partition as usize).and_then(Option::as_deref_mut) {
                     slot.ingest.progress().trouble(format!("fetch: {}", describe(code)));
+                    slot.ingest.progress().held_back();
                     slot.fetching = false;
                 }
                 let _ = supervisor.send(Request::Lost { partition });
@@ -236,17 +237,31 @@ impl Worker {
     fn keep_house(&mut self, now: Instant) {
         self.stream.serve();
         let trouble = self.stream.take_trouble();
+        if let Some(trouble) = &trouble {
+            self.tell_first_trouble(trouble);
+        }
         let now_ms = now_ms();
         for (partition, slot) in self.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
             slot.ingest.seal_if_due(&self.seal, now);
-            if let Some(latest) = self.stream.cached_latest(partition as i32) {
+            // What is not fetched has its end asked for by the supervisor: the one of the last fetch would stand for ever.
+            if slot.fetching
+                && !self.held_back
+                && let Some(latest) = self.stream.cached_latest(partition as i32)
+            {
                 slot.ingest.progress().latest(latest);
             }
             if let Some(trouble) = &trouble {
                 slot.ingest.progress().trouble(format!("kafka: {trouble}"));
             }
             slot.ingest.progress().tick(now_ms);
+        }
+    }
+
+    /// Brokers that refuse a connection are told of at once, where the supervisor's first question is still waited for.
+    fn tell_first_trouble(&self, trouble: &str) {
+        if self.live.trouble().is_none() && self.live.progress().is_empty() {
+            self.live.set_trouble(Some(format!("kafka: {trouble}")));
         }
     }
 
@@ -264,6 +279,9 @@ impl Worker {
             );
         }
         if self.held_back {
+            for slot in self.slots.iter().flatten() {
+                slot.ingest.progress().held_back();
+            }
             self.seal_largest();
         }
         self.held_back

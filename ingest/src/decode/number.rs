@@ -89,7 +89,8 @@ impl Number {
         }
     }
 
-    /// The nearest f64, if it is finite; `text` is the literal.
+    /// The nearest f64, if it is finite; `text` is the literal. -0 is 0: SQL says that they are equal, and whoever compares bits
+    /// (sets, hashes) must not say otherwise.
     #[inline]
     pub(super) fn double(&self, text: &str) -> Result<f64, &'static str> {
         // Both operands are exact, so the one rounding of the operation is the right one (Clinger 1990).
@@ -97,15 +98,17 @@ impl Number {
         if let (true, Some(power)) = (self.exact && self.mantissa <= 1 << 53, power) {
             let mantissa = self.mantissa as f64;
             let magnitude = if self.exponent < 0 { mantissa / power } else { mantissa * power };
-            return Ok(if self.negative { -magnitude } else { magnitude });
+            return Ok(if self.negative { 0.0 - magnitude } else { magnitude });
         }
-        text.parse().ok().filter(|value: &f64| value.is_finite()).ok_or(OUT_OF_RANGE)
+        let value = text.parse().ok().filter(|value: &f64| value.is_finite());
+        value.map(|value| value + 0.0).ok_or(OUT_OF_RANGE)
     }
 
-    /// The nearest f32, if it is finite; `text` is the literal.
+    /// The nearest f32, if it is finite, and 0 for -0; `text` is the literal.
     #[inline]
     pub(super) fn float(&self, text: &str) -> Result<f32, &'static str> {
-        text.parse().ok().filter(|value: &f32| value.is_finite()).ok_or(OUT_OF_RANGE)
+        let value = text.parse().ok().filter(|value: &f32| value.is_finite());
+        value.map(|value| value + 0.0).ok_or(OUT_OF_RANGE)
     }
 
     /// The unscaled value of DECIMAL(precision, scale), exactly; `text` is the literal.

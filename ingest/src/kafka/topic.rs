@@ -85,6 +85,13 @@ impl TopicClient {
             Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) => {
                 return Err(IngestError::NoSuchTopic(self.topic.clone()));
             }
+            Some(
+                code @ (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION
+                | RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+            ) => {
+                let reason = native::error_text(code);
+                return Err(IngestError::TopicRefused { topic: self.topic.clone(), reason });
+            }
             Some(code) => {
                 let reason = RDKafkaErrorCode::from(code);
                 return Err(IngestError::kafka(format!("metadata of topic {}", self.topic), reason));
@@ -107,19 +114,37 @@ impl TopicClient {
         Ok(Watermarks { low, high })
     }
 
-    /// The first offset at or after a time, per partition; the end of the partition where nothing is that late.
-    pub fn offsets_for_time(&self, partitions: &[i32], timestamp_ms: i64) -> Result<BTreeMap<i32, i64>> {
-        let context = || format!("offsets of topic {} for time {timestamp_ms} ms", self.topic);
+    /// Where partitions end for readers, in one question to each broker. One that its broker does not answer for is left out.
+    pub fn ends(&self, partitions: &[i32]) -> Result<BTreeMap<i32, i64>> {
+        let found = self.offsets_at(partitions, Offset::End, || format!("ends of topic {}", self.topic))?;
+        let ends = found.elements().into_iter().filter_map(|element| match element.offset() {
+            Offset::Offset(offset) if element.error().is_ok() => Some((element.partition(), offset)),
+            _ => None,
+        });
+        Ok(ends.collect())
+    }
+
+    /// What Kafka answers if asked for the offsets at `at`: a time in milliseconds, or an end.
+    fn offsets_at(
+        &self,
+        partitions: &[i32],
+        at: Offset,
+        context: impl Fn() -> String,
+    ) -> Result<TopicPartitionList> {
         let mut wanted = TopicPartitionList::new();
         for partition in partitions {
             wanted
-                .add_partition_offset(&self.topic, *partition, Offset::Offset(timestamp_ms))
+                .add_partition_offset(&self.topic, *partition, at)
                 .map_err(|error| IngestError::kafka(context(), error))?;
         }
-        let found = self
-            .consumer
-            .offsets_for_times(wanted, self.ask_timeout)
-            .map_err(|error| IngestError::kafka(context(), error))?;
+        let found = self.consumer.offsets_for_times(wanted, self.ask_timeout);
+        found.map_err(|error| IngestError::kafka(context(), error))
+    }
+
+    /// The first offset at or after a time, per partition; the end of the partition where nothing is that late.
+    pub fn offsets_for_time(&self, partitions: &[i32], timestamp_ms: i64) -> Result<BTreeMap<i32, i64>> {
+        let context = || format!("offsets of topic {} for time {timestamp_ms} ms", self.topic);
+        let found = self.offsets_at(partitions, Offset::Offset(timestamp_ms), context)?;
         let mut offsets = BTreeMap::new();
         for partition in partitions {
             let offset = match found.find_partition(&self.topic, *partition).map(|element| element.offset()) {

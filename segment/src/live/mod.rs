@@ -26,7 +26,7 @@ use ulid::Ulid;
 use crate::log::{LogSnapshot, TableLog};
 use crate::mutable::MutableSegment;
 use crate::schema::TableSchema;
-use crate::sealed::SegmentMeta;
+use crate::sealed::{SegmentMeta, StatValue};
 use crate::spec::TableSpec;
 use crate::tasks::TaskList;
 
@@ -371,8 +371,19 @@ impl LiveTable {
                 let stream = state.log.stream.partitions.get(&partition);
                 let visible = cut.offsets.get(&partition).copied();
                 let record = records.get(&partition);
-                ProgressSnapshot::new(partition, stream, visible, record.map(AsRef::as_ref))
+                let sealed = || newest_sealed_ms(&state.log, partition);
+                ProgressSnapshot::new(partition, stream, visible, record.map(AsRef::as_ref), sealed)
             })
             .collect()
+    }
+}
+
+/// The newest timestamp in the last sealed segment of a partition, in milliseconds since the epoch.
+fn newest_sealed_ms(log: &LogSnapshot, partition: i32) -> Option<i64> {
+    let epoch = log.stream.epoch;
+    let last = log.segments.range((partition, epoch, i64::MIN)..(partition, epoch, i64::MAX)).next_back()?;
+    match last.meta.columns.get(log.schema.timestamp_column())?.max {
+        Some(StatValue::Int(micros)) => Some(micros.div_euclid(1000)),
+        _ => None,
     }
 }

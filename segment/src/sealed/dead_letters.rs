@@ -126,6 +126,11 @@ pub fn decode_dead_letters(bytes: Bytes) -> Result<Vec<DeadLetter>> {
     Ok(letters)
 }
 
+/// Whether an object is what [`encode_dead_letters`] wrote. Nothing else has its checksum behind that mark.
+pub(super) fn is_dead_letters(object: &[u8]) -> bool {
+    verify(object).is_ok()
+}
+
 /// Adds the rows of a batch whose columns are those of [`SCHEMA`].
 fn append(letters: &mut Vec<DeadLetter>, batch: &RecordBatch) {
     let partitions = batch.column(0).as_primitive::<Int32Type>();
@@ -201,7 +206,10 @@ mod tests {
     #[test]
     fn letters_round_trip() {
         for letters in [letters(), Vec::new()] {
-            assert_eq!(decode_dead_letters(encode_dead_letters(&letters).unwrap()).unwrap(), letters);
+            let object = encode_dead_letters(&letters).unwrap();
+            let refused = crate::sealed::inspect(&object).unwrap_err().to_string();
+            assert!(refused.contains("system.dead_letters"), "{refused}");
+            assert_eq!(decode_dead_letters(object).unwrap(), letters);
         }
     }
 

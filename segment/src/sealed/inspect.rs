@@ -14,6 +14,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use serde::Serialize;
 
+use super::dead_letters::is_dead_letters;
 use super::footer::{KEY_FORMAT_VERSION, KEY_INDEX_CRC32C, KEY_INDEX_LENGTH, KEY_INDEX_OFFSET};
 use super::index::{ColumnPostings, InvertedIndex, SortedIndex};
 use super::index_block::{IndexBlock, IndexEntry, IndexKind};
@@ -110,8 +111,19 @@ impl SegmentReport {
 /// Takes an object apart. What is damaged behind the footer is said in the report.
 ///
 /// # Errors
-/// `Corrupt`, saying what the bytes are instead, if they are no Parquet file, or one that is no sealed segment.
+/// `Corrupt`, saying what the bytes are instead, if they are no Parquet file, or one that is no sealed segment; `Refused` if they
+/// are dead letters.
 pub fn inspect(object: &Bytes) -> Result<SegmentReport> {
+    match taken_apart(object) {
+        Err(SegmentError::Corrupt(_)) if is_dead_letters(object) => Err(SegmentError::Refused(
+            "it is a file of dead letters, and no segment; SELECT * FROM system.dead_letters shows them"
+                .into(),
+        )),
+        outcome => outcome,
+    }
+}
+
+fn taken_apart(object: &Bytes) -> Result<SegmentReport> {
     let tail_offset = verified_tail(object)?;
     let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
     let metadata = unless_it_panics(|| reader.parse_and_finish(object))?

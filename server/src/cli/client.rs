@@ -7,7 +7,7 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::error::ServerError;
-use super::progress::{EVERY, Progress};
+use super::progress::{EVERY, HowFar, Progress};
 use super::{CliError, ServerArguments, interrupt, password};
 
 /// A connection to one server.
@@ -93,18 +93,18 @@ impl Client {
         &self,
         mut progress: Progress,
         work: impl Future<Output = T>,
-        how_far: impl AsyncFn() -> Option<(u64, Option<u64>)>,
+        how_far: impl AsyncFn() -> Option<HowFar>,
     ) -> T {
         let mut work = std::pin::pin!(work);
         loop {
             let turn = async {
                 tokio::time::sleep(EVERY).await;
-                how_far().await.unwrap_or((0, None))
+                how_far().await.unwrap_or_default()
             };
             tokio::select! {
                 biased;
                 done = work.as_mut() => return done,
-                (done, total) = turn => progress.set(done, total),
+                said = turn => progress.tell(said),
             }
         }
     }
@@ -142,10 +142,7 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| CliError::Unreachable { url: self.url.clone(), reason: root_cause(&error) })?;
+        let answer = request.send().await.map_err(|error| unreachable(&self.url, root_cause(&error)))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -164,6 +161,25 @@ impl Client {
     }
 }
 
+/// A server that does not answer as it should, and what to do about it. Neither TLS nor HTTP has an error of its own for a client
+/// that speaks the other one, so it is told by what their libraries say.
+fn unreachable(url: &str, reason: String) -> CliError {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let is_tls = scheme.eq_ignore_ascii_case("https");
+    let hint = if is_tls && reason.contains("UnknownIssuer") {
+        "this machine does not trust whoever signed its certificate; name the signer's with --ca FILE".into()
+    } else if is_tls && reason.contains("invalid peer certificate") {
+        "its certificate is not one to trust for this address".into()
+    } else if is_tls && reason.contains("received corrupt message") {
+        format!("what listens there does not speak TLS; use http://{rest}")
+    } else if !is_tls && reason.contains("invalid HTTP version parsed") {
+        format!("what listens there may speak TLS; use https://{rest}")
+    } else {
+        "is `headwater start` or `headwater demo` running there?".into()
+    };
+    CliError::Unreachable { url: url.to_string(), reason, hint }
+}
+
 /// The last cause of an error is the one that says something ("connection refused").
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -171,4 +187,52 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+    use crate::cli::exit::Exit;
+
+    /// What a client says of a listener that answers with `bytes`, whatever it is asked.
+    fn said_of(scheme: &str, bytes: &'static [u8]) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let asked_bytes = connection.read(&mut [0; 4096]).unwrap();
+            assert!(asked_bytes > 0);
+            connection.write_all(bytes).unwrap();
+        });
+        let server = ServerArguments { url, user: None, password_file: None, token: None, ca: None };
+        let error = Client::new(&server).unwrap().json(Method::GET, "/tables", None).unwrap_err();
+        answering.join().unwrap();
+        assert_eq!(error.exit(), Exit::Unreachable, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn the_other_protocol_is_named() {
+        let said = said_of("https", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        assert!(said.contains("does not speak TLS; use http://127.0.0.1:"), "{said}");
+        // An alert of TLS: a message that was not expected.
+        let said = said_of("http", b"\x15\x03\x03\x00\x02\x02\x0a");
+        assert!(said.contains("may speak TLS; use https://127.0.0.1:"), "{said}");
+    }
+
+    #[test]
+    fn each_reason_has_its_hint() {
+        for (url, reason, hint) in [
+            ("https://h:1", "invalid peer certificate: UnknownIssuer", "--ca FILE"),
+            ("https://h:1", "invalid peer certificate: Expired", "not one to trust"),
+            ("http://h:1", "Connection refused (os error 111)", "running there?"),
+            ("https://h:1", "Connection refused (os error 111)", "running there?"),
+        ] {
+            let said = unreachable(url, reason.into()).to_string();
+            assert!(said.contains(hint) && said.contains(reason), "{said}");
+            assert_eq!(said.contains("running there?"), hint == "running there?", "{said}");
+        }
+    }
 }

@@ -25,12 +25,14 @@ pub(crate) enum CliError {
     #[error("{0}")]
     Usage(String),
     /// The server could not be reached.
-    #[error("{url} could not be reached ({reason}); is `headwater start` or `headwater demo` running there?")]
+    #[error("{url} could not be reached ({reason}); {hint}")]
     Unreachable {
         /// Address.
         url: String,
         /// Why.
         reason: String,
+        /// What to look at or to say instead.
+        hint: String,
     },
     /// Kafka could not be reached.
     #[error("{0}")]

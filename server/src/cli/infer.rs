@@ -101,7 +101,11 @@ fn failed(error: IngestError, arguments: &InferArguments) -> CliError {
             "{error}; does Kafka listen on {}, with these properties?",
             arguments.brokers
         )),
-        IngestError::NoSuchTopic(_) => CliError::Refused { message: error.to_string(), faults: json!([]) },
+        IngestError::NoSuchTopic(_) | IngestError::TopicRefused { .. } => {
+            CliError::Refused { message: error.to_string(), faults: json!([]) }
+        }
+        // A property that does not exist, or a secret that is not there.
+        IngestError::Config { .. } => CliError::Usage(error.to_string()),
         error => CliError::Answer(error.to_string()),
     }
 }
@@ -128,4 +132,26 @@ fn table_name(topic: &str) -> String {
     };
     let name: String = topic.chars().map(fit).collect();
     if name.starts_with(|character: char| character.is_ascii_digit()) { format!("t_{name}") } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::exit::Exit;
+
+    #[test]
+    fn a_property_that_does_not_exist_is_a_wrong_argument() {
+        let arguments = InferArguments {
+            brokers: "127.0.0.1:1".into(),
+            topic: "rides".into(),
+            table: None,
+            messages: 1,
+            property: vec!["securiy.protocol=SSL".into()],
+        };
+        let error = run(&arguments, Screen::plain()).unwrap_err();
+        assert!(error.exit() == Exit::Usage && error.to_string().contains("securiy.protocol"), "{error}");
+        let refused = IngestError::TopicRefused { topic: "bad/name".into(), reason: "Invalid topic".into() };
+        let error = failed(refused, &arguments);
+        assert!(error.exit() == Exit::Refused && !error.to_string().contains("listen"), "{error}");
+    }
 }

@@ -216,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_may_begin_with_a_comment() {
+        for flag in ["-c", "--command"] {
+            let parsed = Arguments::try_parse_from(["headwater", "sql", flag, "-- why\nSELECT 1"]);
+            assert!(parsed.is_ok(), "{parsed:?}");
+        }
+    }
+
+    #[test]
     fn json_is_asked_for_in_any_spelling() {
         let asks = |text: &str| asks_for_json(text.split(' ').map(Into::into));
         for text in ["hw sql --output json", "hw --output=json x", "hw -o json", "hw -ojson x"] {

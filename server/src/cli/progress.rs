@@ -16,10 +16,25 @@ const QUIET: Duration = Duration::from_millis(400);
 /// Between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
+/// Characters of what went wrong that are shown.
+const TROUBLE_CHARS_MAX: usize = 300;
+
+/// What somebody who was asked says of some work.
+#[derive(Default)]
+pub(crate) struct HowFar {
+    /// So much is done,
+    pub(crate) done: u64,
+    /// of so much.
+    pub(crate) total: Option<u64>,
+    /// What went wrong last, if it is tried again.
+    pub(crate) trouble: Option<String>,
+}
+
 /// How far some work is. Dropped, it leaves nothing behind on a terminal.
 pub(crate) struct Progress {
     label: String,
     unit: &'static str,
+    trouble: Option<String>,
     began: Instant,
     said: Instant,
     bar: Option<ProgressBar>,
@@ -31,12 +46,18 @@ impl Progress {
     pub(crate) fn new(label: impl Into<String>, unit: &'static str) -> Self {
         let now = Instant::now();
         let is_terminal = std::io::stderr().is_terminal();
-        Self { label: label.into(), unit, began: now, said: now, bar: None, is_terminal }
+        Self { label: label.into(), unit, trouble: None, began: now, said: now, bar: None, is_terminal }
     }
 
     /// It is still going on.
     pub(crate) fn tick(&mut self) {
         self.set(0, None);
+    }
+
+    /// What was said of it.
+    pub(crate) fn tell(&mut self, said: HowFar) {
+        self.trouble = said.trouble.map(|trouble| one_line(&trouble));
+        self.set(said.done, said.total);
     }
 
     /// So much is done, of so much.
@@ -55,6 +76,14 @@ impl Progress {
 
     /// As on a terminal, but for the bar.
     fn line(&self, done: u64, total: Option<u64>) -> String {
+        let line = self.count(done, total);
+        match &self.trouble {
+            Some(trouble) => format!("{line}; tried again after: {trouble}"),
+            None => line,
+        }
+    }
+
+    fn count(&self, done: u64, total: Option<u64>) -> String {
         let seconds = self.began.elapsed().as_secs();
         let (label, unit) = (&self.label, self.unit);
         match total.filter(|total| *total > 0) {
@@ -100,6 +129,15 @@ impl Drop for Progress {
     }
 }
 
+/// Without line breaks, and not too long.
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(TROUBLE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
+}
+
 /// Does work that blocks on a thread of its own, and says meanwhile that it is going on.
 pub(crate) fn while_blocking<T: Send>(
     label: &str,
@@ -128,6 +166,20 @@ mod tests {
         assert_eq!(progress.line(1500, Some(20_000)), "sealing table rides: 1,500 of 20,000 rows, 0 s");
         assert_eq!(progress.line(7, Some(5)), "sealing table rides: 5 of 5 rows, 0 s");
         assert_eq!(progress.line(0, Some(0)), "sealing table rides: 0 s");
+    }
+
+    #[test]
+    fn a_line_says_what_went_wrong() {
+        let mut progress = Progress::new("sealing table rides", "rows");
+        let trouble = format!("object store:\n  {}", "é".repeat(TROUBLE_CHARS_MAX));
+        progress.tell(HowFar { done: 0, total: Some(5), trouble: Some(trouble) });
+        let line = progress.line(0, Some(5));
+        assert!(
+            line.starts_with("sealing table rides: 0 of 5 rows, 0 s; tried again after: object store: éé")
+        );
+        assert!(line.ends_with("é…") && !line.contains('\n'), "{line}");
+        progress.tell(HowFar::default());
+        assert_eq!(progress.line(0, None), "sealing table rides: 0 s");
     }
 
     #[test]

@@ -113,6 +113,7 @@ fn not_started(error: NodeError) -> CliError {
     match error {
         NodeError::Store(_)
         | NodeError::Segment(_)
+        | NodeError::StoreRefuses { .. }
         | NodeError::Cluster(_)
         | NodeError::Access(_)
         | NodeError::Tls(_)

@@ -12,7 +12,7 @@ use ulid::Ulid;
 
 use super::client::Client;
 use super::error::ServerError;
-use super::progress::Progress;
+use super::progress::{HowFar, Progress};
 use super::screen::Screen;
 use super::text_table::Style;
 use super::{CliError, OutputFormat, ServerArguments, shell, statements, text_table};
@@ -31,7 +31,7 @@ pub(crate) struct SqlArguments {
     #[command(flatten)]
     server: ServerArguments,
     /// Run these statements and end.
-    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    #[arg(short = 'c', long = "command", value_name = "SQL", allow_hyphen_values = true)]
     command: Option<String>,
     /// How answers are printed. Default: json with --output json, else table on a terminal, csv otherwise.
     #[arg(short = 'f', long, value_enum)]
@@ -163,7 +163,7 @@ impl Session {
     }
 
     /// Segments of a query that are done, and all of them, if the server tells.
-    async fn how_far(&self, id: &str) -> Option<(u64, Option<u64>)> {
+    async fn how_far(&self, id: &str) -> Option<HowFar> {
         if !self.takes_ids.get() || !self.tells_progress.get() {
             return None;
         }
@@ -172,7 +172,8 @@ impl Session {
             self.tells_progress.set(false);
         }
         let told = told.ok()?;
-        Some((told["segments_done"].as_u64()?, told["segments_total"].as_u64()))
+        let (done, total) = (told["segments_done"].as_u64()?, told["segments_total"].as_u64());
+        Some(HowFar { done, total, trouble: None })
     }
 
     /// Runs one statement and prints its answer.

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use headwater_segment::SegmentError;
@@ -10,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::progress::Progress;
+use super::progress::{HowFar, Progress};
 use super::screen::{Screen, Tone, grouped, size};
 use super::text_table::Style;
 use super::{CliError, ServerArguments, infer, text_table};
@@ -122,21 +123,66 @@ fn apply(client: &Client, file: &Path, screen: Screen) -> Result<(), CliError> {
             _ => json!([]),
         },
     })?;
-    let answer = client.json(Method::PUT, &path_of(&spec.name, ""), Some(text))?;
-    let applied = answer["applied"].as_str().unwrap_or("applied");
-    screen.answer(&answer, |out| writeln!(out, "table {}: {applied}", spec.name))
+    let mut answer = client.json(Method::PUT, &path_of(&spec.name, ""), Some(text))?;
+    let trouble = first_trouble(client, &spec.name);
+    if let Some(trouble) = &trouble {
+        answer["trouble"] = trouble.as_str().into();
+    }
+    screen.answer(&answer, |out| {
+        writeln!(out, "table {}: {}", spec.name, answer["applied"].as_str().unwrap_or("applied"))?;
+        match &trouble {
+            Some(trouble) => writeln!(out, "{}", screen.paint(Tone::Bad, trouble)),
+            None => Ok(()),
+        }
+    })
 }
 
-/// The tables and how far they are. Replicas consume the same partition; the one that is furthest speaks for it.
-const TABLES: &str = "SELECT table_name, count(*) AS partitions, sum(visible_offset - first_offset) AS offsets, sum(lag) AS lag, \
-     round(sum(rows_per_second), 1) AS rows_per_second, min(freshness_ms) AS freshness_ms \
+/// So long a table that was applied is watched, if it does not begin to consume before.
+const BEGIN_WAIT: Duration = Duration::from_secs(1);
+const BEGIN_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What keeps a table from being consumed, a moment after it was applied. It is a table all the same, so to be told that is not
+/// worth an error if the question fails.
+fn first_trouble(client: &Client, name: &str) -> Option<String> {
+    let begun = Instant::now();
+    loop {
+        let document = client.json(Method::GET, &path_of(name, ""), None).ok()?;
+        let table = &document["table"];
+        let trouble = trouble_of(table);
+        let has_begun = table["partitions"].as_array().is_some_and(|partitions| {
+            let is_consumed = |partition: &Value| {
+                matches!(partition["state"].as_str(), Some("live" | "catching_up" | "paused"))
+            };
+            !partitions.is_empty() && partitions.iter().all(is_consumed)
+        });
+        if (has_begun && trouble.is_none()) || begun.elapsed() >= BEGIN_WAIT {
+            return trouble;
+        }
+        std::thread::sleep(BEGIN_LOOK_EVERY);
+    }
+}
+
+/// What `describe` says that is wrong with a table, or with the first of its partitions that has something.
+fn trouble_of(table: &Value) -> Option<String> {
+    let of_partition = |partition: &Value| {
+        Some(format!("partition {}: {}", partition["partition"], partition["last_error"].as_str()?))
+    };
+    let of_table = table["trouble"].as_str().map(str::to_string);
+    of_table.or_else(|| table["partitions"].as_array()?.iter().find_map(of_partition))
+}
+
+/// The tables and how far they are; a lag that is not known of every partition is not known of the table. Replicas consume the same partition; the one that is furthest speaks for it.
+const TABLES: &str = "SELECT table_name, count(*) AS partitions, sum(visible_offset - first_offset) AS offsets, \
+     CASE WHEN count(lag) = count(*) THEN sum(lag) END AS lag, round(sum(rows_per_second), 1) AS rows_per_second, \
+     max(freshness_ms) AS freshness_ms, count(*) FILTER (WHERE state = 'failed') AS failed \
      FROM (SELECT *, row_number() OVER (PARTITION BY table_name, \"partition\" ORDER BY \
      CASE state WHEN 'live' THEN 1 WHEN 'catching_up' THEN 2 WHEN 'paused' THEN 3 WHEN 'failed' THEN 4 ELSE 5 END, \
      visible_offset DESC NULLS LAST, node) AS place FROM system.partitions) AS placed \
      WHERE place = 1 GROUP BY table_name ORDER BY table_name";
 
 /// The columns of [`TABLES`], as they are named in JSON.
-const TABLE_FIELDS: [&str; 6] = ["name", "partitions", "offsets", "lag", "rows_per_second", "freshness_ms"];
+const TABLE_FIELDS: [&str; 7] =
+    ["name", "partitions", "offsets", "lag", "rows_per_second", "freshness_ms", "failed"];
 
 fn list(client: &Client, screen: Screen) -> Result<(), CliError> {
     let request = json!({ "sql": TABLES, "format": "json" }).to_string();
@@ -147,7 +193,9 @@ fn list(client: &Client, screen: Screen) -> Result<(), CliError> {
     // A table whose topic was not seen yet has no partitions, and is a table all the same.
     for name in names["tables"].as_array().into_iter().flatten() {
         if !rows.iter().any(|row| row.first() == Some(name)) {
-            rows.push(vec![name.clone(), 0.into(), Value::Null, Value::Null, Value::Null, Value::Null]);
+            let mut row = vec![Value::Null; TABLE_FIELDS.len()];
+            (row[0], row[1], row[6]) = (name.clone(), 0.into(), 0.into());
+            rows.push(row);
         }
     }
     let object = |row: &Vec<Value>| -> Value {
@@ -159,8 +207,15 @@ fn list(client: &Client, screen: Screen) -> Result<(), CliError> {
         if rows.is_empty() {
             return writeln!(out, "no tables yet; `headwater table infer` and `table apply` make one");
         }
-        let columns = ["table", "partitions", "offsets", "lag", "rows/s", "freshness, ms"];
-        text_table::write(out, &columns, &rows, &Style::report(screen))
+        let columns = ["table", "partitions", "offsets", "lag", "rows/s", "freshness, ms", "failed"];
+        text_table::write(out, &columns, &rows, &Style::report(screen))?;
+        for row in rows.iter().filter(|row| row[6].as_u64().is_some_and(|failed| failed > 0)) {
+            let name = row[0].as_str().unwrap_or_default();
+            let told =
+                format!("partitions of {name} have failed; `headwater table describe {name}` says why");
+            writeln!(out, "{}", screen.paint(Tone::Bad, &told))?;
+        }
+        Ok(())
     })
 }
 
@@ -256,8 +311,9 @@ fn change(
     screen.answer(&answer, |out| writeln!(out, "table {}: {done}", one.name))
 }
 
-/// Rows of a table that are being sealed: how many are encoded, and how many there are.
-const SEALING: &str = "SELECT sum(done), sum(total) FROM system.tasks WHERE table_name = $1 AND kind = 'seal' AND state = 'running'";
+/// Rows of a table that are being sealed: how many are encoded, how many there are, and why a seal waits to be tried again.
+const SEALING: &str = "SELECT sum(done), sum(total), max(last_error) FROM system.tasks \
+                       WHERE table_name = $1 AND kind = 'seal' AND state IN ('running', 'waiting')";
 
 fn seal(client: &Client, one: &OnePartition, screen: Screen) -> Result<(), CliError> {
     let path = path_of_partition(one, "seal");
@@ -266,7 +322,9 @@ fn seal(client: &Client, one: &OnePartition, screen: Screen) -> Result<(), CliEr
     let progress = Progress::new(format!("sealing table {}", one.name), "rows");
     let answer = client.wait(client.showing(progress, sealing, async || {
         let tasks = client.fetch_json(Method::POST, "/sql", Some(question.clone())).await.ok()?;
-        Some((tasks["rows"][0][0].as_u64()?, tasks["rows"][0][1].as_u64()))
+        let told = &tasks["rows"][0];
+        let trouble = told[2].as_str().map(str::to_string);
+        Some(HowFar { done: told[0].as_u64()?, total: told[1].as_u64(), trouble })
     }));
     let answer = answer.map_err(|error| with_nearest(client, &one.name, error))?;
     screen.answer(&answer, |out| {
@@ -333,6 +391,19 @@ mod tests {
     }
 
     #[test]
+    fn the_trouble_of_a_table_is_that_of_its_first_partition_that_has_any() {
+        let partitions = json!([
+            {"partition": 0, "last_error": null}, {"partition": 1, "last_error": "gone"}, {"partition": 2, "last_error": "x"}
+        ]);
+        let told = |table: Value| trouble_of(&table);
+        let both = json!({"trouble": "no such topic", "partitions": partitions});
+        assert_eq!(told(both).as_deref(), Some("no such topic"));
+        let one = json!({"trouble": null, "partitions": partitions});
+        assert_eq!(told(one).as_deref(), Some("partition 1: gone"));
+        assert_eq!(told(json!({"trouble": null, "partitions": []})), None);
+    }
+
+    #[test]
     fn a_name_is_one_part_of_a_path() {
         assert_eq!(path_of("rides", "/seal"), "/tables/rides/seal");
         assert_eq!(path_of("a/../b c?d", ""), "/tables/a%2F..%2Fb%20c%3Fd");
@@ -353,17 +424,19 @@ mod tests {
                     column4 AS visible_offset, column5 AS lag, 1.25 AS rows_per_second, column6 AS freshness_ms, \
                     column7 AS node FROM (VALUES \
                     ('a', 0, 'catching_up', 900, 100, 5, 'n1'), ('a', 0, 'live', 110, 1, 20, 'n2'), \
-                    ('a', 0, 'live', 120, 2, 30, 'n3'), ('a', 1, 'paused', 50, NULL, NULL, 'n1'), \
-                    ('b', 0, 'starting', NULL, NULL, NULL, NULL))) AS partitions";
+                    ('a', 0, 'live', 120, 2, 30, 'n3'), ('a', 1, 'paused', 50, 3, 40, 'n1'), \
+                    ('b', 0, 'starting', NULL, NULL, NULL, NULL), \
+                    ('c', 0, 'failed', 50, NULL, 70, 'n1'), ('c', 1, 'live', 50, 0, 0, 'n1'))) AS partitions";
         let engine = QueryEngine::new(EngineConfig::default(), Arc::new(Tables::default())).unwrap();
         for (expected, count) in [
             (
-                "table_name = 'a' AND partitions = 2 AND offsets = 150 AND lag = 2 AND rows_per_second = 2.5",
+                "table_name = 'a' AND partitions = 2 AND offsets = 150 AND lag = 5 AND rows_per_second = 2.5",
                 1,
             ),
-            ("table_name = 'a' AND freshness_ms = 30", 1),
+            ("table_name = 'a' AND freshness_ms = 40 AND failed = 0", 1),
             ("table_name = 'b' AND partitions = 1 AND offsets IS NULL", 1),
-            ("true", 2),
+            ("table_name = 'c' AND lag IS NULL AND freshness_ms = 70 AND failed = 1", 1),
+            ("true", 3),
         ] {
             let listed = TABLES.replace("system.partitions", rows);
             let sql = format!("SELECT * FROM ({listed}) AS listed WHERE {expected}");

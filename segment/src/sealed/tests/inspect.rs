@@ -39,8 +39,12 @@ async fn garbage_is_named_for_what_it_is() {
     assert!(fault(Bytes::from_static(b"\x7fELF and so on")).contains("no Parquet file"));
     assert!(fault(Bytes::from_static(b"PAR1PAR1")).contains("cut off"));
     assert!(fault(Bytes::from_static(b"PAR1\xff\xff\xff\xffPAR1")).contains("no mark of Headwater"));
-    let other = encode_dead_letters(&[]).unwrap();
-    assert!(fault(other).contains("another writer made it"));
+    let letters = encode_dead_letters(&[]).unwrap();
+    assert!(fault(letters.clone()).contains("a file of dead letters"));
+    // With a byte that is not what was written, it is any Parquet file.
+    let mut other = letters.to_vec();
+    other[4] ^= 1;
+    assert!(fault(other.into()).contains("another writer made it"));
     let (sealed, _) = sealed(10).await;
     assert!(fault(sealed.bytes.slice(..sealed.bytes.len() - 1)).contains("cut off"));
 }

@@ -57,7 +57,8 @@ pub(super) async fn check(findings: &Findings, config: &StoreConfig) -> Vec<Tabl
             false => Outcome::ok("can be opened"),
         },
     );
-    if !list(findings, &place("list"), &store).await {
+    let reach = store::hint(config).unwrap_or(REACH);
+    if !list(findings, (&place("list"), reach), &store).await {
         findings.add(Place::new(Area::Clock, "store", ""), Outcome::skipped("the store was not reached"));
         return Vec::new();
     }
@@ -97,9 +98,10 @@ fn of_missing(directory: &FilePath) -> Outcome {
     }
 }
 
-async fn list(findings: &Findings, place: &Place, store: &Store) -> bool {
+/// `reach` is what to do if the store is not reached.
+async fn list(findings: &Findings, (place, reach): (&Place, &str), store: &Store) -> bool {
     let listing = store.objects.list(Some(&store.root)).take(LISTED_MAX).collect::<Vec<_>>();
-    let Some((listed, took)) = findings.within(place, REACH, listing).await else { return false };
+    let Some((listed, took)) = findings.within(place, reach, listing).await else { return false };
     match listed.iter().find_map(|object| object.as_ref().err()) {
         None => {
             let many = if listed.len() == LISTED_MAX { "or more " } else { "" };
@@ -108,7 +110,7 @@ async fn list(findings: &Findings, place: &Place, store: &Store) -> bool {
             true
         }
         Some(error) => {
-            findings.add(place.clone(), Outcome::failure(text(error), REACH));
+            findings.add(place.clone(), Outcome::failure(text(error), reach));
             false
         }
     }
