@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::common::ScalarValue;
 use futures::StreamExt;
 use headwater_broker::engine::{EngineConfig, QueryEngine, error_of};
-use headwater_broker::request::QueryRequest;
+use headwater_broker::request::{Argument, ClientKind, QueryRequest};
 use headwater_broker::{QueryError, QueryErrorKind};
 use headwater_segment::live::Tables;
 use serde_json::json;
@@ -130,6 +131,50 @@ async fn parameters_take_the_types_that_the_statement_wants() {
     ] {
         let error = failure(&engine, with(statement, parameters)).await;
         assert_eq!(error.kind, QueryErrorKind::BadRequest, "{statement}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_compared_as_if_they_were_written() {
+    let engine = engine();
+    let prices = "FROM (VALUES (CAST('70000.01' AS DECIMAL(18,2))), (CAST('0.10' AS DECIMAL(18,2)))) v(p)";
+    let days = "FROM (VALUES (DATE '2026-01-01'), (DATE '2026-01-02')) v(day)";
+    let instants = "FROM (SELECT CAST('2026-01-01T00:10:00.124001' AS TIMESTAMP(6)) AS at)";
+    let ms = 1_767_226_200_124_i64;
+    let cases = [
+        ("SELECT count(*) FROM_PRICES WHERE p = $1", vec![json!(70000.01)], "1"),
+        ("SELECT count(*) FROM_PRICES WHERE $1 <> p", vec![json!(70000.01)], "1"),
+        ("SELECT count(*) FROM_PRICES WHERE p IN ($1, 5)", vec![json!(70000.01)], "1"),
+        ("SELECT count(*) FROM_PRICES WHERE p BETWEEN $1 AND $2", vec![json!(0.1), json!(70000.01)], "2"),
+        ("SELECT count(*) FROM_PRICES WHERE $1 BETWEEN p AND p", vec![json!(70000.01)], "1"),
+        ("SELECT sum(p) FROM_PRICES HAVING sum(p) = $1", vec![json!(70000.11)], "70000.11"),
+        ("SELECT max(p = $1), min(p = $1) FROM_PRICES", vec![json!(70000.01)], "true|false"),
+        ("SELECT count(*) FROM_DAYS WHERE day = $1", vec![json!(1_767_225_600_000_i64)], "1"),
+        ("SELECT count(*) FROM_DAYS WHERE day > $1", vec![json!(1_767_225_600_001_i64)], "1"),
+        (
+            "SELECT at = $1, at >= $1, at > $1, $1 < at FROM_INSTANTS",
+            vec![json!(ms)],
+            "true|true|false|false",
+        ),
+        ("SELECT count(*) FROM_INSTANTS WHERE at >= $1 AND at < $2", vec![json!(ms), json!(ms + 1)], "1"),
+        ("SELECT count(*) FROM_INSTANTS WHERE at IN ($1, 5) AND at BETWEEN $1 AND $1", vec![json!(ms)], "1"),
+        ("SELECT (n >= 1) = $1, n IN ($2, 3) FROM (VALUES (2)) v(n)", vec![json!(1), json!(2)], "true|true"),
+        ("SELECT X'00ff' = $1, X'00ff' = $2", vec![json!("\\x00ff"), json!("\\x00")], "true|false"),
+    ];
+    for (statement, parameters, expected) in cases {
+        let statement = statement.replace("FROM_PRICES", prices).replace("FROM_DAYS", days);
+        let statement = statement.replace("FROM_INSTANTS", instants);
+        let query = QueryRequest { parameters, ..sql(&statement) };
+        assert_eq!(text(&engine, query).await, expected, "{statement}");
+    }
+    let elements =
+        format!("SELECT make_array(at) = $1, make_array(at) IN ($1, 5), make_array(at) != $1 {instants}");
+    let query = QueryRequest { parameters: vec![json!(ms)], client: ClientKind::Pinot, ..sql(&elements) };
+    assert_eq!(text(&engine, query).await, "true|true|false");
+    for value in [ScalarValue::Float64(Some(70000.01)), ScalarValue::Float32(Some(70000.01))] {
+        let arguments = vec![Argument { value, is_untyped: false }];
+        let query = QueryRequest { arguments, ..sql(&format!("SELECT count(*) {prices} WHERE p = $1")) };
+        assert_eq!(text(&engine, query).await, "1");
     }
 }
 

@@ -291,6 +291,16 @@ async fn minimum_offsets_are_waited_for() {
     let early = QueryRequest { deadline: Some(std::time::Duration::from_millis(50)), ..waiting.clone() };
     let error = world.engine.run(early).await.map(|_| ()).unwrap_err();
     assert_eq!(error.kind, QueryErrorKind::Deadline);
+    let named = "table orders, partition 1: offsets below 11 are wanted, below 10 are visible";
+    assert!(error.message.contains(named), "{error}");
+    let (soon, offsets) = (std::time::Duration::from_millis(50), BTreeMap::from([(0, 1), (9, 5)]));
+    let min_offsets = BTreeMap::from([("orders".to_owned(), offsets)]);
+    let absent = QueryRequest { deadline: Some(soon), min_offsets, ..waiting.clone() };
+    let error = world.engine.run(absent).await.map(|_| ()).unwrap_err();
+    let named = "table orders, partition 9: offsets below 5 are wanted, and the table has no such partition";
+    assert!(error.message.contains(named) && !error.message.contains("partition 0"), "{error}");
+    let at_once = QueryRequest { deadline: Some(std::time::Duration::ZERO), ..request("SELECT 1") };
+    assert_eq!(world.engine.run(at_once).await.map(|_| ()).unwrap_err().kind, QueryErrorKind::Deadline);
 
     let engine = world.engine.clone();
     let query = tokio::spawn(async move { collect(engine.run(waiting).await?).await });

@@ -123,10 +123,7 @@ pub(super) async fn plan_of(
         },
         Err(error) if TWINS.iter().any(|twins| error.to_string().contains(twins)) => {
             match sql::told_apart(statement) {
-                Some(statement) => state.statement_to_plan(statement.clone()).await.map_err(|e| {
-                    eprintln!("SECOND {e} {statement}");
-                    error
-                }),
+                Some(statement) => state.statement_to_plan(statement).await.map_err(|_| error),
                 None => Err(error),
             }
         }

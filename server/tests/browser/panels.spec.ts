@@ -175,7 +175,7 @@ test("a table's dashboard is proposed, made and moves", async ({ page, server })
   await expect(proposal.getByLabel("Title")).toBeFocused();
   const panels = proposal.getByRole("checkbox");
   await expect(panels).toHaveCount(6);
-  for (const name of [/^Events per (second|minute)/, /^Rows per second/, /^Age of the newest row/, /^Top vehicle/, /^Top status/]) await expect(proposal.getByRole("checkbox", { name })).toBeChecked();
+  for (const name of [/^Events per (second|minute)/, /^Rows per second/, /^Behind the topic/, /^Top vehicle/, /^Top status/]) await expect(proposal.getByRole("checkbox", { name })).toBeChecked();
   await picture(page, "proposal");
   await expectAccessible(page);
   const title = `Rides at a glance ${Date.now()}`;
@@ -185,7 +185,7 @@ test("a table's dashboard is proposed, made and moves", async ({ page, server })
   await expect(page.getByRole("heading", { name: title })).toBeVisible();
   for (const name of ["Top vehicle", "Top status"]) await expect(card(page, name).locator("canvas")).toBeVisible();
   await expect(page.getByRole("region", { name: /^Events per/ }).locator("canvas")).toBeVisible();
-  for (const name of ["Rows per second", "Age of the newest row"]) await expect(card(page, name).locator("strong")).toHaveText(/^[\d,.]+$/);
+  for (const name of ["Rows per second", "Behind the topic"]) await expect(card(page, name).locator("strong")).toHaveText(/^[\d,.]+$/);
   const rows = card(page, "Rows");
   const before = await figure(rows);
   await expect.poll(() => figure(rows), { timeout: 15_000 }).toBeGreaterThan(before);
@@ -213,13 +213,13 @@ test("from a topic to a dashboard that moves, in seconds", async ({ page, server
     await inside(madeNow, "Show it as a dashboard").click();
     const proposal = dialog(page, `New dashboard over ${name}`);
     await expect(proposal.getByRole("checkbox", { name: /^Top / })).toHaveCount(2);
-    await proposal.getByRole("checkbox", { name: /^Age of the newest row/ }).uncheck();
+    await proposal.getByRole("checkbox", { name: /^Behind the topic/ }).uncheck();
     await inside(proposal, "Create").click();
     const rows = card(page, "Rows");
     await expect(rows.locator("strong")).toBeVisible();
     const before = await figure(rows);
     await expect.poll(() => figure(rows), { timeout: 15_000 }).toBeGreaterThan(before);
-    await expect(card(page, "Age of the newest row")).toHaveCount(0);
+    await expect(card(page, "Behind the topic")).toHaveCount(0);
     await picture(page, "table-made-board");
     // The address of a table that was just made says so once.
     await page.goBack();

@@ -79,7 +79,7 @@ def test_every_command_answers_in_json(node, kafka, table, tmp_path):
 
     (listed,) = ask("table", "list")["tables"]
     assert listed["name"] == "orders" and listed["partitions"] == 2 and listed["offsets"] == 1500
-    assert set(listed) == {"name", "partitions", "offsets", "lag", "rows_per_second", "freshness_ms"}
+    assert set(listed) == {"name", "partitions", "failed", "offsets", "lag", "rows_per_second", "freshness_ms"}
     described = ask("table", "describe", "orders")
     assert described["spec"]["name"] == "orders" and len(described["partitions"]) == 2
     assert ask("table", "pause", "orders") == {"table": "orders", "partition": None, "paused": True}

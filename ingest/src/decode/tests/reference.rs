@@ -165,11 +165,11 @@ fn convert(data_type: &ColumnType, doc: &Doc) -> Option<Cell> {
         ColumnType::Long => Cell::I64(integer(doc)?.try_into().ok()?),
         ColumnType::Float => Cell::f32(match special(text) {
             Some(value) => value as f32,
-            None => literal(doc)?.parse().ok().filter(|value: &f32| value.is_finite())?,
+            None => 0.0 + literal(doc)?.parse().ok().filter(|value: &f32| value.is_finite())?,
         }),
         ColumnType::Double => Cell::f64(match special(text) {
             Some(value) => value,
-            None => literal(doc)?.parse().ok().filter(|value: &f64| value.is_finite())?,
+            None => 0.0 + literal(doc)?.parse().ok().filter(|value: &f64| value.is_finite())?,
         }),
         ColumnType::Decimal(precision, scale) => {
             Cell::I128(decimal(&literal(doc)?, usize::from(*precision), *scale as usize)?)

@@ -98,7 +98,7 @@ function operator(line: string): Operator {
 /** Without operators that only let others have their turn: they compute nothing, and the text has them. */
 function visible(operator: Operator): Operator {
   const [only] = operator.children;
-  if (operator.name === "CooperativeExec" && only) return visible(only);
+  if ((operator.name === "CooperativeExec" || operator.name === "TurnsExec") && only) return visible(only);
   return { ...operator, children: operator.children.map(visible) };
 }
 

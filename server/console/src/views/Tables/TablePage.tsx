@@ -139,7 +139,7 @@ export function TablePage({ table }: { table: string }) {
         <Figure label="Lag" hint="Messages that Kafka has and the table has not">
           <Whole value={partitions.data && sum.lag} />
         </Figure>
-        <Figure label="Freshness" hint="Age of the newest row that queries see, of the partition that is furthest behind">
+        <Figure label="Freshness" hint="How long what queries do not see yet may have waited, in the partition that is furthest behind; 0 if nothing waits">
           <Duration ms={partitions.data && sum.freshness} />
         </Figure>
         <Figure label="Dead letters" hint="Messages that do not fit the spec">

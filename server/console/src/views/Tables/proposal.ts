@@ -122,7 +122,7 @@ export function proposalFor(table: Described, look: Look): Proposal {
   const panels: Proposed[] = [
     { id: "rows", title: "Rows", kind: "number", y: ["rows"], sql: `SELECT count(*) AS rows\nFROM ${from}` },
     { id: "rate", title: "Rows per second", kind: "number", y: ["rows/s"], sql: `SELECT round(sum(rate), 1) AS "rows/s"\nFROM ${partitions("max(rows_per_second) AS rate")}` },
-    { id: "freshness", title: "Age of the newest row", kind: "number", y: ["ms"], sql: `SELECT max(age) AS ms, sum(lag) AS lag\nFROM ${partitions("min(freshness_ms) AS age, min(lag) AS lag")}` },
+    { id: "freshness", title: "Behind the topic", kind: "number", y: ["ms"], sql: `SELECT max(age) AS ms, sum(lag) AS lag\nFROM ${partitions("min(freshness_ms) AS age, min(lag) AS lag")}` },
   ];
   if (kind !== "none") panels.push(eventsPanel(from, time, kind, scale));
   for (const column of tops(look)) {
