@@ -23,8 +23,8 @@ use datafusion::logical_expr::{
 
 use sizes::{Size, letters};
 
-/// Bytes that a call makes of one batch: 32 KiB for each of 8,192 rows.
-const BATCH_BYTES_MAX: u64 = 256 << 20;
+/// Bytes that a call makes of one batch: 64 KiB for each of 8,192 rows.
+const BATCH_BYTES_MAX: u64 = 512 << 20;
 
 /// Bytes of a constant. Operators repeat one for each row of a batch, which they do without asking: 8,192 times.
 const CONSTANT_BYTES_MAX: u64 = 1 << 20;
