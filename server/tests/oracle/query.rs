@@ -290,8 +290,8 @@ fn set_operation(random: &mut StdRng, tables: &[Shape]) -> Query {
     let (left, right) = (table(random, tables), table(random, tables));
     let (a, b) = join_columns(random, left, right);
     let (c, d) = join_columns(random, left, right);
-    let operation =
-        ["UNION", "UNION ALL", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"].choose(random).unwrap();
+    // Of EXCEPT ALL and INTERSECT ALL plain DataFusion does not count the rows.
+    let operation = ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"].choose(random).unwrap();
     unordered(format!(
         "SELECT {} AS x, {} AS y FROM {} t{} {operation} SELECT {} AS x, {} AS y FROM {} u{}",
         a.of("t"),

@@ -140,11 +140,18 @@ fn value(data_type: &ColumnType, tree: &Tree) -> Fit {
             number.and_then(integer).and_then(|value| i32::try_from(value).ok()).map(Datum::I32)
         }
         ColumnType::Long => number.and_then(integer).map(Datum::I64),
+        // -0 is 0.
         ColumnType::Float => special(text).map(|value| Datum::F32(value as f32)).or_else(|| {
-            number.and_then(|text| text.parse().ok()).filter(|value: &f32| value.is_finite()).map(Datum::F32)
+            number
+                .and_then(|text| text.parse().ok())
+                .filter(|value: &f32| value.is_finite())
+                .map(|value| Datum::F32(value + 0.0))
         }),
-        ColumnType::Double => special(text).map(Datum::F64).or_else(|| {
-            number.and_then(|text| text.parse().ok()).filter(|value: &f64| value.is_finite()).map(Datum::F64)
+        ColumnType::Double => special(text).map(|value| Datum::F64(value + 0.0)).or_else(|| {
+            number
+                .and_then(|text| text.parse().ok())
+                .filter(|value: &f64| value.is_finite())
+                .map(|value| Datum::F64(value + 0.0))
         }),
         ColumnType::Decimal(precision, scale) => {
             number.and_then(|text| Decimal::parse(text).unscaled(*precision, *scale)).map(Datum::I128)
