@@ -1,14 +1,20 @@
 //! The dialect that SQL is parsed in: the parser's generic one, but `->` and its like bind tighter than any other operator of two
-//! values. There they bind weaker than `=`, and `doc ->> 'a' = 'x'` would be `doc ->> ('a' = 'x')`.
+//! values. There they bind weaker than `=`, and `doc ->> 'a' = 'x'` would be `doc ->> ('a' = 'x')`. Nor does `IS DISTINCT FROM` take
+//! all that follows: `a IS DISTINCT FROM b AND c` are two conditions.
 
 use std::any::{Any, TypeId};
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// Above that of `*` and `||`, and of AT TIME ZONE; below that of `::`, as PostgreSQL has it.
 const ARROW_PRECEDENCE: u8 = 45;
+
+/// That of IS.
+const IS_PRECEDENCE: u8 = 17;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,6 +42,20 @@ impl Dialect for HeadwaterDialect {
             }
             _ => None,
         }
+    }
+
+    fn parse_infix(&self, parser: &mut Parser<'_>, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {
+        let different = match () {
+            () if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) => {
+                Expr::IsDistinctFrom
+            }
+            () if parser.parse_keywords(&[Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM]) => {
+                Expr::IsNotDistinctFrom
+            }
+            () => return None,
+        };
+        let right = parser.parse_subexpr(IS_PRECEDENCE);
+        Some(right.map(|right| different(Box::new(left.clone()), Box::new(right))))
     }
 
     fn is_delimited_identifier_start(&self, letter: char) -> bool {
@@ -127,7 +147,7 @@ mod tests {
     use std::convert::Infallible;
     use std::ops::ControlFlow;
 
-    use datafusion::sql::sqlparser::ast::{Expr, visit_expressions_mut};
+    use datafusion::sql::sqlparser::ast::visit_expressions_mut;
 
     use super::*;
 
@@ -160,6 +180,11 @@ mod tests {
             ),
             ("1 + a -> 'b' * 2", "1 + ((a -> 'b') * 2)"),
             ("a::JSON ->> 'b'", "(a::JSON) ->> 'b'"),
+            ("a IS DISTINCT FROM b AND c OR d", "((a IS DISTINCT FROM b) AND c) OR d"),
+            (
+                "x AND NOT a IS NOT DISTINCT FROM b + 1 OR c",
+                "(x AND (NOT (a IS NOT DISTINCT FROM (b + 1)))) OR c",
+            ),
             ("(a ->> 'b')::INT > 5", "((a ->> 'b')::INT) > 5"),
         ] {
             assert_eq!(bracketed(sql), bracketed(read), "{sql}");
